@@ -1,0 +1,690 @@
+"""
+A connection: joins one link and one session. Bytes and time in, datagrams and events out.
+
+It moves packets between the layers, which only return them, and has no policy of its own. It never
+reads a clock, opens a socket or draws a random number, and never calls the application: whoever drives
+it drains L{Connection.next_event}, then L{Connection.trains}, after everything that it does to it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from hypermail.errors import (
+    Delivered,
+    HypermailError,
+    MessageUndelivered,
+    PeerSilent,
+    ProtocolViolation,
+    Reason,
+    SessionAborted,
+    SessionReset,
+    SessionTimedOut,
+    UsageError,
+    VersionMismatch,
+)
+from hypermail.events import (
+    Event,
+    MessagesSettled,
+    MessagesWritable,
+    PingAnswered,
+    SessionEnded,
+    SessionRequested,
+    StreamOptions,
+)
+from hypermail.link.congestion import CongestionFactory
+from hypermail.link.heartbeat import Beat, Heartbeat
+from hypermail.link.link import Link, Opened
+from hypermail.link.newreno import NewReno
+from hypermail.link.payload import Payload
+from hypermail.link.train import Train, couple
+from hypermail.messages.lanes import LaneProperties
+from hypermail.messages.outgoing import OutgoingMessage
+from hypermail.messages.states import State as MessageState
+from hypermail.options import Delivery, Options, Role
+from hypermail.security.handshake import Handshake, HandshakeFactory, PlainHandshake
+from hypermail.security.tokens import same_token
+from hypermail.session.session import Session
+from hypermail.session.states import State
+from hypermail.streams.stream import Stream
+from hypermail.trace import NullTrace
+from hypermail.wire import packets as p
+from hypermail.wire.codec import decode
+from hypermail.wire.header import MAX_DATAGRAM, Mode, Versions
+from hypermail.wire.parameters import Parameters
+
+RandomBytes = Callable[[int], bytes]
+
+#: Datagrams that one call of L{Connection.trains} makes, at most.
+MOST_DATAGRAMS = 256
+
+_LINKS_OWN = frozenset((p.Ack, p.Handshake, p.PathChallenge, p.PathResponse, p.HealthPing, p.HealthPong, p.Padding))
+_SESSIONS_OWN = frozenset((p.SessionOpen, p.SessionReopen, p.SessionDeath))
+#: What asks for no acknowledgement.
+_SILENT = frozenset((p.Ack, p.HealthPong, p.PathResponse, p.Padding))
+
+
+class Connection:
+    """
+    One side of a session over one link.
+
+    @ivar role: which side this is.
+    @ivar options: what this side wants and bears.
+    @ivar session_id: 16 bytes that name the session, equal on both sides.
+    @ivar ended: whether everything is over, the tombstone included: it may be forgotten.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        handshake: Handshake,
+        *,
+        options: Options,
+        address: Any,
+        local_tag: int,
+        first_tag: int,
+        remote_tag: int,
+        reset_token: bytes,
+        now: float,
+        congestion: CongestionFactory,
+        trace: NullTrace,
+    ) -> None:
+        self.role = role
+        self.options = options
+        self.session_id = handshake.session_id(first_tag)
+        self.ended = False
+        self._trace = trace
+        self._now = now
+        self._link = Link(
+            role,
+            options,
+            handshake,
+            local_tag=local_tag,
+            first_tag=first_tag,
+            remote_tag=remote_tag,
+            address=address,
+            now=now,
+            congestion=congestion,
+            trace=trace,
+        )
+        silence = Heartbeat.silence(options)
+        limits = Parameters(
+            options.max_message,
+            options.allowance_bytes,
+            options.allowance_messages,
+            options.max_lanes,
+            options.max_streams,
+            options.stream_window,
+            options.receive_buffer,
+            MAX_DATAGRAM,
+            int(silence * 1000),
+            reset_token,
+        )
+        self._session = Session(role, options, limits, self._learn)
+        self._peer_reset_token = b""
+        self._opening_until: float | None = now + options.connection_timeout
+        self._until: float | None = None  # once the session is over: when its tombstone goes
+        self._held: list[list[p.Packet]] = []
+        self._held_bytes = 0
+        self._events: deque[Event] = deque()
+        self._told_end = False
+        self._was_full = False
+        self._streams_first = False
+        self._pings: dict[int, float] = {}
+        self._next_ping = 0
+        self._take_packet = self._dispatch()
+        if role is Role.STARTER:
+            self._session.ask()
+        trace.event(now, "connectivity:connection_started", role=role.name.lower(), peer=str(address))
+
+    @classmethod
+    def starter(
+        cls,
+        address: Any,
+        *,
+        options: Options,
+        now: float,
+        random_bytes: RandomBytes,
+        handshake: HandshakeFactory = PlainHandshake,
+        congestion: CongestionFactory = NewReno,
+        trace: NullTrace = NullTrace(),
+    ) -> Connection:
+        """
+        The side that asks for a session.
+
+        @param address: of the listener; opaque.
+        @param now: s, monotonic.
+        @param random_bytes: gives so many unpredictable bytes.
+        """
+        first_tag = int.from_bytes(random_bytes(8), "big")
+        return cls(
+            Role.STARTER,
+            handshake(Role.STARTER),
+            options=options,
+            address=address,
+            local_tag=int.from_bytes(random_bytes(8), "big"),
+            first_tag=first_tag,
+            remote_tag=first_tag,
+            reset_token=b"",
+            now=now,
+            congestion=congestion,
+            trace=trace,
+        )
+
+    # What it is
+
+    @property
+    def address(self) -> Any:
+        """Where the peer is."""
+        return self._link.path.address
+
+    @property
+    def local_tag(self) -> int:
+        """What the peer's datagrams bear."""
+        return self._link.local_tag
+
+    @property
+    def remote_tag(self) -> int:
+        """What ours bear."""
+        return self._link.remote_tag
+
+    @property
+    def first_tag(self) -> int:
+        """What the starter's first datagrams bore."""
+        return self._link.first_tag
+
+    @property
+    def state(self) -> State:
+        """Where the session is in its life."""
+        return self._session.state
+
+    @property
+    def opening(self) -> bool:
+        """Whether the session has neither been opened nor refused yet."""
+        return self._session.state in (State.NEW, State.OPENING, State.DECIDING)
+
+    def statistics(self) -> dict[str, Any]:
+        """Counters and estimates, for people to look at."""
+        link, session = self._link, self._session
+        recovery = link.recovery
+        return {
+            "state": session.state.name.lower(),
+            "way": session.way.name.lower(),
+            "rtt": link.rtt.smoothed if link.rtt.measured else None,
+            "window": link.congestion.window,
+            "in_flight": recovery.in_flight,
+            "mtu": link.path.mtu,
+            "datagrams_sent": link.datagrams_sent,
+            "datagrams_received": link.datagrams_received,
+            "datagrams_lost": recovery.lost_datagrams,
+            "datagrams_dropped": link.dropped,
+            "bytes_sent": link.bytes_sent,
+            "bytes_received": link.bytes_received,
+            "bytes_lost": recovery.lost_bytes,
+            "probe_timeouts": recovery.probe_timeouts,
+            "control_unacked": len(session.control),
+            "messages_queued": session.sending.budget.queued_messages,
+            "messages_begun": session.sending.budget.begun_messages,
+            "messages_held": session.receiving.holdings.messages,
+            "directs_dropped": session.sending.directs_dropped,
+            "streams": len(session.streams),
+        }
+
+    # Datagrams in
+
+    def receive(self, datagrams: list[memoryview], address: Any, *, now: float) -> None:
+        """
+        Take the datagrams of one read that bear this connection's tag.
+
+        @param datagrams: memoryviews that are valid during the call only.
+        @param address: where they came from.
+        @param now: s, monotonic.
+        """
+        self._now = now
+        if self.ended:
+            return
+        link = self._link
+        for datagram in datagrams:
+            opened = link.open(datagram, now)
+            if opened is not None:
+                self._take(opened, now)
+        link.end_turn(now)
+        self._session.drain()
+        self._end_if_over(now)
+
+    def _take(self, opened: Opened, now: float) -> None:
+        try:
+            if self._carries and not opened.long:
+                self._take_all(opened, decode(opened.payload), now)
+            else:
+                self._take_some(opened, decode(memoryview(bytes(opened.payload))), now)
+        except HypermailError as error:
+            self._fail(error, now)
+
+    @property
+    def _carries(self) -> bool:
+        return self._session.carrying and self._link.verified
+
+    def _take_all(self, opened: Opened, packets: list[p.Packet], now: float) -> None:
+        """The usual case: everything is taken at once."""
+        eliciting = False
+        take = self._take_packet
+        for packet in packets:
+            kind = type(packet)
+            if kind not in _SILENT:
+                eliciting = True
+            take[kind](packet, now)
+        self._link.received(opened, eliciting, now)
+
+    def _take_some(self, opened: Opened, packets: list[p.Packet], now: float) -> None:
+        """
+        Before the session is open, and after it is over, most packets have no addressee: the listener holds
+        them until its application has decided, and never acknowledges what it can't hold.
+        """
+        link = self._link
+        rest = []
+        for packet in packets:
+            kind = type(packet)
+            if kind in _LINKS_OWN:
+                self._take_links(packet, now, opened.long)
+            elif opened.long:
+                raise ProtocolViolation(f"a {kind.__name__} in a long datagram")
+            elif kind in _SESSIONS_OWN or self.role is Role.STARTER:
+                if not self._over:
+                    self._take_packet[kind](packet, now)
+            else:
+                rest.append(packet)
+        if rest and not self._over:
+            if self._held_bytes + len(opened.payload) > self.options.hold_bytes:
+                return
+            self._held_bytes += len(opened.payload)
+            self._held.append(rest)
+        eliciting = any(type(packet) not in _SILENT for packet in packets)
+        link.received(opened, eliciting, now)
+        if opened.long or self._over:
+            link.acks.force()
+        if self._carries:
+            self._release_held(now)
+
+    @property
+    def _over(self) -> bool:
+        return self._session.state is State.ENDED
+
+    def _release_held(self, now: float) -> None:
+        """The session carries now: take what was held."""
+        held = self._held
+        self._held = []
+        self._held_bytes = 0
+        for packets in held:
+            for packet in packets:
+                self._take_packet[type(packet)](packet, now)
+
+    def _dispatch(self) -> dict[type, Callable[[Any, float], None]]:
+        """Who takes which packet."""
+        session = self._session
+
+        def sending(packet: p.StreamBlockAck, now: float) -> None:
+            session.sending.take_ack(packet)
+
+        def run(packet: p.StreamBlocks, now: float) -> None:
+            session.check_receiving()
+            session.receiving.receive_run(packet)
+
+        def fragment(packet: p.StreamBlock, now: float) -> None:
+            session.check_receiving()
+            session.receiving.receive_fragment(packet)
+
+        def direct(packet: p.Direct, now: float) -> None:
+            session.check_receiving()
+            session.receiving.receive_direct(packet)
+
+        return {
+            p.StreamChunk: lambda packet, now: session.streams.receive_chunk(packet),
+            p.StreamBlocks: run,
+            p.StreamBlock: fragment,
+            p.StreamBlockAck: sending,
+            p.Direct: direct,
+            p.MessageClear: lambda packet, now: session.receiving.receive_clear(packet),
+            p.StreamOpen: lambda packet, now: session.streams.receive_open(packet),
+            p.StreamOpenAck: lambda packet, now: session.streams.receive_open_ack(packet),
+            p.StreamChunkAck: lambda packet, now: session.streams.receive_chunk_ack(packet),
+            p.StreamFlush: lambda packet, now: session.streams.receive_flush(packet),
+            p.StreamFlushAck: lambda packet, now: session.streams.receive_flush_ack(packet),
+            p.StreamLack: self._take_lack,
+            p.StreamGo: lambda packet, now: session.streams.receive_go(packet),
+            p.StreamLater: lambda packet, now: session.streams.receive_later(packet),
+            p.StreamClear: lambda packet, now: session.streams.receive_clear(packet),
+            p.StreamReopen: self._take_unexpected,
+            p.StreamReopenAck: self._take_unexpected,
+            p.SessionOpen: self._take_open,
+            p.SessionOpenAck: lambda packet, now: session.answered(packet),
+            p.SessionReopen: self._take_reopen,
+            p.SessionReopenAck: self._take_unexpected,
+            p.SessionClose: lambda packet, now: session.close_asked(),
+            p.SessionCloseAck: lambda packet, now: session.close_acked(),
+            p.SessionDeath: self._take_death,
+            **{kind: self._take_links for kind in _LINKS_OWN},
+        }
+
+    def _take_links(self, packet: p.Packet, now: float, long: bool = False) -> None:
+        pong = self._link.take(packet, now, long)
+        if pong is not None:
+            started = self._pings.pop(pong.id, None)
+            if started is not None:
+                self._session.control.withdraw(("ping", pong.id))
+                self._events.append(PingAnswered(now - started))
+
+    def _take_lack(self, packet: p.StreamLack, now: float) -> None:
+        outgoing = self._session.streams.sender(packet.id)
+        if outgoing is not None:
+            outgoing.take_lack(packet, self._link.recovery.flying(outgoing))
+
+    def _take_open(self, packet: p.SessionOpen, now: float) -> None:
+        if self._session.asked(packet):
+            self._events.append(SessionRequested(packet.way, self.address))
+
+    def _take_reopen(self, packet: p.SessionReopen, now: float) -> None:
+        self._session.reopen_asked(packet)
+
+    def _take_death(self, packet: p.SessionDeath, now: float) -> None:
+        self._session.killed(packet)
+        self._session.control.retain(())
+
+    def _take_unexpected(self, packet: p.Packet, now: float) -> None:
+        raise ProtocolViolation(f"a {type(packet).__name__} in a session that was not reopened")
+
+    def _learn(self, peer: Parameters) -> None:
+        self._peer_reset_token = peer.reset_token
+        self._link.peer_limits(peer.receive_buffer, peer.max_datagram, peer.silence / 1000)
+
+    def _fail(self, error: HypermailError, now: float) -> None:
+        """The peer broke a rule, or the handshake failed: say so and end."""
+        if self._over:
+            self._bury()
+            return
+        text = f"the peer broke the protocol: {error.text}"
+        code = error.code if isinstance(error, ProtocolViolation) else Reason.PROTOCOL_VIOLATION
+        self._session.die(SessionAborted(text, code), code, error.text)
+        self._end_if_over(now)
+
+    # Datagrams that are no part of the session
+
+    def reset(self, token: bytes, *, now: float) -> None:
+        """
+        The peer says that it doesn't know our tag.
+
+        @param token: is compared in constant time with the one that the peer told.
+        """
+        self._now = now
+        if self._peer_reset_token and same_token(token, self._peer_reset_token) and not self._over:
+            self._session.end(SessionReset("the peer does not know this session any more; was it restarted?"))
+            self._session.control.retain(())
+            self._end_if_over(now)
+
+    def versions(self, versions: Versions, *, now: float) -> None:
+        """The listener says what it speaks: a starter that has heard nothing else gives up."""
+        self._now = now
+        if self.role is Role.STARTER and versions.source == self.remote_tag and not self._link.keyed:
+            spoken = ", ".join(f"hypermail/{version}" for version in versions.versions)
+            modes = ", ".join(Mode(mode).name.lower() for mode in versions.modes if mode in Mode._value2member_map_)
+            self._session.end(VersionMismatch(f"the listener speaks {spoken or 'nothing'} in mode {modes or 'unknown'}"))
+            self._end_if_over(now)
+
+    # Datagrams out
+
+    def trains(self, *, now: float) -> list[Train]:
+        """
+        What is to be sent now. To be called until it returns nothing.
+
+        @param now: s, monotonic.
+        """
+        self._now = now
+        if self.ended:
+            return []
+        session, link = self._session, self._link
+        if session.carrying:
+            session.receiving.acknowledge()
+            session.drain()
+        self._end_if_over(now)
+        datagrams = link.long_datagrams(now)
+        if link.keyed:
+            self._fill(datagrams, now)
+        if self._until is not None and (not len(session.control) or now >= self._until):
+            self._bury()
+        return couple(self.address, datagrams)
+
+    def _fill(self, datagrams: list[bytes], now: float) -> None:
+        """Make short datagrams while there is something to say and leave to say it."""
+        link, session = self._link, self._session
+        control = session.control
+        carrying = session.carrying
+        allowed = link.allowance(now)
+        room = link.room
+        while len(datagrams) < MOST_DATAGRAMS:
+            more = carrying and (session.sending.has_more or session.streams.has_more)
+            talking = more and allowed > 0
+            payload = link.begin(now, talking or control.waiting)
+            if control.waiting:
+                control.fill(payload)
+            if talking and not payload.full:
+                self._fill_data(payload, room)
+                if control.waiting and not payload.full:
+                    control.fill(payload)
+            datagram = link.finish(payload, now)
+            if datagram is None:
+                link.blocked(now, more)
+                return
+            datagrams.append(datagram)
+            allowed -= len(datagram)
+
+    def _fill_data(self, payload: Payload, room: int) -> None:
+        """Urgent messages first; other messages and streams take turns in going before each other."""
+        session = self._session
+        session.sending.fill(payload, room, urgent=True)
+        self._streams_first = not self._streams_first
+        if self._streams_first and not payload.full:
+            session.streams.fill(payload)
+        if not payload.full:
+            session.sending.fill(payload, room, urgent=False)
+        if not self._streams_first and not payload.full:
+            session.streams.fill(payload)
+
+    # Time
+
+    def next_timeout(self) -> float | None:
+        """s when L{handle_timeout} is to be called; None when nothing is left to wait for."""
+        if self.ended:
+            return None
+        deadline = self._link.next_timeout()
+        for other in (self._opening_until, self._until, self._session.sending.next_expiry()):
+            if other is not None and other < deadline:
+                deadline = other
+        return deadline
+
+    def handle_timeout(self, *, now: float) -> None:
+        """Time has passed. Harmless when early."""
+        self._now = now
+        if self.ended:
+            return
+        beat = self._link.timeout(now)
+        if self._until is not None:
+            if now >= self._until or beat is Beat.DEAD:
+                self._bury()
+            return
+        self._session.sending.expire(now)
+        if self._opening_until is not None:
+            self._check_opening(now)
+        if beat is Beat.DEAD and not self._over:
+            limit = self.options.ping_interval * (self.options.ping_packet_count + 1)
+            text = f"nothing was heard from the peer at {self.address} for about {limit:g} s"
+            self._session.die(PeerSilent(text), Reason.PEER_SILENT, "the link went silent")
+            self._until = now
+        self._end_if_over(now)
+
+    def _check_opening(self, now: float) -> None:
+        if self._session.state not in (State.NEW, State.OPENING):
+            self._opening_until = None
+        elif self._opening_until is not None and now >= self._opening_until:
+            text = f"no answer from {self.address} within {self.options.connection_timeout:g} s"
+            self._session.die(SessionTimedOut(text), Reason.CONNECTION_TIMEOUT, "opening took too long")
+            self._until = now
+
+    def _end_if_over(self, now: float) -> None:
+        """A session that has ended leaves a tombstone: it answers until its last word was heard."""
+        if self._over and self._until is None:
+            self._opening_until = None
+            patience = max(self.options.linger, 3 * self._link.rtt.probe_timeout) if self._link.keyed else 0.0
+            self._until = now + patience
+            self._held.clear()
+            if self._link.keyed:
+                self._link.acks.force()
+
+    def _bury(self) -> None:
+        """Nothing is left to be said."""
+        self.ended = True
+        self._until = None
+        self._link.end()
+
+    # Events out
+
+    def next_event(self) -> Event | None:
+        """What happened, in order; None when nothing (more) did."""
+        if not self._events:
+            self._collect()
+        return self._events.popleft() if self._events else None
+
+    def _collect(self) -> None:
+        events, session = self._events, self._session
+        if session.events:
+            events += session.events
+            session.events.clear()
+        if self._told_end:
+            return
+        events += session.receiving.take_events()
+        settled = session.sending.take_settled()
+        if session.error is not None:
+            settled += self._give_up(session.error)
+        if settled:
+            events.append(MessagesSettled(settled))
+        events += session.streams.take_events(self._now, self._link.rtt.smoothed)
+        if self._was_full and session.sending.budget.queued_bytes * 2 <= self.options.outgoing_bytes:
+            self._was_full = False
+            events.append(MessagesWritable())
+        if session.error is not None:
+            self._told_end = True
+            error = session.error
+            events.append(SessionEnded(error))
+            self._trace.event(
+                self._now, "connectivity:connection_closed", code=error.code, reason=error.text, **self.statistics()
+            )
+            self._trace.close()
+
+    def _give_up(self, error: HypermailError) -> list[OutgoingMessage]:
+        """The session is over: what isn't settled is undelivered, certainly or not. @return: what is wanted."""
+        messages = self._session.sending.unsettled()
+        for message in messages:
+            begun = message.state is not MessageState.QUEUED
+            message.state = MessageState.SETTLED
+            message.error = MessageUndelivered(error, Delivered.UNKNOWN if begun else Delivered.NO)
+        return [message for message in messages if message.wanted]
+
+    # The application's side
+
+    def accept(self, *, now: float) -> None:
+        """Listener: take the session that was requested. @raise UsageError: when none was."""
+        self._now = now
+        if self._session.state is not State.DECIDING:
+            raise UsageError("no session is waiting for an answer")
+        self._session.accept()
+        try:
+            self._release_held(now)
+        except HypermailError as error:
+            self._fail(error, now)
+
+    def reject(self, code: int = Reason.SESSION_REJECTED, text: str = "", *, now: float) -> None:
+        """Listener: refuse the session that was requested. @raise UsageError: when none was."""
+        self._now = now
+        self._session.reject(code, text)
+        self._end_if_over(now)
+
+    def send_message(
+        self, data: bytes, *, lane: int = 0, expires: float | None = None, wanted: bool = True, now: float
+    ) -> OutgoingMessage:
+        """
+        Send a message.
+
+        @param data: is not copied and must not change.
+        @param expires: s from now after which it is given up.
+        @param wanted: whether L{MessagesSettled} is to tell of its fate.
+        @raise MessageTooLarge: for more than the peer takes.
+        @raise HypermailError: when the session can't carry it.
+        """
+        self._now = now
+        session = self._session
+        session.check_sending()
+        deadline = None if expires is None else now + expires
+        return session.sending.send(data, lane, deadline, wanted)
+
+    def cancel_message(self, message: OutgoingMessage, *, now: float) -> None:
+        """Withdraw a message, unless the peer's application has taken it already."""
+        self._now = now
+        if not self._over:
+            self._session.sending.cancel(message)
+
+    def configure_lane(
+        self, number: int, *, ordered: bool = True, delivery: Delivery = Delivery.ACKED, priority: int = 0
+    ) -> None:
+        """Say what a lane is, before its first message. @raise UsageError: when it is something else already."""
+        self._session.sending.configure(number, LaneProperties(ordered, delivery, priority))
+
+    @property
+    def messages_full(self) -> bool:
+        """Whether producers of messages should pause; C{MessagesWritable} says when to go on."""
+        full = self._session.sending.budget.full
+        self._was_full = self._was_full or full
+        return full
+
+    def is_direct(self, lane: int) -> bool:
+        """Whether a lane's messages are direct ones."""
+        return self._session.sending.is_direct(lane)
+
+    def send_direct(self, data: bytes) -> None:
+        """Send bytes once. @raise MessageTooLarge: when they don't fit a datagram of this path."""
+        self._session.check_sending()
+        self._session.sending.send_direct(data, self._link.room)
+
+    def open_stream(self, name: bytes = b"", options: StreamOptions = StreamOptions(), *, now: float) -> Stream:
+        """Open a stream, which carries data at once. @raise HypermailError: when the session can't."""
+        self._now = now
+        self._session.check_open()
+        return self._session.streams.open(name, options)
+
+    def close(self, *, now: float) -> None:
+        """
+        Deliver everything, then end. A session that isn't open yet is aborted.
+        """
+        self._now = now
+        if self._over:
+            return
+        if self.opening:
+            self.abort(Reason.APPLICATION, "closed while opening", now=now)
+            return
+        self._session.close()
+
+    def abort(self, code: int = Reason.APPLICATION, text: str = "", *, now: float) -> None:
+        """End the session at once; the peer reads code and text."""
+        self._now = now
+        if not self._over:
+            because = f": {text}" if text else ""
+            self._session.die(SessionAborted(f"the session was aborted here{because}", code), code, text)
+            self._end_if_over(now)
+
+    def ping(self, *, now: float) -> None:
+        """Measure a round trip: L{PingAnswered} follows."""
+        self._now = now
+        self._session.check_open()
+        self._next_ping += 1
+        self._pings[self._next_ping] = now
+        self._session.control.put(("ping", self._next_ping), p.HealthPing(self._next_ping))

@@ -1,0 +1,240 @@
+"""
+What a user of hypermail implements, and what a user is given, as zope interfaces.
+
+Everything here is camelCase, as in Twisted. Imports nothing at run time but zope.interface, so that the
+interfaces may be named without loading Twisted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar, Union
+
+from zope.interface import Attribute, Interface
+
+from hypermail.errors import Reason
+from hypermail.options import Delivery, Way
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+    from twisted.internet.defer import Deferred
+    from twisted.internet.interfaces import IProtocol, IProtocolFactory
+    from twisted.python.failure import Failure
+
+    from hypermail.events import SessionRequested, StreamOptions
+    from hypermail.internet.address import HypermailAddress
+    from hypermail.link.train import Train
+
+T = TypeVar("T")
+
+#: What a callback may return: a value, a Deferred of it, or the coroutine of an C{async def}.
+Answer = Union[T, "Deferred[T]", Coroutine[Any, Any, T]]
+
+
+class ISession(Interface):
+    """One session with one peer; given to a L{ISessionProtocol} as its C{session}."""
+
+    sessionID: bytes = Attribute("Names the session in logs; equal on both sides.")
+    way: Way = Attribute("In which way the session carries, seen from its starter.")
+
+    def sendMessage(data: bytes, *, lane: int = 0, expires: float | None = None) -> Deferred[None]:
+        """
+        Send one whole message.
+
+        @param data: C{bytes}-like, at most the peer's C{max_message}.
+        @param lane: 0–239.
+        @param expires: seconds from now after which the message is given up, or None for never.
+        @return: a L{Deferred} that fires with None when the peer's application has taken the message.
+            It errbacks with L{MessageRejected}, L{MessageTooLarge}, L{MessageExpired},
+            L{MessageDropped}, L{MessageUndelivered}, or L{MessageCancelled} when it is cancelled,
+            which withdraws the message unless the peer has taken it already.
+        """
+
+    def sendMessages(messages: Iterable[bytes], *, lane: int = 0) -> int:
+        """
+        Send many messages without a L{Deferred} for each.
+
+        Takes messages from the iterable while there is room, and no further. What becomes of them is
+        counted in L{statistics}; a message that was not taken is logged.
+
+        @return: how many were taken; the rest of the iterator is untouched.
+        @raise HypermailError: when a message cannot be sent at all; those before it were taken.
+        """
+
+    def lane(
+        number: int, *, ordered: bool = True, delivery: Delivery = Delivery.ACKED, priority: int = 0
+    ) -> None:
+        """
+        Say what a lane is, before its first message; lane 0 is ordered and acked unless told.
+
+        @param number: 0–239.
+        @param ordered: whether messages are delivered in the order of sending.
+        @param delivery: what the lane promises.
+        @param priority: 0–7; greater goes first.
+        @raise UsageError: when the lane is in use already with other properties.
+        """
+
+    def sendDatagram(data: bytes) -> None:
+        """
+        Send bytes now, once, without acknowledgement; they arrive as C{datagramReceived}, or don't.
+
+        @raise MessageTooLarge: when they do not fit one datagram of this path.
+        """
+
+    def openStream(
+        factory: IProtocolFactory, name: bytes = b"", options: StreamOptions | None = None
+    ) -> Deferred[IProtocol]:
+        """
+        Open a stream and connect it to a protocol of the factory.
+
+        @param factory: its C{buildProtocol} is called with the peer's address.
+        @param name: what the peer's C{streamOpened} is told.
+        @param options: what else it is told.
+        @return: a L{Deferred} of the connected protocol, once the peer's application has accepted;
+            errbacks with L{StreamRejected}, or what ended the stream or the session before that;
+            cancelling clears the stream.
+        """
+
+    def ping() -> Deferred[float]:
+        """Measure one round trip: a L{Deferred} of seconds; errbacks with what ends the session before."""
+
+    def close() -> Deferred[None]:
+        """
+        End the session gracefully: what was sent is delivered first, streams are flushed.
+
+        @return: a L{Deferred} that fires with None when both sides are done, and on a starter when
+            its socket is closed; errbacks with the L{SessionLost} that ended the session otherwise;
+            cancelling it aborts the session.
+        """
+
+    def abort(text: str = "", code: int = Reason.APPLICATION) -> None:
+        """End the session at once (C{SessionDeath}); the peer reads code and text."""
+
+    def getHost() -> HypermailAddress:
+        """Our address."""
+
+    def getPeer() -> HypermailAddress:
+        """The peer's address."""
+
+    def peerCertificate() -> Certificate | None:
+        """The peer's certificate, or None when there is none, as in mode C{plain}."""
+
+    def statistics() -> dict[str, Any]:
+        """Counters and estimates for people to look at; the keys may change."""
+
+    def registerProducer(producer: Any, streaming: bool) -> None:
+        """
+        Pause and resume a producer of messages by the session's room.
+
+        @param producer: L{IPushProducer} when C{streaming}, else L{IPullProducer}; it calls
+            L{sendMessage} or L{sendMessages}.
+        @raise RuntimeError: when there is one already.
+        """
+
+    def unregisterProducer() -> None:
+        """The producer has no more messages."""
+
+
+class ISessionProtocol(Interface):
+    """
+    What a user's class does with a session; subclass L{hypermail.SessionProtocol}.
+
+    Each callback may be a coroutine function (C{async def}) or return a L{Deferred}. An exception in
+    any but C{messageReceived}, C{streamOpened} and C{sessionLost} is logged and aborts the session.
+    """
+
+    session: ISession = Attribute("The session, set before C{sessionOpened}.")
+
+    def sessionOpened() -> Answer[None]:
+        """Both sides have agreed."""
+
+    def messageReceived(message: bytes) -> Answer[None]:
+        """
+        A whole message has arrived. The peer's Deferred fires when this returns, or when the Deferred or
+        coroutine that it returns is done; an exception or errback rejects the message.
+        """
+
+    def datagramReceived(data: bytes) -> Answer[None]:
+        """A direct message has arrived."""
+
+    def streamOpened(name: bytes, options: StreamOptions) -> Answer[IProtocol | None]:
+        """
+        The peer opened a stream.
+
+        @return: an L{IProtocol} for it, a Deferred or coroutine of one, or None to refuse. Raising a
+            L{HypermailError} refuses with its code and text.
+        """
+
+    def sessionLost(reason: Failure) -> Answer[None]:
+        """
+        The session is over; the last call. On a starter it is called without C{sessionOpened} when the
+        session never opened, with what the connecting Deferred fails with.
+
+        @param reason: of a L{hypermail.errors.SessionLost}.
+        """
+
+
+class ISessionFactory(Interface):
+    """Makes a protocol for each session; subclass or call L{hypermail.SessionFactory}."""
+
+    def sessionRequested(request: SessionRequested) -> Answer[None]:
+        """
+        Whether a stranger's session is wanted (listeners only).
+
+        @param request: who asks, and for what.
+        @return: None to accept, or a Deferred or coroutine of it, which is cancelled when the stranger
+            gives up; raising a L{HypermailError} rejects with its code and text.
+        """
+
+    def buildProtocol(address: HypermailAddress) -> ISessionProtocol | None:
+        """A protocol for a session with C{address}, or None to reject it."""
+
+    def doStart() -> None:
+        """A port or a connecting endpoint begins to use the factory."""
+
+    def doStop() -> None:
+        """It does so no longer."""
+
+
+class ICarrier(Interface):
+    """What takes datagrams to a peer and brings them: UDP is the first."""
+
+    receiveBuffer: int | None = Attribute(
+        "Bytes that may wait to be read before datagrams are lost, or None when that is unknown."
+    )
+
+    def send(train: Train) -> bool:
+        """
+        Send equal-sized datagrams (the last may be shorter) to one address.
+
+        The train is always taken. What cannot be sent at all is counted and dropped, as a network may.
+
+        @return: whether there is room for more; when not, C{carrierWritable} follows.
+        """
+
+    def getHost() -> Any:
+        """Where we are: an address with C{host} and C{port}."""
+
+    def statistics() -> dict[str, int]:
+        """What was lost on the way into the network, by cause."""
+
+    def stop() -> None:
+        """Forget what waits, and call nobody any more."""
+
+
+class ICarrierUser(Interface):
+    """What a carrier brings datagrams to."""
+
+    def datagramsReceived(datagrams: list[memoryview], address: Any) -> None:
+        """
+        One read of the carrier has brought these.
+
+        @param datagrams: valid during this call only: the carrier reads into the same memory again.
+        @param address: where they say they come from; opaque, hashable, and what a L{Train} to there bears.
+        """
+
+    def carrierWritable() -> None:
+        """There is room again, after C{send} had said that there is none."""
+
+    def addressUnreachable(address: Any, error: OSError) -> None:
+        """The system says that it knows no way to an address; called from within C{send}."""

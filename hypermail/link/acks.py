@@ -1,0 +1,116 @@
+"""
+The numbers that have arrived: what to acknowledge and when, and what is a replay.
+"""
+
+from __future__ import annotations
+
+from hypermail.wire.packets import Ack
+from hypermail.wire.ranges import RangeSet
+
+#: s; no acknowledgement waits longer. Counted in the peer's probe timeout.
+MAX_ACK_DELAY = 0.025
+#: Ranges told in one acknowledgement: further ones have been told before.
+TOLD_RANGES = 32
+#: Ranges remembered; below them every number counts as received.
+KEPT_RANGES = 256
+#: s; a shorter delay is none, since reactors wake on milliseconds.
+TICK = 0.001
+
+
+class Acks:
+    """
+    The receiving half of acknowledgement, of one direction of one link.
+
+    One call of C{receive} on the connection is one turn. An acknowledgement is due at the end of the turn
+    that shows a gap, or of every second turn; otherwise after a delay of an eighth of the round trip.
+
+    @ivar due: whether one should be sent now.
+    @ivar deadline: s when one will be due, or None.
+    """
+
+    def __init__(self) -> None:
+        self._ranges = RangeSet()
+        self._floor = 0  # below it everything counts as received
+        self._told = 0  # below it the peer knows what we have
+        self._largest_at = 0.0
+        self._news = False
+        self._turns = 0
+        self._gap = False
+        self.due = False
+        self.deadline: float | None = None
+        self.largest = -1
+
+    def is_new(self, number: int) -> bool:
+        """Whether a number was never received; if not it is a duplicate or a replay."""
+        return number > self.largest or (number >= self._floor and number not in self._ranges)
+
+    def received(self, number: int, now: float, eliciting: bool) -> None:
+        """
+        Note a datagram whose contents have been taken.
+
+        @param eliciting: whether the peer waits for an acknowledgement of it.
+        """
+        if number > self.largest:
+            if eliciting and number != self.largest + 1:
+                self._gap = True
+            self.largest = number
+            self._largest_at = now
+        else:
+            self._gap = self._gap or eliciting
+            if number < self._told:
+                self._told = number
+        self._ranges.add(number, number + 1)
+        if len(self._ranges) > KEPT_RANGES:
+            self._floor = self._ranges.drop_first()[1]
+        self._news = self._news or eliciting
+
+    def end_turn(self, now: float, delay: float) -> None:
+        """
+        The datagrams of one turn have all been noted.
+
+        @param delay: s that an acknowledgement may wait: an eighth of the round trip.
+        """
+        if not self._news:
+            return
+        self._news = False
+        self._turns += 1
+        if self._gap or self._turns >= 2 or delay < TICK:
+            self.due = True
+        elif self.deadline is None:
+            self.deadline = now + min(delay, MAX_ACK_DELAY)
+
+    def timeout(self, now: float) -> None:
+        """Time has passed."""
+        if self.deadline is not None and now >= self.deadline:
+            self.due = True
+
+    def force(self) -> None:
+        """One should be sent now."""
+        self.due = self.largest >= 0
+
+    @property
+    def pending(self) -> bool:
+        """Whether anything has arrived that was not acknowledged: worth telling whenever a datagram leaves."""
+        return self._turns > 0 or self.due
+
+    def packet(self, now: float) -> Ack:
+        """The acknowledgement; after this none is due."""
+        self.due = self._gap = False
+        self.deadline = None
+        self._turns = 0
+        told: list[tuple[int, int]] = []
+        for start, stop in reversed(self._ranges):
+            if told and (stop <= self._told or len(told) == TOLD_RANGES):
+                break
+            told.append((start, stop))
+        delay = min(int(max(0.0, now - self._largest_at) * 1e6), 0xFFFFFFFF)
+        return Ack(delay, tuple(told))
+
+    # As a source: our own acknowledgements as contents of a datagram, addressed up to their largest number.
+
+    def acked(self, start: int, stop: int) -> None:
+        """The peer has the acknowledgement, and need not hear of what lies below it again."""
+        self._told = max(self._told, stop)
+
+    def lost(self, start: int, stop: int) -> None:
+        """The next acknowledgement tells it all anyway."""

@@ -1,0 +1,390 @@
+"""
+One link: joins numbers, seals, acknowledgements, recovery, congestion, pacing and heartbeat of one path.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from hypermail.link.acks import Acks
+from hypermail.link.congestion import CongestionFactory
+from hypermail.link.flight import Flight
+from hypermail.link.heartbeat import Beat, Heartbeat
+from hypermail.link.path import Path
+from hypermail.link.pacing import Pacer
+from hypermail.link.payload import Payload, Sent
+from hypermail.link.recovery import Recovery
+from hypermail.link.rtt import RoundTrip
+from hypermail.link.states import LINK, Input, State
+from hypermail.options import Options, Role
+from hypermail.security.handshake import Handshake
+from hypermail.security.seal import Seal
+from hypermail.trace import NullTrace
+from hypermail.wire import header
+from hypermail.wire.numbers import expand
+from hypermail.wire.packets import Ack, HealthPing, HealthPong, PathChallenge, PathResponse, Padding
+from hypermail.wire.packets import Handshake as HandshakePacket
+
+#: Pings and challenges answered in one turn, at most: a flood of them is answered with a trickle.
+MOST_ANSWERS = 4
+#: Marks the numbers of the link's own pings, whose pongs interest nobody else.
+OWN_PINGS = 1 << 63
+
+
+class Opened(NamedTuple):
+    """What was inside of an authentic datagram."""
+
+    number: int
+    payload: memoryview
+    long: bool
+
+
+class Unimportant:
+    """The source of contents that nobody misses: pings."""
+
+    def acked(self, start: int, stop: int) -> None:
+        """Nothing follows."""
+
+    def lost(self, start: int, stop: int) -> None:
+        """Nothing follows."""
+
+
+_UNIMPORTANT = Unimportant()
+
+
+class Link:
+    """
+    The live path of a session.
+
+    @param local_tag: 64 bits; what the peer puts on datagrams for us.
+    @param first_tag: 64 bits; what the starter's first datagrams bear.
+    @param congestion: makes the congestion controller.
+
+    @ivar remote_tag: what we put on datagrams for the peer.
+    @ivar dropped: datagrams that did not open, or came twice.
+    """
+
+    def __init__(
+        self,
+        role: Role,
+        options: Options,
+        handshake: Handshake,
+        *,
+        local_tag: int,
+        first_tag: int,
+        remote_tag: int,
+        address: Any,
+        now: float,
+        congestion: CongestionFactory,
+        trace: NullTrace,
+    ) -> None:
+        self._role = role
+        self._options = options
+        self._handshake = handshake
+        self._trace = trace
+        self._state = LINK.initial
+        self._flight = Flight()
+        self._long_sealing, self._long_opening = handshake.long_seals(first_tag)
+        self._sealing: Seal | None = None
+        self._opening: Seal | None = None
+        self._long_token = b""
+        self.local_tag = local_tag
+        self.remote_tag = remote_tag
+        self.first_tag = first_tag
+        self.rtt = RoundTrip()
+        self.path = Path(address, options.mtu, validated=role is Role.STARTER)
+        self.congestion = congestion(self.path.mtu)
+        self.recovery = Recovery(self.congestion, self.rtt, options.delivery_timeout)
+        self.acks = Acks()
+        self.heartbeat = Heartbeat(role, options, now)
+        self._pacer = Pacer(self.path.mtu, now)
+        self._resume_at: float | None = None
+        self._peer_buffer = options.receive_buffer
+        self._pings = 0
+        self._answers: list[bytes] = []
+        self.dropped = 0
+        self.datagrams_sent = 0
+        self.datagrams_received = 0
+        self.bytes_sent = 0
+        self.bytes_received = 0
+        self._shake()
+
+    # What the link is
+
+    @property
+    def keyed(self) -> bool:
+        """
+        Whether short datagrams can be sent: by a listener not before the starter has shown that it has the
+        keys, since until then anybody may pretend to be at its address.
+        """
+        return self._state is State.OPEN or (self._state is State.KEYED and self._role is Role.STARTER)
+
+    @property
+    def verified(self) -> bool:
+        """Whether the peer has proved what the mode asks for, and the address is its own."""
+        return self._state is State.OPEN and self._handshake.complete
+
+    def peer_limits(self, receive_buffer: int, max_datagram: int, silence: float) -> None:
+        """
+        What the peer has told about its socket and its patience.
+
+        @param receive_buffer: bytes; trains are at most half of it.
+        @param max_datagram: bytes of the largest datagram that it reads.
+        @param silence: s after which it forgets us.
+        """
+        self._peer_buffer = max(receive_buffer, 2 * self._options.mtu)
+        self.path.mtu = min(self.path.mtu, max(max_datagram, self._options.mtu))
+        self.heartbeat.keep_within(silence)
+
+    def end(self) -> None:
+        """Nothing leaves any more."""
+        self._state = LINK.next(self._state, Input.END)
+
+    # Receiving
+
+    def open(self, datagram: memoryview, now: float) -> Opened | None:
+        """
+        Open a datagram that bears our tag; what doesn't open, or is a replay, is counted and dropped.
+        """
+        if datagram[0] & 0xF0 == header.Kind.LONG:
+            opened = self._open_long(datagram)
+        else:
+            opened = self._open_short(datagram)
+        if opened is None or not self.acks.is_new(opened.number):
+            self.dropped += 1
+            return None
+        self.datagrams_received += 1
+        self.bytes_received += len(datagram)
+        self.heartbeat.heard(now)
+        self._trace.received(now, opened.number, len(datagram), opened.long)
+        return opened
+
+    def _open_short(self, datagram: memoryview) -> Opened | None:
+        if self._opening is None or len(datagram) < header.SHORT.size:
+            return None
+        _, _, low = header.SHORT.unpack_from(datagram)
+        number = expand(low, self.acks.largest + 1)
+        content = self._opening.open(datagram, header.SHORT.size, number)
+        if content is None:
+            return None
+        if self._state is State.KEYED:
+            self._confirm()
+        return Opened(number, content, False)
+
+    def _confirm(self) -> None:
+        """The peer has the session's keys: those of the handshake have served (RFC 9001 §4.9)."""
+        self._state = LINK.next(self._state, Input.SHORT_OPENED)
+        self.path.validated = True
+        self.recovery.opening = False
+        self.recovery.forget_long()
+
+    def _open_long(self, datagram: memoryview) -> Opened | None:
+        self.path.received(len(datagram))
+        head = header.decode_long(datagram)
+        if head is None or self._state in (State.OPEN, State.ENDED):
+            return None
+        number = expand(head.low, self.acks.largest + 1)
+        content = self._long_opening.open(datagram, head.length, number)
+        if content is None:
+            return None
+        if self._role is Role.STARTER:
+            self.remote_tag = head.source
+        elif head.destination == self.local_tag:
+            self.path.validated = True
+        return Opened(number, content, True)
+
+    def take(self, packet: Any, now: float, long: bool) -> HealthPong | None:
+        """
+        Take one of the link's own packets.
+
+        @return: a pong, which may answer the application's ping; else None.
+        @raise HypermailError: when the peer breaks a rule, or the handshake fails.
+        """
+        kind = type(packet)
+        if kind is Ack:
+            self.recovery.acknowledge(packet, now, long)
+        elif kind is HealthPing:
+            self._answer(HealthPong(packet.id).encode())
+        elif kind is HealthPong:
+            return packet  # type: ignore[no-any-return]
+        elif kind is HandshakePacket:
+            self._take_handshake(packet)
+        elif kind is PathChallenge:
+            self._answer(PathResponse(packet.data).encode())
+        return None
+
+    def _answer(self, packet: bytes) -> None:
+        if len(self._answers) < MOST_ANSWERS:
+            self._answers.append(packet)
+
+    def _take_handshake(self, packet: HandshakePacket) -> None:
+        for piece in self._flight.receive(packet):
+            self._handshake.receive(piece)
+        self._shake()
+
+    def _shake(self) -> None:
+        """Let the handshake say what it can, and derive keys as soon as there are any."""
+        flight = self._handshake.outgoing()
+        if flight is not None:
+            self._flight.send(flight)
+        if self._sealing is None:
+            seals = self._handshake.session_seals()
+            if seals is not None:
+                self._sealing, self._opening = seals
+                self._state = LINK.next(self._state, Input.KEYS_DERIVED)
+
+    def received(self, opened: Opened, eliciting: bool, now: float) -> None:
+        """The contents of a datagram have been taken, so it may be acknowledged."""
+        self.acks.received(opened.number, now, eliciting)
+
+    def end_turn(self, now: float) -> None:
+        """All datagrams of one read have been taken."""
+        self.acks.end_turn(now, self.rtt.smoothed / 8 if self.rtt.measured else 0.0)
+
+    # Sending
+
+    @property
+    def room(self) -> int:
+        """Bytes that a short datagram has for packets."""
+        overhead = self._sealing.overhead if self._sealing is not None else 0
+        return self.path.mtu - header.SHORT.size - overhead
+
+    def long_datagrams(self, now: float) -> list[bytes]:
+        """What the handshake has to say, and acknowledgements of what it has heard."""
+        datagrams: list[bytes] = []
+        if self._state not in (State.OPENING, State.KEYED):
+            return datagrams
+        overhead = header.LONG.size + len(self._long_token) + self._long_sealing.overhead
+        while self._wants_long(bool(datagrams)):
+            if self.path.credit < self.path.mtu:
+                break
+            payload = Payload(self.path.mtu - overhead)
+            if self.acks.pending:
+                payload.add(self.acks.packet(now).encode())
+            self._flight.fill(payload)
+            if self.recovery.probes and not payload.contents:
+                self._add_ping(payload)
+            if self._role is Role.STARTER and payload.room > 0:  # RFC 9000 §14.1
+                payload.add(Padding(payload.room).encode())
+            datagrams.append(self._seal_long(payload, now))
+        return datagrams
+
+    def _wants_long(self, begun: bool) -> bool:
+        if self._flight.waiting:
+            return True
+        if self._sealing is not None and self._role is Role.STARTER:
+            return False  # what is left to say is said in short datagrams
+        return not begun and (self.acks.due or self.recovery.probes > 0)
+
+    def _seal_long(self, payload: Payload, now: float) -> bytes:
+        number = self.recovery.take_number()
+        head = header.encode_long(
+            header.Long(
+                self._handshake.mode,
+                header.VERSION,
+                self.remote_tag,
+                self.local_tag,
+                number & 0xFFFFFFFF,
+                self._long_token,
+                0,
+            )
+        )
+        datagram = self._long_sealing.seal(head, payload.parts, number)
+        self._note_sent(number, datagram, payload, now, long=True)
+        return datagram
+
+    def allowance(self, now: float) -> int:
+        """Bytes of data that may leave now: window, pace and probes considered. Not yet is C{<= 0}."""
+        self._resume_at = None
+        recovery = self.recovery
+        if recovery.probes:
+            return recovery.probes * self.path.mtu
+        window = self.congestion.window - recovery.in_flight
+        if window < self.path.mtu:
+            return 0
+        if not self.rtt.measured:
+            return window
+        rate = self.congestion.rate(self.rtt)
+        paced = self._pacer.available(now, rate, self._peer_buffer // 2)
+        return min(window, paced) if paced >= self.path.mtu else 0
+
+    def blocked(self, now: float, more: bool) -> None:
+        """
+        Nothing more leaves in this turn.
+
+        @param more: whether there was more that the allowance held back.
+        """
+        self.recovery.limited = more
+        if more and self.rtt.measured and self.congestion.window - self.recovery.in_flight >= self.path.mtu:
+            self._resume_at = self._pacer.resume_at(now, self.congestion.rate(self.rtt))
+
+    def begin(self, now: float, talkative: bool) -> Payload:
+        """
+        A short datagram to be filled.
+
+        @param talkative: whether something will follow, so that acknowledgements may ride along.
+        """
+        payload = Payload(self.room)
+        if self.acks.due or (talkative and self.acks.pending):
+            payload.add(self.acks.packet(now).encode())
+        if self._answers:
+            for answer in self._answers:
+                payload.add(answer)
+            self._answers.clear()
+        return payload
+
+    def finish(self, payload: Payload, now: float) -> bytes | None:
+        """Seal a short datagram, with a ping when a probe would be empty; None when there is nothing to say."""
+        if self.recovery.probes and not payload.contents:
+            self._add_ping(payload)
+        if not payload.parts or self._sealing is None:
+            return None
+        if payload.full and 0 < payload.room <= self.path.mtu >> 2:
+            payload.add(Padding(payload.room).encode())  # equal sizes make trains
+        number = self.recovery.take_number()
+        head = header.SHORT.pack(header.Kind.SHORT, self.remote_tag, number & 0xFFFFFFFF)
+        datagram = self._sealing.seal(head, payload.parts, number)
+        self._note_sent(number, datagram, payload, now, long=False)
+        return datagram
+
+    def _add_ping(self, payload: Payload) -> None:
+        self._pings += 1
+        payload.add(HealthPing(OWN_PINGS | self._pings).encode())
+        payload.contents.append((_UNIMPORTANT, 0, 0))
+
+    def _note_sent(self, number: int, datagram: bytes, payload: Payload, now: float, long: bool) -> None:
+        size = len(datagram)
+        self.path.sent(size)
+        self.datagrams_sent += 1
+        self.bytes_sent += size
+        self._pacer.spent(size)
+        if payload.contents:
+            self.recovery.sent(Sent(number, now, size, payload.contents, long))
+        self._trace.sent(now, number, size, long)
+
+    def wants_to_speak(self) -> bool:
+        """Whether the link has something to say of its own accord."""
+        return bool(self.acks.due or self.recovery.probes or self._answers)
+
+    # Time
+
+    def next_timeout(self) -> float:
+        """s when to call L{timeout}."""
+        deadline = self.heartbeat.deadline
+        for other in (self.recovery.deadline(), self.acks.deadline, self._resume_at):
+            if other is not None and other < deadline:
+                deadline = other
+        return deadline
+
+    def timeout(self, now: float) -> Beat:
+        """
+        Time has passed; harmless when early.
+
+        @return: L{Beat.DEAD} when the peer is to be given up.
+        """
+        self.acks.timeout(now)
+        self.recovery.timeout(now)
+        beat = self.heartbeat.timeout(now)
+        if beat is Beat.PING and not self.recovery.probes:
+            self.recovery.probes = 1
+        return beat

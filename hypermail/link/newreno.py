@@ -1,0 +1,55 @@
+"""
+NewReno, as RFC 9002 §7 and appendix B have it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypermail.link.payload import Sent
+from hypermail.link.rtt import RoundTrip
+
+
+class NewReno:
+    """
+    Additive increase, multiplicative decrease.
+
+    @param datagram: bytes of a full datagram.
+    """
+
+    def __init__(self, datagram: int) -> None:
+        self._datagram = datagram
+        self._threshold: float = float("inf")
+        self._recovery_start = -1.0
+        self._credit = 0
+        self.window = 10 * datagram  # RFC 9002 §7.2
+
+    @property
+    def _least(self) -> int:
+        return 2 * self._datagram
+
+    def acked(self, datagrams: Sequence[Sent], now: float, rtt: RoundTrip, limited: bool) -> None:
+        if not limited:
+            return
+        size = sum(sent.size for sent in datagrams if sent.time > self._recovery_start)
+        if self.window < self._threshold:
+            self.window += size
+            return
+        self._credit += size
+        if self._credit >= self.window:  # one datagram for each window that was acknowledged
+            self._credit -= self.window
+            self.window += self._datagram
+
+    def lost(self, datagrams: Sequence[Sent], now: float, persistent: bool) -> None:
+        if datagrams[-1].time > self._recovery_start:  # one reaction for each round trip
+            self._recovery_start = now
+            self.window = max(self.window // 2, self._least)
+            self._threshold = self.window
+            self._credit = 0
+        if persistent:
+            self._recovery_start = -1.0
+            self.window = self._least
+
+    def rate(self, rtt: RoundTrip) -> float:
+        gain = 2.0 if self.window < self._threshold else 1.25  # RFC 9002 §7.7
+        return gain * self.window / max(rtt.smoothed, 1e-4)

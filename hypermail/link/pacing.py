@@ -1,0 +1,56 @@
+"""
+Pacing: datagrams leave in trains at the rate that the congestion controller gives (RFC 9002 §7.7).
+"""
+
+from __future__ import annotations
+
+#: s of sending that may leave at once: trains are what system calls are shared by.
+TRAIN_TIME = 0.002
+#: s of lateness of a timer that is made good.
+LATENESS = 0.025
+#: Datagrams that may always leave together.
+LEAST_DATAGRAMS = 2
+
+#: s; no wait is shorter, so that rounding can't make it none.
+SHORTEST_WAIT = 0.000_02
+
+
+class Pacer:
+    """
+    A token bucket that holds a train, and that credits a timer that came late.
+
+    @param datagram: bytes of a full datagram.
+    """
+
+    __slots__ = ("_budget", "_datagram", "_last", "_waiting")
+
+    def __init__(self, datagram: int, now: float) -> None:
+        self._datagram = datagram
+        self._budget = 0.0
+        self._last = now
+        self._waiting = True  # the first flight is not paced
+
+    def available(self, now: float, rate: float, largest_train: int) -> int:
+        """
+        Bytes that may leave now.
+
+        @param rate: bytes/s.
+        @param largest_train: bytes that the peer's socket takes at once.
+        """
+        burst = min(max(LEAST_DATAGRAMS * self._datagram, rate * TRAIN_TIME), largest_train)
+        # Only who waits for its turn saves up; who was idle begins with one train.
+        most = max(burst, rate * LATENESS) if self._waiting else burst
+        self._budget = min(self._budget + rate * (now - self._last), most)
+        self._last = now
+        self._waiting = False
+        return int(min(self._budget, burst) + 0.5)
+
+    def spent(self, size: int) -> None:
+        """So many bytes have left."""
+        self._budget -= size
+
+    def resume_at(self, now: float, rate: float) -> float:
+        """s when it is worth trying again: at half a train, at least one datagram."""
+        self._waiting = True
+        wanted = max(self._datagram, rate * TRAIN_TIME / 2)
+        return now + max((wanted - self._budget) / rate, SHORTEST_WAIT)

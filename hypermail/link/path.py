@@ -1,0 +1,44 @@
+"""
+Where the peer is, whether that is proved, and how large its datagrams may be.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: An address that isn't validated gets so many times what came from it (RFC 9000 §8.1).
+AMPLIFICATION = 3
+
+
+class Path:
+    """
+    One address of the peer.
+
+    @ivar address: opaque.
+    @ivar validated: whether the peer has shown that it receives there.
+    @ivar mtu: bytes of UDP payload that datagrams may have.
+    """
+
+    __slots__ = ("_received", "_sent", "address", "mtu", "validated")
+
+    def __init__(self, address: Any, mtu: int, validated: bool) -> None:
+        self.address = address
+        self.mtu = mtu
+        self.validated = validated
+        self._received = 0
+        self._sent = 0
+
+    def received(self, size: int) -> None:
+        """A datagram of C{size} bytes came from there."""
+        self._received += size
+
+    def sent(self, size: int) -> None:
+        """A datagram of C{size} bytes was sent there."""
+        self._sent += size
+
+    @property
+    def credit(self) -> int:
+        """Bytes that may be sent there now on account of what came from there."""
+        if self.validated:
+            return 1 << 62
+        return AMPLIFICATION * self._received - self._sent

@@ -1,0 +1,212 @@
+"""
+Loss: which datagrams did not arrive, and when to ask (RFC 9002, with the caps of C{docs/protocol/link.rst}).
+"""
+
+from __future__ import annotations
+
+from hypermail.errors import ProtocolViolation
+from hypermail.link.acks import MAX_ACK_DELAY
+from hypermail.link.congestion import Congestion
+from hypermail.link.payload import Sent, Source
+from hypermail.link.rtt import GRANULARITY, RoundTrip
+from hypermail.wire.packets import Ack
+from hypermail.wire.ranges import RangeSet
+
+#: Numbers by which a datagram may be overtaken before it counts as lost (RFC 9002 §6.1.1).
+PACKET_THRESHOLD = 3
+#: s; the first probe of an opening, and how far it doubles.
+FIRST_PROBE = 0.2
+LAST_OPENING_PROBE = 0.5
+#: s; later probe timeouts double no further than this, or their base, so that a path that returns is
+#: found at once; the heartbeat bounds how long it goes on.
+LONGEST_PROBE = 0.25
+#: Datagrams that one probe timeout sends.
+PROBES = 2
+
+
+class Recovery:
+    """
+    The sending half of acknowledgement, of one direction of one link.
+
+    Numbers and times grow together, so the oldest datagram in flight is always the next to be lost, and
+    each acknowledgement costs what it brings.
+
+    @ivar in_flight: bytes sent, neither acknowledged nor lost.
+    @ivar probes: datagrams that may leave whatever the window says.
+    @ivar opening: whether the peer has not proved yet that it has the session's keys.
+    @ivar limited: whether the sender had more to send than it was allowed to.
+    """
+
+    def __init__(self, congestion: Congestion, rtt: RoundTrip, delivery_timeout: float) -> None:
+        self._congestion = congestion
+        self._rtt = rtt
+        self._delivery_timeout = delivery_timeout
+        self._sent: dict[int, Sent] = {}
+        self._next = 0
+        self._largest_acked = -1
+        self._last_sent = 0.0
+        self._loss_at: float | None = None
+        self._timeouts = 0
+        self.in_flight = 0
+        self.probes = 0
+        self.opening = True
+        self.limited = False
+        self.lost_datagrams = 0
+        self.lost_bytes = 0
+        self.probe_timeouts = 0
+
+    def take_number(self) -> int:
+        """A packet number that was never used before."""
+        number = self._next
+        self._next += 1
+        return number
+
+    def sent(self, datagram: Sent) -> None:
+        """A datagram with contents has left."""
+        self._sent[datagram.number] = datagram
+        self._last_sent = datagram.time
+        self.in_flight += datagram.size
+        if self.probes:
+            self.probes -= 1
+
+    def acknowledge(self, ack: Ack, now: float, long: bool) -> None:
+        """
+        Take an acknowledgement.
+
+        @param long: whether it came in a long datagram, where it can speak of long ones only.
+        @raise ProtocolViolation: when it names numbers that were never sent.
+        """
+        largest = ack.ranges[0][1] - 1
+        if largest >= self._next:
+            raise ProtocolViolation(f"the peer acknowledges datagram {largest}, which was never sent")
+        newly = self._pop(ack, long)
+        if not newly:
+            return
+        newest = max(newly, key=_number)
+        if newest.number == largest:
+            self._rtt.sample(now - newest.time, ack.delay / 1e6)
+        self._largest_acked = max(self._largest_acked, newest.number)
+        self._timeouts = 0
+        self.probes = 0
+        self._congestion.acked(newly, now, self._rtt, self.limited)
+        for sent in newly:
+            for source, start, stop in sent.contents:
+                source.acked(start, stop)
+        self.detect(now)
+
+    def _pop(self, ack: Ack, long: bool) -> list[Sent]:
+        """The datagrams that an acknowledgement newly covers."""
+        newly: list[Sent] = []
+        flying = self._sent
+        for start, stop in ack.ranges:
+            if not flying:
+                break
+            oldest = next(iter(flying))
+            if stop <= oldest:
+                break
+            for number in range(max(start, oldest), stop):
+                sent = flying.get(number)
+                if sent is not None and (sent.long or not long):
+                    del flying[number]
+                    self.in_flight -= sent.size
+                    newly.append(sent)
+        return newly
+
+    def detect(self, now: float) -> None:
+        """Declare lost what was overtaken (RFC 9002 §6.1), or is older than C{delivery_timeout} (seed 001)."""
+        lost: list[Sent] = []
+        self._loss_at = None
+        overtaken = self._largest_acked - PACKET_THRESHOLD
+        delay = self._rtt.loss_delay
+        for number, sent in self._sent.items():
+            if number > self._largest_acked:
+                if sent.time + self._delivery_timeout > now:
+                    break
+            elif number > overtaken and sent.time + delay > now:
+                self._loss_at = sent.time + delay
+                break
+            lost.append(sent)
+        if lost:
+            self._declare_lost(lost, now)
+
+    def _declare_lost(self, lost: list[Sent], now: float) -> None:
+        for sent in lost:
+            del self._sent[sent.number]
+            self.in_flight -= sent.size
+            self.lost_bytes += sent.size
+            for source, start, stop in sent.contents:
+                source.lost(start, stop)
+        self.lost_datagrams += len(lost)
+        self._congestion.lost(lost, now, self._persistent(lost))
+
+    def _persistent(self, lost: list[Sent]) -> bool:
+        """Whether datagrams that were lost in a row span more than three probe timeouts (RFC 9002 §7.6)."""
+        if not self._rtt.measured:
+            return False
+        rtt = self._rtt
+        span = 3 * (rtt.smoothed + max(4 * rtt.variation, GRANULARITY) + MAX_ACK_DELAY)
+        first = previous = lost[0]
+        for sent in lost[1:]:
+            if sent.number != previous.number + 1:
+                first = sent
+            previous = sent
+            if sent.time - first.time > span:
+                return True
+        return False
+
+    def forget_long(self) -> None:
+        """The keys of long datagrams are gone: what is in flight of them will never be acknowledged."""
+        for sent in [sent for sent in self._sent.values() if sent.long]:
+            del self._sent[sent.number]
+            self.in_flight -= sent.size
+
+    def flying(self, source: Source) -> RangeSet:
+        """What of one source's contents is in flight."""
+        ranges = RangeSet()
+        for sent in self._sent.values():
+            for who, start, stop in sent.contents:
+                if who is source:
+                    ranges.add(start, stop)
+        return ranges
+
+    def deadline(self) -> float | None:
+        """s when to call L{timeout}."""
+        if self._loss_at is not None:
+            return self._loss_at
+        if not self._sent and not self.opening:
+            return None
+        probe = self._last_sent + self._interval()
+        if not self._sent:
+            return probe
+        return min(probe, next(iter(self._sent.values())).time + self._delivery_timeout)
+
+    def _interval(self) -> float:
+        """s between a datagram that elicits an answer and the probe that asks for it."""
+        if self.opening:
+            base = min(self._rtt.probe_timeout, FIRST_PROBE) if self._rtt.measured else FIRST_PROBE
+            return min(base * 2.0**self._timeouts, LAST_OPENING_PROBE)
+        base = self._rtt.probe_timeout
+        return min(base * 2.0 ** min(self._timeouts, 16), max(LONGEST_PROBE, base))
+
+    def timeout(self, now: float) -> None:
+        """Time has passed; harmless when early."""
+        deadline = self.deadline()
+        if deadline is None or now < deadline:
+            return
+        self.detect(now)
+        if self._loss_at is None and now >= self._last_sent + self._interval():
+            self._probe(now)
+
+    def _probe(self, now: float) -> None:
+        """Nothing was heard for a probe timeout: send the oldest contents again (RFC 9002 §6.2.4)."""
+        self._timeouts += 1
+        self.probe_timeouts += 1
+        self._last_sent = now
+        self.probes = PROBES
+        for sent in list(self._sent.values())[:PROBES]:
+            for source, start, stop in sent.contents:
+                source.lost(start, stop)
+
+
+def _number(sent: Sent) -> int:
+    return sent.number

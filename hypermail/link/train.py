@@ -1,0 +1,40 @@
+"""
+What goes out: datagrams that one system call can send.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+#: Datagrams and bytes of one train, at most: what UDP_SEGMENT takes on every kernel that has it.
+MAX_DATAGRAMS = 64
+MAX_BYTES = 65_000
+
+
+class Train(NamedTuple):
+    """
+    Datagrams for one address.
+
+    @ivar address: as it was given to the connection; the core never looks into it.
+    @ivar datagrams: all of the length of the first, but the last, which may be shorter.
+    """
+
+    address: Any
+    datagrams: list[bytes]
+
+
+def couple(address: Any, datagrams: list[bytes]) -> list[Train]:
+    """Trains of datagrams in their order, as long as the rules of a train allow."""
+    trains: list[Train] = []
+    current: list[bytes] = []
+    size = limit = 0
+    for datagram in datagrams:
+        length = len(datagram)
+        if current and length <= size and len(current[-1]) == size and len(current) < limit:
+            current.append(datagram)
+            continue
+        current = [datagram]
+        size = length
+        limit = min(MAX_DATAGRAMS, max(1, MAX_BYTES // max(1, length)))
+        trains.append(Train(address, current))
+    return trains

@@ -1,0 +1,63 @@
+"""
+How much may be begun: the peer's allowance, which is the messages' back pressure.
+"""
+
+from __future__ import annotations
+
+#: The share of the allowance that is kept for lanes of a higher priority than 0: one in so many.
+RESERVE = 4
+
+
+class Budget:
+    """
+    Counts messages that are queued here, and those that are begun and not settled.
+
+    @param most_queued: bytes queued at which C{full} is true.
+    @ivar allowance_bytes: declared bytes that the peer allows to be begun and not settled.
+    @ivar allowance_messages: the same, in messages.
+    """
+
+    def __init__(self, most_queued: int, allowance_bytes: int, allowance_messages: int) -> None:
+        self._most_queued = most_queued
+        self.allowance_bytes = allowance_bytes
+        self.allowance_messages = allowance_messages
+        self.queued_bytes = 0
+        self.queued_messages = 0
+        self.begun_bytes = 0
+        self.begun_messages = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether producers should pause."""
+        return self.queued_bytes + 64 * self.queued_messages >= self._most_queued
+
+    def allows(self, size: int, priority: int) -> bool:
+        """Whether a message of C{size} bytes may be begun. One may always, when none is."""
+        if not self.begun_messages:
+            return True
+        messages, capacity = self.allowance_messages, self.allowance_bytes
+        if not priority:
+            messages -= messages // RESERVE
+            capacity -= capacity // RESERVE
+        return self.begun_messages < messages and self.begun_bytes + size <= capacity
+
+    def queued(self, size: int) -> None:
+        """A message waits."""
+        self.queued_bytes += size
+        self.queued_messages += 1
+
+    def unqueued(self, size: int) -> None:
+        """A message waits no more: begun, or given up."""
+        self.queued_bytes -= size
+        self.queued_messages -= 1
+
+    def began(self, size: int) -> None:
+        """A waiting message was begun."""
+        self.unqueued(size)
+        self.begun_bytes += size
+        self.begun_messages += 1
+
+    def settled(self, size: int) -> None:
+        """A begun message's fate is known."""
+        self.begun_bytes -= size
+        self.begun_messages -= 1

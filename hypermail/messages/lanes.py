@@ -1,0 +1,42 @@
+"""
+What a lane is.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hypermail.errors import UsageError
+from hypermail.options import Delivery
+from hypermail.wire.packets import encode_lane
+
+#: Lanes that applications may use; those above are hypermail's own.
+APPLICATION_LANES = 240
+PRIORITIES = 8
+
+
+class LaneProperties(NamedTuple):
+    """
+    Fixed at a lane's first use.
+
+    @ivar ordered: whether messages are delivered in the order of sending.
+    @ivar delivery: what is promised.
+    @ivar priority: 0–7; greater goes first.
+    """
+
+    ordered: bool = True
+    delivery: Delivery = Delivery.ACKED
+    priority: int = 0
+
+    @property
+    def flags(self) -> int:
+        """As told to the receiver with each packet."""
+        return encode_lane(self.ordered, self.delivery)
+
+    def checked(self, number: int) -> LaneProperties:
+        """Itself. @raise UsageError: when a lane can't be that."""
+        if not 0 <= number < APPLICATION_LANES:
+            raise UsageError(f"lanes have numbers from 0 to {APPLICATION_LANES - 1}, not {number}")
+        if not 0 <= self.priority < PRIORITIES:
+            raise UsageError(f"priorities go from 0 to {PRIORITIES - 1}, not {self.priority}")
+        return self

@@ -1,0 +1,212 @@
+"""
+All outgoing messages of a session: lanes by priority, expiry, direct messages.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from heapq import heappop, heappush
+
+from hypermail.errors import HypermailError, MessageCancelled, MessageExpired, MessageTooLarge, ProtocolViolation, UsageError
+from hypermail.link.control import Control
+from hypermail.link.payload import Payload
+from hypermail.messages.budget import Budget
+from hypermail.messages.lanes import LaneProperties
+from hypermail.messages.outgoing import OutgoingLane, OutgoingMessage
+from hypermail.options import Delivery, Options
+from hypermail.wire.packets import DIRECT, Direct, MessageClear, StreamBlockAck
+from hypermail.wire.parameters import Parameters
+
+
+class _Gone:
+    """The source of direct messages: sent once, whatever becomes of them."""
+
+    def acked(self, start: int, stop: int) -> None:
+        """Nothing follows."""
+
+    def lost(self, start: int, stop: int) -> None:
+        """Nothing follows."""
+
+
+_GONE = _Gone()
+
+
+class Sending:
+    """
+    Gives messages to datagrams, the lanes of the highest priority first, those of one priority in turn.
+
+    @param peer: the peer's limits as far as they are known.
+    @ivar directs_dropped: direct messages that gave way to newer ones before they could leave.
+    """
+
+    def __init__(self, options: Options, peer: Parameters, control: Control) -> None:
+        self._options = options
+        self._control = control
+        self._peer = peer
+        self._properties: dict[int, LaneProperties] = {}
+        self._lanes: dict[int, OutgoingLane] = {}
+        self._by_priority: list[deque[OutgoingLane]] = []
+        self._directs: deque[bytes] = deque()
+        self._expiries: list[tuple[float, int, OutgoingMessage]] = []
+        self._serial = 0
+        self.budget = Budget(options.outgoing_bytes, peer.allowance_bytes, peer.allowance_messages)
+        self.directs_dropped = 0
+
+    def learn(self, peer: Parameters) -> None:
+        """The peer has told its limits."""
+        self._peer = peer
+        self.budget.allowance_bytes = peer.allowance_bytes
+        self.budget.allowance_messages = peer.allowance_messages
+
+    # The application's side
+
+    def configure(self, number: int, properties: LaneProperties) -> None:
+        """
+        Say what a lane is.
+
+        @raise UsageError: when it is something else already.
+        """
+        properties.checked(number)
+        if self._properties.setdefault(number, properties) != properties:
+            raise UsageError(f"lane {number} is in use already with {self._properties[number]}")
+
+    def send(self, data: bytes, number: int, expires: float | None, wanted: bool) -> OutgoingMessage:
+        """
+        Queue a message.
+
+        @param expires: s of the clock that L{expire} is told, or None.
+        @param wanted: whether its fate is to be told.
+        @raise MessageTooLarge: for more than the peer takes.
+        @raise UsageError: for a lane that can't be.
+        """
+        if len(data) > self._peer.max_message:
+            raise MessageTooLarge(
+                f"a message of {len(data)} bytes: the peer takes {self._peer.max_message} at most; use a stream"
+            )
+        lane = self._lanes.get(number) or self._new_lane(number)
+        message = lane.send(data, wanted)
+        if expires is not None:
+            self._serial += 1
+            heappush(self._expiries, (expires, self._serial, message))
+        return message
+
+    def _new_lane(self, number: int) -> OutgoingLane:
+        properties = self._properties.setdefault(number, LaneProperties().checked(number))
+        if properties.delivery is Delivery.DIRECT:
+            raise UsageError(f"lane {number} is direct: its messages are sent with send_direct")
+        if len(self._lanes) >= self._peer.max_lanes:
+            raise UsageError(f"the peer takes {self._peer.max_lanes} lanes at most")
+        lane = self._lanes[number] = OutgoingLane(
+            number, properties, self.budget, self._options.buffered_messages
+        )
+        for lanes in self._by_priority:
+            if lanes[0].properties.priority == properties.priority:
+                lanes.append(lane)
+                return lane
+        self._by_priority.append(deque((lane,)))
+        self._by_priority.sort(key=lambda lanes: -lanes[0].properties.priority)
+        return lane
+
+    def is_direct(self, number: int) -> bool:
+        """Whether a lane's messages are direct ones."""
+        properties = self._properties.get(number)
+        return properties is not None and properties.delivery is Delivery.DIRECT
+
+    def cancel(self, message: OutgoingMessage, error: HypermailError | None = None) -> None:
+        """Give a message up, unless the peer's application has it already."""
+        lane = self._lanes[message.lane]
+        if lane.withdraw(message, error or MessageCancelled("the message was cancelled")):
+            clear = MessageClear(lane.number, lane.properties.flags, message.number)
+            self._control.put(("message", lane.number, message.number), clear)
+
+    def send_direct(self, data: bytes, room: int) -> None:
+        """
+        Queue a direct message; when too many wait the oldest gives way.
+
+        @param room: bytes of an empty datagram.
+        @raise MessageTooLarge: when it does not fit one datagram.
+        """
+        if len(data) > room - DIRECT.size:
+            raise MessageTooLarge(
+                f"a direct message of {len(data)} bytes: one datagram of this path takes {room - DIRECT.size}"
+            )
+        if len(self._directs) >= self._options.max_directs:
+            self._directs.popleft()
+            self.directs_dropped += 1
+        self._directs.append(data)
+
+    # Sending
+
+    @property
+    def has_more(self) -> bool:
+        """Whether anything could be sent."""
+        return bool(self._directs) or any(lane.has_more for lane in self._lanes.values())
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that was accepted is settled, direct messages sent."""
+        return not self._directs and all(lane.idle for lane in self._lanes.values())
+
+    def fill(self, payload: Payload, whole_room: int, urgent: bool) -> None:
+        """
+        Put messages into a datagram.
+
+        @param whole_room: bytes of an empty datagram.
+        @param urgent: whether it is the turn of what goes before streams (direct messages and lanes of a
+            priority over 0) or of the rest.
+        """
+        if urgent:
+            self._fill_directs(payload)
+        for lanes in self._by_priority:
+            if (lanes[0].properties.priority > 0) is not urgent:
+                continue
+            for _ in range(len(lanes)):
+                if payload.full:
+                    return
+                lanes[0].fill(payload, whole_room)
+                lanes.rotate(-1)
+
+    def _fill_directs(self, payload: Payload) -> None:
+        while self._directs:
+            packet = Direct(self._directs[0]).encode()
+            if len(packet) > payload.room:
+                payload.full = True
+                return
+            self._directs.popleft()
+            payload.add(packet)
+            payload.contents.append((_GONE, 0, 0))
+
+    # Settling and time
+
+    def take_ack(self, ack: StreamBlockAck) -> None:
+        """The peer says what is settled. @raise ProtocolViolation: when it speaks of what was never sent."""
+        lane = self._lanes.get(ack.lane)
+        if lane is None:
+            raise ProtocolViolation(f"the peer settles messages of lane {ack.lane}, where none was sent")
+        lane.take_ack(ack)
+
+    def take_settled(self) -> list[OutgoingMessage]:
+        """Messages whose fate became known since the last call, if somebody wants to hear of it."""
+        settled: list[OutgoingMessage] = []
+        for lane in self._lanes.values():
+            if lane.settled:
+                settled += lane.settled
+                lane.settled = []
+        return settled
+
+    def next_expiry(self) -> float | None:
+        """s when the next message expires."""
+        while self._expiries and self._expiries[0][2].settled:
+            heappop(self._expiries)
+        return self._expiries[0][0] if self._expiries else None
+
+    def expire(self, now: float) -> None:
+        """Give up what has expired."""
+        while self._expiries and self._expiries[0][0] <= now:
+            message = heappop(self._expiries)[2]
+            if not message.settled:
+                self.cancel(message, MessageExpired("the message expired before the peer had taken it"))
+
+    def unsettled(self) -> list[OutgoingMessage]:
+        """Everything whose fate isn't known, lane by lane, in order."""
+        return [message for lane in self._lanes.values() for message in lane]

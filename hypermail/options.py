@@ -1,0 +1,144 @@
+"""
+Every tunable of hypermail: name, unit, default and where it comes from.
+
+Sizes are bytes, times are seconds. An L{Options} is frozen: it is decided before a session opens and
+does not change under it. Names in seed 001's spelling are that seed's options.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from hypermail.errors import UsageError
+
+KIB = 1 << 10
+MIB = 1 << 20
+
+
+class Role(IntEnum):
+    """Which side of a connection one is (seed 001); it parts tags, stream numbers and pings, no more."""
+
+    STARTER = 0
+    LISTENER = 1
+
+
+class Way(IntEnum):
+    """In which way a session carries messages and streams, seen from its starter."""
+
+    TWO_WAY = 0
+    READ_ONLY = 1
+    WRITE_ONLY = 2
+
+    def may_send(self, role: Role) -> bool:
+        """Whether the side C{role} may send messages, direct messages and stream data."""
+        return self is not (Way.READ_ONLY if role is Role.STARTER else Way.WRITE_ONLY)
+
+
+class Delivery(IntEnum):
+    """What a lane promises for its messages."""
+
+    ACKED = 0
+    BUFFERED = 1
+    DIRECT = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """
+    What one side of a session wants and bears. The limits are told to the peer, who must keep them.
+
+    @ivar way: whether the starter reads, writes, or both; the listener takes the starter's.
+    @ivar allow_reopen: whether the session may outlive its link. Mode C{plain} cannot reopen.
+    @ivar connection_timeout: s; how long opening may take (seed 001).
+    @ivar ping_interval: s without traffic after which the starter pings (seed 001).
+    @ivar ping_packet_count: unanswered pings that end the link (seed 001).
+    @ivar delivery_timeout: s after which unacknowledged content is sent again whatever the estimate of
+        the round trip says (seed 001).
+    @ivar linger: s that a closed session still answers for (its tombstone), at least three probe timeouts.
+    @ivar max_message: bytes of the largest message that we take.
+    @ivar allowance_bytes: declared bytes of messages that the peer may have begun and we not settled.
+    @ivar allowance_messages: the same, in messages.
+    @ivar max_unsettled: messages per lane that the application holds without having settled them.
+    @ivar max_lanes: lanes that the peer may use.
+    @ivar buffered_messages: messages that a buffered lane keeps before it drops the oldest.
+    @ivar outgoing_bytes: bytes of messages not yet begun at which producers of messages are paused.
+    @ivar max_directs: direct messages that wait for the congestion window; the oldest are dropped.
+    @ivar max_streams: streams that the peer may have open at once.
+    @ivar stream_window: bytes that a stream may carry before the receiver has said anything about it.
+    @ivar stream_pool: bytes that all streams of a session together may have beyond that, at first.
+    @ivar stream_pool_max: to which the pool grows with measured bandwidth × delay.
+    @ivar stream_buffer: bytes written and not yet sent at which a stream pauses its producer.
+    @ivar mtu: bytes of UDP payload that every path is taken to carry (RFC 8899's base).
+    @ivar receive_buffer: bytes that our socket holds; the peer sends trains of at most half of it.
+    @ivar hold_bytes: bytes of opened packets that a listener keeps until its application has decided.
+    """
+
+    way: Way = Way.TWO_WAY
+    allow_reopen: bool = True
+    connection_timeout: float = 10.0
+    ping_interval: float = 5.0
+    ping_packet_count: int = 4
+    delivery_timeout: float = 5.0
+    linger: float = 3.0
+    max_message: int = 16 * MIB
+    allowance_bytes: int = 32 * MIB
+    allowance_messages: int = 65_536
+    max_unsettled: int = 1_024
+    max_lanes: int = 256
+    buffered_messages: int = 1_024
+    outgoing_bytes: int = 1 * MIB
+    max_directs: int = 256
+    max_streams: int = 4_096
+    stream_window: int = 16 * KIB
+    stream_pool: int = 4 * MIB
+    stream_pool_max: int = 64 * MIB
+    stream_buffer: int = 256 * KIB
+    mtu: int = 1_200
+    receive_buffer: int = 4 * MIB
+    hold_bytes: int = 64 * KIB
+
+    def __post_init__(self) -> None:
+        for name in ("connection_timeout", "ping_interval", "delivery_timeout", "linger"):
+            if not 0 < getattr(self, name) < 1e9:
+                raise UsageError(f"{name} must be a positive number of seconds, not {getattr(self, name)!r}")
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise UsageError(f"{name} must be at least {least}, not {getattr(self, name)!r}")
+        if self.max_message >= 1 << 32:
+            raise UsageError("max_message must be below 4 GiB")
+        if self.allowance_bytes < self.max_message:
+            raise UsageError("allowance_bytes must hold at least one message of max_message bytes")
+
+
+_LEAST = {
+    "ping_packet_count": 1,
+    "max_message": 0,
+    "allowance_messages": 1,
+    "max_unsettled": 1,
+    "max_lanes": 1,
+    "buffered_messages": 1,
+    "outgoing_bytes": 1,
+    "max_directs": 1,
+    "max_streams": 0,
+    "stream_window": 1_024,
+    "stream_pool": 0,
+    "stream_pool_max": 0,
+    "stream_buffer": 1,
+    "mtu": 1_200,
+    "receive_buffer": 16 * KIB,
+    "hold_bytes": 2_400,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListenerOptions:
+    """
+    What a listener bears from strangers.
+
+    @ivar max_sessions: connections at once, open and opening.
+    @ivar max_opening: connections at once that have not opened yet.
+    """
+
+    max_sessions: int = 10_000
+    max_opening: int = 1_024

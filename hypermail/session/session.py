@@ -1,0 +1,250 @@
+"""
+A session: who may speak, what was agreed, and how it ends. It carries messages and streams.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypermail.errors import (
+    HypermailError,
+    NotSupported,
+    ProtocolViolation,
+    Reason,
+    SessionClosed,
+    SessionKilled,
+    SessionRejected,
+    UsageError,
+)
+from hypermail.events import Event, SessionClosing, SessionOpened
+from hypermail.link.control import Control
+from hypermail.messages.receiving import Receiving
+from hypermail.messages.sending import Sending
+from hypermail.options import KIB, Options, Role, Way
+from hypermail.session.states import SESSION, Input, State
+from hypermail.streams.set import Streams
+from hypermail.wire import packets as p
+from hypermail.wire.parameters import Parameters
+
+#: What every listener bears before it has said what it bears: the starter's first flight keeps within it.
+EARLY = Parameters(
+    max_message=16 * KIB,
+    allowance_bytes=32 * KIB,
+    allowance_messages=256,
+    max_lanes=16,
+    max_streams=16,
+    stream_window=16 * KIB,
+    receive_buffer=16 * KIB,
+    max_datagram=1_200,
+    silence=30_000,
+)
+
+
+class Session:
+    """
+    One side of a session.
+
+    @param parameters: what this side tells the peer about itself.
+    @param learn: called with the peer's parameters once they are known.
+
+    @ivar control: the control packets of the session.
+    @ivar sending: outgoing messages.
+    @ivar receiving: incoming messages.
+    @ivar streams: all streams.
+    @ivar error: how the session ended, once it has.
+    """
+
+    def __init__(
+        self, role: Role, options: Options, parameters: Parameters, learn: Callable[[Parameters], None]
+    ) -> None:
+        self._role = role
+        self._options = options
+        self._parameters = parameters
+        self._learn = learn
+        self.state = SESSION.initial
+        self.way = options.way
+        self.allow_reopen = options.allow_reopen
+        self.error: HypermailError | None = None
+        self.events: list[Event] = []
+        self.control = Control()
+        self._carry(EARLY)
+
+    def _carry(self, peer: Parameters) -> None:
+        """Make room for messages and streams, now that the way is known."""
+        self.sending = Sending(self._options, peer, self.control)
+        self.receiving = Receiving(self._options, self.control)
+        self.streams = Streams(
+            self._role,
+            self._options,
+            peer,
+            self.control,
+            may_send=self.may_send,
+            may_receive=self.may_receive,
+        )
+
+    @property
+    def may_send(self) -> bool:
+        """Whether this side may send messages and stream data."""
+        return self.way.may_send(self._role)
+
+    @property
+    def may_receive(self) -> bool:
+        """Whether the peer may."""
+        return self.way.may_send(Role(1 - self._role))
+
+    @property
+    def carrying(self) -> bool:
+        """Whether messages and streams pass: a starter's do from its first flight on."""
+        return self.state not in (State.NEW, State.DECIDING, State.ENDED)
+
+    # Opening
+
+    def ask(self) -> None:
+        """Starter: ask for the session."""
+        self._move(Input.ASK)
+        self.control.put("session", p.SessionOpen(self.way, self.allow_reopen, self._parameters))
+
+    def asked(self, packet: p.SessionOpen) -> bool:
+        """
+        Listener: the peer asks.
+
+        @return: whether the application is to decide; False for a repetition.
+        """
+        if self._role is Role.STARTER:
+            raise ProtocolViolation("the listener asks for a session")
+        if self.state is not State.NEW:
+            return False
+        self._move(Input.ASKED)
+        self.way = packet.way
+        self.allow_reopen = packet.allow_reopen and self._options.allow_reopen
+        self._carry(packet.parameters)
+        self._learn(packet.parameters)
+        return True
+
+    def accept(self) -> None:
+        """Listener: the application wants the session."""
+        self._move(Input.ACCEPT)
+        self.control.put("session", p.SessionOpenAck(self._parameters))
+        self.events.append(SessionOpened())
+
+    def reject(self, code: int, text: str) -> None:
+        """Listener: the application does not want the session."""
+        if self.state is not State.DECIDING:
+            raise UsageError("no session is waiting for an answer")
+        self.control.put("session", p.SessionOpenAck(None, code, text))
+        self.end(SessionRejected(text, code))
+
+    def answered(self, packet: p.SessionOpenAck) -> None:
+        """Starter: the listener has answered."""
+        if self._role is Role.LISTENER:
+            raise ProtocolViolation("the starter answers a session")
+        if self.state is not State.OPENING:
+            return
+        if packet.parameters is None:
+            self.end(SessionRejected(f"the listener rejected the session: {_because(packet.text, packet.code)}", packet.code))
+            return
+        self._move(Input.ACCEPT)
+        self._learn(packet.parameters)
+        self.sending.learn(packet.parameters)
+        self.streams.learn(packet.parameters)
+        self.events.append(SessionOpened())
+
+    def reopen_asked(self, packet: p.SessionReopen) -> None:
+        """Listener: the peer wants a session of before to go on here, which the mode does not allow."""
+        self.control.put("session", p.SessionReopenAck(b"", Reason.CANNOT_REOPEN, "this mode cannot reopen sessions"))
+
+    # Ending
+
+    def close(self) -> None:
+        """Deliver everything, then end."""
+        if self.state in (State.NEW, State.OPENING, State.DECIDING):
+            raise UsageError("the session is not open yet")
+        self._move(Input.CLOSE)
+        self.streams.finish_all()
+
+    def close_asked(self) -> None:
+        """The peer has delivered everything and waits for the same from us."""
+        if self.state is State.OPENING:
+            raise ProtocolViolation("the listener closes a session that it has not opened")
+        self._move(Input.CLOSE_ASKED)
+        if self.state is State.CLOSE_RECEIVED:
+            self.streams.finish_all()
+            self.events.append(SessionClosing())
+        else:
+            self.control.put("closeack", p.SessionCloseAck())
+
+    def close_acked(self) -> None:
+        """The peer has delivered everything, too. @raise ProtocolViolation: when it wasn't asked."""
+        if self.state is not State.CLOSE_SENT:
+            raise ProtocolViolation("the peer acknowledges a close that was never sent")
+        self._move(Input.CLOSE_ACKED)
+        self.control.withdraw("close")
+        self._over(SessionClosed("the session was closed"))
+
+    def drain(self) -> None:
+        """Go on with closing, when everything is delivered."""
+        if self.state not in (State.CLOSING, State.CLOSE_RECEIVED):
+            return
+        if not (self.sending.idle and self.streams.idle):
+            return
+        if self.state is State.CLOSING:
+            self.control.put("close", p.SessionClose())
+            self._move(Input.DRAINED)
+        else:
+            self.control.put("closeack", p.SessionCloseAck())
+            self._move(Input.DRAINED)
+            self._over(SessionClosed("the peer closed the session"))
+
+    def killed(self, packet: p.SessionDeath) -> None:
+        """The peer ended the session at once."""
+        self.end(SessionKilled(f"the peer ended the session: {_because(packet.text, packet.code)}", packet.code))
+
+    def die(self, error: HypermailError, code: int, text: str) -> None:
+        """End the session at once, and tell the peer."""
+        self.end(error)
+        self.control.retain(())
+        self.control.put("death", p.SessionDeath(code, text))
+
+    def end(self, error: HypermailError) -> None:
+        """The session is over, whatever it was doing."""
+        self._move(Input.END)
+        self._over(error)
+
+    def _over(self, error: HypermailError) -> None:
+        self.error = error
+        self.streams.end_all(error)
+        self.control.retain(("session", "closeack", "death"))
+        self.receiving.forget()
+
+    def check_sending(self) -> None:
+        """
+        Whether the application may send.
+
+        @raise NotSupported: when the session carries nothing in this way.
+        @raise HypermailError: when the session is closing or over.
+        """
+        if not self.may_send:
+            raise NotSupported(f"the session is {self.way.name.lower()}: this side can't send")
+        self.check_open()
+
+    def check_open(self) -> None:
+        """@raise HypermailError: when the session is closing or over."""
+        if self.state in (State.OPENING, State.OPEN):
+            return
+        if self.error is not None:
+            raise self.error
+        raise UsageError(
+            "the session is closing" if self.state not in (State.NEW, State.DECIDING) else "the session is not open"
+        )
+
+    def check_receiving(self) -> None:
+        """@raise ProtocolViolation: when the peer may not send messages."""
+        if not self.may_receive:
+            raise ProtocolViolation("the peer sends messages in a session that it only reads", Reason.WRONG_WAY)
+
+    def _move(self, input: Input) -> None:
+        self.state = SESSION.next(self.state, input)
+
+
+def _because(text: str, code: int) -> str:
+    return text or Reason.describe(code)

@@ -1,0 +1,379 @@
+"""
+All streams of a session: numbers, limits, turns, events.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+
+from hypermail.errors import (
+    HypermailError,
+    LimitExceeded,
+    ProtocolViolation,
+    Reason,
+    StreamCleared,
+    StreamRejected,
+    UsageError,
+)
+from hypermail.events import (
+    Event,
+    StreamAccepted,
+    StreamData,
+    StreamEnded,
+    StreamFinished,
+    StreamFlushed,
+    StreamOptions,
+    StreamRequested,
+    StreamWritable,
+)
+from hypermail.link.control import Control
+from hypermail.link.payload import Payload
+from hypermail.options import Options, Role
+from hypermail.streams.flow import Pool
+from hypermail.streams.incoming import Incoming
+from hypermail.streams.outgoing import Outgoing
+from hypermail.streams.states import OPENING, Opening, OpeningInput, Receiving, Sending
+from hypermail.streams.stream import Stream
+from hypermail.wire import packets as p
+from hypermail.wire.parameters import Parameters
+from hypermail.wire.ranges import RangeSet
+
+#: Bytes that a C{StreamOpen} may have, so that it fits the smallest datagram beside its company.
+MOST_OPEN = 1_024
+
+
+class Streams:
+    """
+    The streams of one session.
+
+    The opener of a stream numbers it: 0, 2, 4 … by the starter, 1, 3, 5 … by the listener, without gaps,
+    never twice. Every number up to the highest that was seen counts as open until it is over, so a peer
+    can't commit us to more than it was told.
+
+    @param peer: the peer's limits as far as they are known.
+    @ivar control: the session's control packets.
+    """
+
+    def __init__(
+        self, role: Role, options: Options, peer: Parameters, control: Control, *, may_send: bool, may_receive: bool
+    ) -> None:
+        self._role = role
+        self._options = options
+        self._peer = peer
+        self._may_send = may_send
+        self._may_receive = may_receive
+        self.control = control
+        self._pool = Pool(options.stream_window, options.stream_pool, options.stream_pool_max)
+        self._streams: dict[int, Stream] = {}
+        self._waiting: deque[Stream] = deque()
+        self._ready: deque[Stream] = deque()
+        self._touched: list[Stream] = []
+        self._next = 0  # index of our next stream
+        self._ours_open = 0
+        self._peers_seen = 0  # one more than the highest index of the peer's
+        self._peers_over = RangeSet()
+        self._peers_over_count = 0
+        self._closing = False
+
+    def __len__(self) -> int:
+        """How many streams are not over."""
+        return len(self._streams) + len(self._waiting)
+
+    def learn(self, peer: Parameters) -> None:
+        """The peer has told its limits."""
+        self._peer = peer
+        for stream in self._streams.values():
+            stream.outgoing.raise_limit(peer.stream_window)
+        self._allow()
+
+    # The application's side
+
+    def open(self, name: bytes, options: StreamOptions) -> Stream:
+        """
+        Open a stream; it waits while the peer's limit of open streams is reached.
+
+        @raise UsageError: when name and attributes are too long.
+        """
+        size = len(p.StreamOpen(0, name, _attributes(options), options.length).encode())
+        if size > MOST_OPEN:
+            raise UsageError(f"a stream's name and attributes take {size} bytes, {MOST_OPEN} are allowed")
+        stream = Stream(self, True, name, options, Opening.WAITING)
+        self._waiting.append(stream)
+        self._allow()
+        return stream
+
+    def _allow(self) -> None:
+        """Request streams that wait, as many as the peer allows."""
+        while self._waiting and self._ours_open < self._peer.max_streams:
+            stream = self._waiting.popleft()
+            if stream.opening is not Opening.WAITING:
+                continue
+            stream.opening = OPENING.next(stream.opening, OpeningInput.ALLOWED)
+            stream.name_it(self._next << 1 | self._role)
+            self._next += 1
+            self._ours_open += 1
+            self._streams[stream.id] = stream
+            options = stream.options
+            self.control.put(
+                ("open", stream.id), p.StreamOpen(stream.id, stream.name, options.attributes, options.length)
+            )
+            self.queue(stream)
+
+    def finish_all(self) -> None:
+        """The session closes: what was written is still sent, and no new stream of the peer's is taken."""
+        self._closing = True
+        for stream in (*self._streams.values(), *self._waiting):
+            stream.finish()
+
+    @property
+    def idle(self) -> bool:
+        """Whether the peer has everything that was written."""
+        undecided = (Opening.UNSEEN, Opening.OFFERED)
+        return not self._waiting and all(
+            stream.outgoing.over or stream.opening in undecided for stream in self._streams.values()
+        )
+
+    def end_all(self, error: HypermailError) -> None:
+        """The session is over, and so is every stream."""
+        for stream in (*self._streams.values(), *self._waiting):
+            stream.end(error)
+        self._waiting.clear()
+
+    # For streams
+
+    def new_outgoing(self, stream: Stream) -> Outgoing:
+        """The sending direction of a new stream; over at once where this side may not send."""
+        outgoing = Outgoing(
+            stream.id, self._peer.stream_window, self._options.stream_buffer, self.control, partial(self.queue, stream)
+        )
+        if not self._may_send:
+            outgoing.state = Sending.FLUSHED
+        return outgoing
+
+    def new_incoming(self, stream: Stream) -> Incoming:
+        """The receiving direction of a new stream; over at once where the peer may not send."""
+        incoming = Incoming(stream.id, self._options.stream_window, self._pool, self.control)
+        if not self._may_receive:
+            incoming.state = Receiving.DELIVERED
+        return incoming
+
+    def queue(self, stream: Stream) -> None:
+        """A stream may have something to send: it stands in line."""
+        if not stream.queued and stream.opening in (Opening.REQUESTED, Opening.ACCEPTED):
+            stream.queued = True
+            self._ready.append(stream)
+
+    def touch(self, stream: Stream) -> None:
+        """A stream may have events."""
+        if not stream.touched:
+            stream.touched = True
+            self._touched.append(stream)
+
+    # Sending
+
+    @property
+    def has_more(self) -> bool:
+        """Whether anything could be sent."""
+        while self._ready and not self._ready[0].outgoing.has_more:
+            self._ready.popleft().queued = False
+        return bool(self._ready)
+
+    def fill(self, payload: Payload) -> None:
+        """Put chunks into a datagram, the streams taking turns."""
+        ready = self._ready
+        while ready and not payload.full:
+            stream = ready.popleft()
+            outgoing = stream.outgoing
+            if outgoing.has_more:
+                outgoing.fill(payload)
+                self.touch(stream)
+            if outgoing.has_more:
+                ready.append(stream)
+            else:
+                stream.queued = False
+
+    # Receiving
+
+    def receive_chunk(self, chunk: p.StreamChunk) -> None:
+        """Bytes of a stream. @raise ProtocolViolation: when the peer breaks a rule."""
+        stream = self._find(chunk.id)
+        if stream is not None:
+            self._check_way()
+            stream.incoming.receive(chunk)
+            self.touch(stream)
+
+    def receive_flush(self, flush: p.StreamFlush) -> None:
+        """The end of the peer's direction."""
+        stream = self._find(flush.id)
+        if stream is not None:
+            self._check_way()
+            stream.incoming.receive_flush(flush)
+            self.touch(stream)
+
+    def _check_way(self) -> None:
+        if not self._may_receive:
+            raise ProtocolViolation("the peer sends on a stream of a session that it only reads", Reason.WRONG_WAY)
+
+    def receive_open(self, packet: p.StreamOpen) -> None:
+        """The peer opens a stream."""
+        if packet.id & 1 == self._role:
+            raise ProtocolViolation(f"the peer opens stream {packet.id}, a number of ours")
+        stream = self._find(packet.id)
+        if stream is None or stream.opening is not Opening.UNSEEN:
+            return
+        stream.opening = OPENING.next(stream.opening, OpeningInput.OPEN_RECEIVED)
+        stream.name = packet.name
+        stream.options = StreamOptions(packet.attributes, packet.length)
+        if self._closing:
+            stream.refuse(Reason.SHUTTING_DOWN, "the session is closing")
+        self.touch(stream)
+
+    def receive_open_ack(self, ack: p.StreamOpenAck) -> None:
+        """The peer's application has answered our open."""
+        stream = self._ours(ack.id)
+        if stream is None or stream.opening is not Opening.REQUESTED:
+            return
+        if ack.limit is None:
+            stream.end(StreamRejected(ack.text, ack.code))
+            return
+        stream.opening = OPENING.next(stream.opening, OpeningInput.ACCEPT)
+        stream.outgoing.raise_limit(ack.limit)
+        if not stream.incoming.over:
+            self.control.put(("limit", stream.id), p.StreamGo(stream.id, stream.incoming.accept()))
+        self.touch(stream)
+
+    def receive_chunk_ack(self, ack: p.StreamChunkAck) -> None:
+        """The peer has bytes of ours."""
+        stream = self._find(ack.id)
+        if stream is not None:
+            stream.outgoing.take_ack(ack)
+
+    def receive_flush_ack(self, ack: p.StreamFlushAck) -> None:
+        """The peer has all of a direction of ours."""
+        stream = self._find(ack.id)
+        if stream is not None:
+            stream.outgoing.take_flush_ack()
+            self.touch(stream)
+
+    def receive_go(self, go: p.StreamGo) -> None:
+        """The peer raises a limit."""
+        stream = self._find(go.id)
+        if stream is not None:
+            stream.outgoing.raise_limit(go.limit)
+
+    def receive_later(self, later: p.StreamLater) -> None:
+        """The peer's application has paused."""
+        stream = self._find(later.id)
+        if stream is not None:
+            stream.outgoing.later = True
+
+    def receive_clear(self, clear: p.StreamClear) -> None:
+        """The peer ends a stream abnormally."""
+        stream = self._find(clear.id)
+        if stream is not None:
+            stream.end(StreamCleared(clear.text, clear.code))
+
+    def sender(self, id: int) -> Outgoing | None:
+        """The sending direction of a stream that isn't over."""
+        stream = self._find(id)
+        return None if stream is None else stream.outgoing
+
+    def _ours(self, id: int) -> Stream | None:
+        if id & 1 != self._role:
+            raise ProtocolViolation(f"the peer answers the opening of stream {id}, its own")
+        return self._find(id)
+
+    def _find(self, id: int) -> Stream | None:
+        """
+        A stream by its number; None when it is over. One of the peer's that was never seen comes to be:
+        its open is on the way.
+        """
+        stream = self._streams.get(id)
+        if stream is not None:
+            return stream
+        index = id >> 1
+        if id & 1 == self._role:
+            if index >= self._next:
+                raise ProtocolViolation(f"the peer speaks of stream {id}, which was never opened")
+            return None
+        if index in self._peers_over:
+            return None
+        self._peers_seen = max(self._peers_seen, index + 1)
+        if self._peers_seen - self._peers_over_count > self._options.max_streams:
+            raise LimitExceeded(f"stream {id} would be one more than the {self._options.max_streams} that are allowed")
+        stream = Stream(self, False, b"", StreamOptions(), Opening.UNSEEN)
+        stream.name_it(id)
+        self._streams[id] = stream
+        return stream
+
+    # Events
+
+    def take_events(self, now: float, round_trip: float) -> list[Event]:
+        """
+        What the application is to be told of streams.
+
+        @param round_trip: s, of the link.
+        """
+        events: list[Event] = []
+        touched = self._touched
+        if touched:
+            self._touched = []
+            for stream in touched:
+                stream.touched = False
+                self._tell(stream, events, now, round_trip)
+        return events
+
+    def _tell(self, stream: Stream, events: list[Event], now: float, round_trip: float) -> None:
+        if stream.opening is Opening.OFFERED and not stream.told_of:
+            stream.told_of = True
+            events.append(StreamRequested(stream))
+        if stream.opening is Opening.ACCEPTED:
+            if stream.ours and not stream.told_accepted:
+                stream.told_accepted = True
+                events.append(StreamAccepted(stream))
+            self._tell_progress(stream, events, now, round_trip)
+            if stream.over:
+                stream.end(None)
+        if stream.opening is Opening.OVER and not stream.told_ended:
+            stream.told_ended = True
+            if stream.id >= 0:
+                self._forget(stream)
+            if stream.told_of:
+                events.append(StreamEnded(stream, stream.error))
+
+    def _tell_progress(self, stream: Stream, events: list[Event], now: float, round_trip: float) -> None:
+        pieces = stream.incoming.take_ready(now, round_trip)
+        if pieces:
+            events.append(StreamData(stream, pieces))
+        if stream.incoming.take_finished():
+            events.append(StreamFinished(stream))
+        if stream.outgoing.take_drained():
+            events.append(StreamWritable(stream))
+        if stream.outgoing.state is Sending.FLUSHED and not stream.told_flushed:
+            stream.told_flushed = True
+            events.append(StreamFlushed(stream))
+
+    def _forget(self, stream: Stream) -> None:
+        """A stream is over: its number is never used again."""
+        del self._streams[stream.id]
+        if not stream.ours:
+            self._peers_over.add(stream.id >> 1, (stream.id >> 1) + 1)
+            self._peers_over_count += 1
+        elif not any(self.control.when_acked((key, stream.id), self._one_less) for key in ("flushack", "clear")):
+            self._one_less()
+
+    def _one_less(self) -> None:
+        """The peer knows that one of our streams is over, so another may be opened."""
+        self._ours_open -= 1
+        self._allow()
+
+
+def _attributes(options: StreamOptions) -> dict[str, bytes]:
+    """The attributes of a stream. @raise UsageError: when they can't be written."""
+    for key, value in options.attributes.items():
+        if len(key.encode("utf-8")) > 255 or not isinstance(value, bytes):
+            raise UsageError(f"attribute {key!r}: a name of at most 255 bytes of UTF-8, and a value of bytes")
+    if len(options.attributes) > 255:
+        raise UsageError("a stream has at most 255 attributes")
+    return dict(options.attributes)

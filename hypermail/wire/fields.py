@@ -1,0 +1,51 @@
+"""
+Fields of packets that are not on the hot path: read one after the other, every length checked first.
+"""
+
+from __future__ import annotations
+
+from hypermail.errors import MalformedPacket
+
+#: Bytes of UTF-8 of a reason's text, at most; longer ones are cut by their sender.
+MAX_TEXT = 200
+
+
+class Reader:
+    """
+    Reads fields of one payload from a position on.
+
+    @ivar at: the position of the next field.
+    """
+
+    __slots__ = ("_view", "at")
+
+    def __init__(self, view: memoryview, at: int) -> None:
+        self._view = view
+        self.at = at
+
+    def integer(self, size: int) -> int:
+        """An unsigned integer of C{size} bytes in network order."""
+        return int.from_bytes(self.bytes(size), "big")
+
+    def bytes(self, size: int) -> bytes:
+        """
+        C{size} bytes.
+
+        @raise MalformedPacket: when the payload ends before.
+        """
+        end = self.at + size
+        if end > len(self._view):
+            raise MalformedPacket(f"a packet is cut short: {size} bytes wanted, {len(self._view) - self.at} left")
+        data = bytes(self._view[self.at : end])
+        self.at = end
+        return data
+
+    def text(self) -> str:
+        """A reason's text: one byte of length, then UTF-8; what is no UTF-8 is replaced, not trusted."""
+        return self.bytes(self.integer(1)).decode("utf-8", "replace")
+
+
+def text(value: str) -> bytes:
+    """A reason's text with its length, cut to L{MAX_TEXT} bytes at a whole character."""
+    data = value.encode("utf-8", "replace")[:MAX_TEXT].decode("utf-8", "ignore").encode("utf-8")
+    return bytes((len(data),)) + data

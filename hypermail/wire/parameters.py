@@ -1,0 +1,77 @@
+"""
+What the two sides of a session tell each other about themselves, in C{SessionOpen} and its answer.
+
+On the wire: a count, then for each parameter its number (8 bits), the length of its value (8 bits) and
+the value. Unknown numbers are ignored, so that later versions can add some; a known one may appear once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from hypermail.errors import MalformedPacket
+from hypermail.wire.fields import Reader
+
+
+class Parameters(NamedTuple):
+    """
+    The limits of one side. Sizes are bytes.
+
+    @ivar max_message: of the largest message that it takes.
+    @ivar allowance_bytes: declared bytes of messages begun and not settled.
+    @ivar allowance_messages: the same, in messages.
+    @ivar max_lanes: lanes that the peer may use.
+    @ivar max_streams: streams that the peer may have open at once.
+    @ivar stream_window: what a stream may carry before anything is said about it.
+    @ivar receive_buffer: of its socket; trains are at most half of it.
+    @ivar max_datagram: UDP payload of the largest datagram that it can read.
+    @ivar silence: ms without a datagram from the peer after which it forgets the link.
+    @ivar reset_token: 16 bytes that prove a later reset, or empty (a starter sends none).
+    """
+
+    max_message: int
+    allowance_bytes: int
+    allowance_messages: int
+    max_lanes: int
+    max_streams: int
+    stream_window: int
+    receive_buffer: int
+    max_datagram: int
+    silence: int
+    reset_token: bytes = b""
+
+    def encode(self) -> bytes:
+        """The parameters as they are written."""
+        parts = [bytes((len(self) - (not self.reset_token),))]
+        for number, value in enumerate(self[:-1], 1):
+            data = value.to_bytes(8, "big").lstrip(b"\0")
+            parts.append(bytes((number, len(data))) + data)
+        if self.reset_token:
+            parts.append(bytes((len(self), len(self.reset_token))) + self.reset_token)
+        return b"".join(parts)
+
+    @classmethod
+    def decode(cls, reader: Reader) -> Parameters:
+        """
+        Read parameters.
+
+        @raise MalformedPacket: when one that must be there is absent, doubled or too long.
+        """
+        values: dict[int, bytes] = {}
+        for _ in range(reader.integer(1)):
+            number = reader.integer(1)
+            value = reader.bytes(reader.integer(1))
+            if number in values:
+                raise MalformedPacket(f"session parameter {number} appears twice")
+            values[number] = value
+        integers = []
+        for number, name in enumerate(cls._fields[:-1], 1):
+            if number not in values:
+                raise MalformedPacket(f"session parameter {name} is missing")
+            if len(values[number]) > 8:
+                raise MalformedPacket(f"session parameter {name} is longer than 8 bytes")
+            integers.append(int.from_bytes(values[number], "big"))
+        token = values.get(len(cls._fields), b"")
+        if len(token) not in (0, 16):
+            raise MalformedPacket("a reset token is 16 bytes")
+        return cls._make([*integers, token])
