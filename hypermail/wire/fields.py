@@ -6,6 +6,9 @@ from __future__ import annotations
 
 from hypermail.errors import MalformedPacket
 
+#: What packets carry for those above.
+Data = bytes | memoryview
+
 #: Bytes of UTF-8 of a reason's text, at most; longer ones are cut by their sender.
 MAX_TEXT = 200
 

@@ -1,0 +1,116 @@
+"""
+Packets of the link itself. Layouts: C{docs/protocol/packets.rst}.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from struct import Struct
+from typing import NamedTuple
+
+from hypermail.wire.fields import Data, Reader
+from hypermail.wire.heads import Head
+
+_ID = Struct(">BQ")
+ACK = Struct(">BQIHI")
+HANDSHAKE = Struct(">BIH")
+#: Ranges in one acknowledgement, at most.
+MAX_ACK_RANGES = 64
+
+
+@cache
+def pairs(count: int) -> Struct:
+    """The layout of C{count} further ranges of an acknowledgement, at most L{MAX_ACK_RANGES}."""
+    return Struct(f">{2 * count}I")
+
+
+class Ack(NamedTuple):
+    """
+    Datagrams that have been received.
+
+    @ivar delay: µs between the arrival of the largest and this packet.
+    @ivar ranges: (start, stop), descending; the first one ends with the largest.
+    """
+
+    delay: int
+    ranges: tuple[tuple[int, int], ...]
+
+    def encode(self) -> bytes:
+        start, stop = self.ranges[0]
+        numbers: list[int] = []
+        for next_start, next_stop in self.ranges[1:]:
+            numbers += (start - next_stop, next_stop - next_start)
+            start = next_start
+        head = ACK.pack(Head.ACK, stop - 1, self.delay, len(self.ranges) - 1, stop - self.ranges[0][0])
+        return head + pairs(len(self.ranges) - 1).pack(*numbers)
+
+
+class Handshake(NamedTuple):
+    """Bytes of the handshake at an offset."""
+
+    offset: int
+    data: Data
+
+    def encode(self) -> bytes:
+        return HANDSHAKE.pack(Head.HANDSHAKE, self.offset, len(self.data)) + self.data
+
+
+class PathChallenge(NamedTuple):
+    """Prove that you receive at this address."""
+
+    data: bytes
+
+    def encode(self) -> bytes:
+        return bytes((Head.PATH_CHALLENGE,)) + self.data
+
+    @classmethod
+    def decode(cls, reader: Reader) -> PathChallenge:
+        return cls(reader.bytes(8))
+
+
+class PathResponse(NamedTuple):
+    """Proves it with the challenge's bytes."""
+
+    data: bytes
+
+    def encode(self) -> bytes:
+        return bytes((Head.PATH_RESPONSE,)) + self.data
+
+    @classmethod
+    def decode(cls, reader: Reader) -> PathResponse:
+        return cls(reader.bytes(8))
+
+
+class HealthPing(NamedTuple):
+    """Are you there?"""
+
+    id: int
+
+    def encode(self) -> bytes:
+        return _ID.pack(Head.HEALTH_PING, self.id)
+
+    @classmethod
+    def decode(cls, reader: Reader) -> HealthPing:
+        return cls(reader.integer(8))
+
+
+class HealthPong(NamedTuple):
+    """Answers the ping of the same number."""
+
+    id: int
+
+    def encode(self) -> bytes:
+        return _ID.pack(Head.HEALTH_PONG, self.id)
+
+    @classmethod
+    def decode(cls, reader: Reader) -> HealthPong:
+        return cls(reader.integer(8))
+
+
+class Padding(NamedTuple):
+    """The rest of the payload means nothing."""
+
+    size: int
+
+    def encode(self) -> bytes:
+        return bytes((Head.PADDING,)) + bytes(self.size - 1)
