@@ -13,9 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hypermail.errors import (
-    Delivered,
     HypermailError,
-    MessageUndelivered,
     PeerSilent,
     ProtocolViolation,
     Reason,
@@ -27,8 +25,6 @@ from hypermail.errors import (
 )
 from hypermail.events import (
     Event,
-    MessagesSettled,
-    MessagesWritable,
     PingAnswered,
     SessionEnded,
     SessionRequested,
@@ -42,10 +38,11 @@ from hypermail.link.payload import Payload
 from hypermail.link.train import Train, couple
 from hypermail.messages.lanes import LaneProperties
 from hypermail.messages.outgoing import OutgoingMessage
-from hypermail.messages.states import State as MessageState
 from hypermail.options import Delivery, Options, Role
 from hypermail.security.handshake import Handshake, HandshakeFactory, PlainHandshake
 from hypermail.security.tokens import same_token
+from hypermail.session.hold import Hold
+from hypermail.session.routing import LINKS_OWN, SILENT, UNHELD, Takers, takers
 from hypermail.session.session import Session
 from hypermail.session.states import State
 from hypermail.streams.stream import Stream
@@ -59,11 +56,6 @@ RandomBytes = Callable[[int], bytes]
 
 #: Datagrams that one call of L{Connection.trains} makes, at most.
 MOST_DATAGRAMS = 256
-
-_LINKS_OWN = frozenset((p.Ack, p.Handshake, p.PathChallenge, p.PathResponse, p.HealthPing, p.HealthPong, p.Padding))
-_SESSIONS_OWN = frozenset((p.SessionOpen, p.SessionReopen, p.SessionDeath))
-#: What asks for no acknowledgement.
-_SILENT = frozenset((p.Ack, p.HealthPong, p.PathResponse, p.Padding))
 
 
 class Connection:
@@ -126,15 +118,17 @@ class Connection:
         self._peer_reset_token = b""
         self._opening_until: float | None = now + options.connection_timeout
         self._until: float | None = None  # once the session is over: when its tombstone goes
-        self._held: list[list[p.Packet]] = []
-        self._held_bytes = 0
+        self._hold = Hold(options.hold_bytes)
         self._events: deque[Event] = deque()
-        self._told_end = False
-        self._was_full = False
         self._streams_first = False
         self._pings: dict[int, float] = {}
         self._next_ping = 0
-        self._take_packet = self._dispatch()
+        self._takers: Takers = {
+            **takers(self._session),
+            **dict.fromkeys(LINKS_OWN, self._take_links),
+            p.StreamLack: self._take_lack,
+            p.SessionOpen: self._take_open,
+        }
         if role is Role.STARTER:
             self._session.ask()
         trace.event(now, "connectivity:connection_started", role=role.name.lower(), peer=str(address))
@@ -207,30 +201,7 @@ class Connection:
 
     def statistics(self) -> dict[str, Any]:
         """Counters and estimates, for people to look at."""
-        link, session = self._link, self._session
-        recovery = link.recovery
-        return {
-            "state": session.state.name.lower(),
-            "way": session.way.name.lower(),
-            "rtt": link.rtt.smoothed if link.rtt.measured else None,
-            "window": link.congestion.window,
-            "in_flight": recovery.in_flight,
-            "mtu": link.path.mtu,
-            "datagrams_sent": link.datagrams_sent,
-            "datagrams_received": link.datagrams_received,
-            "datagrams_lost": recovery.lost_datagrams,
-            "datagrams_dropped": link.dropped,
-            "bytes_sent": link.bytes_sent,
-            "bytes_received": link.bytes_received,
-            "bytes_lost": recovery.lost_bytes,
-            "probe_timeouts": recovery.probe_timeouts,
-            "control_unacked": len(session.control),
-            "messages_queued": session.sending.budget.queued_messages,
-            "messages_begun": session.sending.budget.begun_messages,
-            "messages_held": session.receiving.holdings.messages,
-            "directs_dropped": session.sending.directs_dropped,
-            "streams": len(session.streams),
-        }
+        return {**self._session.statistics(), **self._link.statistics()}
 
     # Datagrams in
 
@@ -267,15 +238,19 @@ class Connection:
     def _carries(self) -> bool:
         return self._session.carrying and self._link.verified
 
+    @property
+    def _over(self) -> bool:
+        return self._session.state is State.ENDED
+
     def _take_all(self, opened: Opened, packets: list[p.Packet], now: float) -> None:
         """The usual case: everything is taken at once."""
         eliciting = False
-        take = self._take_packet
+        take = self._takers
         for packet in packets:
             kind = type(packet)
-            if kind not in _SILENT:
+            if kind not in SILENT:
                 eliciting = True
-            take[kind](packet, now)
+            take[kind](packet)
         self._link.received(opened, eliciting, now)
 
     def _take_some(self, opened: Opened, packets: list[p.Packet], now: float) -> None:
@@ -283,117 +258,48 @@ class Connection:
         Before the session is open, and after it is over, most packets have no addressee: the listener holds
         them until its application has decided, and never acknowledges what it can't hold.
         """
-        link = self._link
         rest = []
         for packet in packets:
             kind = type(packet)
-            if kind in _LINKS_OWN:
-                self._take_links(packet, now, opened.long)
+            if kind in LINKS_OWN:
+                self._take_links(packet, opened.long)
             elif opened.long:
                 raise ProtocolViolation(f"a {kind.__name__} in a long datagram")
-            elif kind in _SESSIONS_OWN or self.role is Role.STARTER:
-                if not self._over:
-                    self._take_packet[kind](packet, now)
+            elif self._over:
+                continue
+            elif kind in UNHELD or self.role is Role.STARTER:
+                self._takers[kind](packet)
             else:
                 rest.append(packet)
-        if rest and not self._over:
-            if self._held_bytes + len(opened.payload) > self.options.hold_bytes:
-                return
-            self._held_bytes += len(opened.payload)
-            self._held.append(rest)
-        eliciting = any(type(packet) not in _SILENT for packet in packets)
-        link.received(opened, eliciting, now)
+        if rest and not self._hold.take(rest, len(opened.payload)):
+            return
+        self._link.received(opened, any(type(packet) not in SILENT for packet in packets), now)
         if opened.long or self._over:
-            link.acks.force()
+            self._link.acks.force()
         if self._carries:
-            self._release_held(now)
+            self._release_held()
 
-    @property
-    def _over(self) -> bool:
-        return self._session.state is State.ENDED
-
-    def _release_held(self, now: float) -> None:
+    def _release_held(self) -> None:
         """The session carries now: take what was held."""
-        held = self._held
-        self._held = []
-        self._held_bytes = 0
-        for packets in held:
-            for packet in packets:
-                self._take_packet[type(packet)](packet, now)
+        for packet in self._hold.release():
+            self._takers[type(packet)](packet)
 
-    def _dispatch(self) -> dict[type, Callable[[Any, float], None]]:
-        """Who takes which packet."""
-        session = self._session
-
-        def sending(packet: p.StreamBlockAck, now: float) -> None:
-            session.sending.take_ack(packet)
-
-        def run(packet: p.StreamBlocks, now: float) -> None:
-            session.check_receiving()
-            session.receiving.receive_run(packet)
-
-        def fragment(packet: p.StreamBlock, now: float) -> None:
-            session.check_receiving()
-            session.receiving.receive_fragment(packet)
-
-        def direct(packet: p.Direct, now: float) -> None:
-            session.check_receiving()
-            session.receiving.receive_direct(packet)
-
-        return {
-            p.StreamChunk: lambda packet, now: session.streams.receive_chunk(packet),
-            p.StreamBlocks: run,
-            p.StreamBlock: fragment,
-            p.StreamBlockAck: sending,
-            p.Direct: direct,
-            p.MessageClear: lambda packet, now: session.receiving.receive_clear(packet),
-            p.StreamOpen: lambda packet, now: session.streams.receive_open(packet),
-            p.StreamOpenAck: lambda packet, now: session.streams.receive_open_ack(packet),
-            p.StreamChunkAck: lambda packet, now: session.streams.receive_chunk_ack(packet),
-            p.StreamFlush: lambda packet, now: session.streams.receive_flush(packet),
-            p.StreamFlushAck: lambda packet, now: session.streams.receive_flush_ack(packet),
-            p.StreamLack: self._take_lack,
-            p.StreamGo: lambda packet, now: session.streams.receive_go(packet),
-            p.StreamLater: lambda packet, now: session.streams.receive_later(packet),
-            p.StreamClear: lambda packet, now: session.streams.receive_clear(packet),
-            p.StreamReopen: self._take_unexpected,
-            p.StreamReopenAck: self._take_unexpected,
-            p.SessionOpen: self._take_open,
-            p.SessionOpenAck: lambda packet, now: session.answered(packet),
-            p.SessionReopen: self._take_reopen,
-            p.SessionReopenAck: self._take_unexpected,
-            p.SessionClose: lambda packet, now: session.close_asked(),
-            p.SessionCloseAck: lambda packet, now: session.close_acked(),
-            p.SessionDeath: self._take_death,
-            **{kind: self._take_links for kind in _LINKS_OWN},
-        }
-
-    def _take_links(self, packet: p.Packet, now: float, long: bool = False) -> None:
-        pong = self._link.take(packet, now, long)
+    def _take_links(self, packet: p.Packet, long: bool = False) -> None:
+        pong = self._link.take(packet, self._now, long)
         if pong is not None:
             started = self._pings.pop(pong.id, None)
             if started is not None:
                 self._session.control.withdraw(("ping", pong.id))
-                self._events.append(PingAnswered(now - started))
+                self._session.events.append(PingAnswered(self._now - started))
 
-    def _take_lack(self, packet: p.StreamLack, now: float) -> None:
+    def _take_lack(self, packet: p.StreamLack) -> None:
         outgoing = self._session.streams.sender(packet.id)
         if outgoing is not None:
             outgoing.take_lack(packet, self._link.recovery.flying(outgoing))
 
-    def _take_open(self, packet: p.SessionOpen, now: float) -> None:
+    def _take_open(self, packet: p.SessionOpen) -> None:
         if self._session.asked(packet):
-            self._events.append(SessionRequested(packet.way, self.address))
-
-    def _take_reopen(self, packet: p.SessionReopen, now: float) -> None:
-        self._session.reopen_asked(packet)
-
-    def _take_death(self, packet: p.SessionDeath, now: float) -> None:
-        self._session.killed(packet)
-        self._session.control.retain(())
-
-    def _take_unexpected(self, packet: p.Packet, now: float) -> None:
-        raise ProtocolViolation(f"a {type(packet).__name__} in a session that was not reopened")
+            self._session.events.append(SessionRequested(packet.way, self.address))
 
     def _learn(self, peer: Parameters) -> None:
         self._peer_reset_token = peer.reset_token
@@ -537,7 +443,7 @@ class Connection:
             self._opening_until = None
             patience = max(self.options.linger, 3 * self._link.rtt.probe_timeout) if self._link.keyed else 0.0
             self._until = now + patience
-            self._held.clear()
+            self._hold.release()
             if self._link.keyed:
                 self._link.acks.force()
 
@@ -552,43 +458,16 @@ class Connection:
     def next_event(self) -> Event | None:
         """What happened, in order; None when nothing (more) did."""
         if not self._events:
-            self._collect()
+            self._events += self._session.take_events(self._now, self._link.rtt.smoothed)
+            if self._events and type(self._events[-1]) is SessionEnded:
+                self._trace_end(self._events[-1].error)
         return self._events.popleft() if self._events else None
 
-    def _collect(self) -> None:
-        events, session = self._events, self._session
-        if session.events:
-            events += session.events
-            session.events.clear()
-        if self._told_end:
-            return
-        events += session.receiving.take_events()
-        settled = session.sending.take_settled()
-        if session.error is not None:
-            settled += self._give_up(session.error)
-        if settled:
-            events.append(MessagesSettled(settled))
-        events += session.streams.take_events(self._now, self._link.rtt.smoothed)
-        if self._was_full and session.sending.budget.queued_bytes * 2 <= self.options.outgoing_bytes:
-            self._was_full = False
-            events.append(MessagesWritable())
-        if session.error is not None:
-            self._told_end = True
-            error = session.error
-            events.append(SessionEnded(error))
-            self._trace.event(
-                self._now, "connectivity:connection_closed", code=error.code, reason=error.text, **self.statistics()
-            )
-            self._trace.close()
-
-    def _give_up(self, error: HypermailError) -> list[OutgoingMessage]:
-        """The session is over: what isn't settled is undelivered, certainly or not. @return: what is wanted."""
-        messages = self._session.sending.unsettled()
-        for message in messages:
-            begun = message.state is not MessageState.QUEUED
-            message.state = MessageState.SETTLED
-            message.error = MessageUndelivered(error, Delivered.UNKNOWN if begun else Delivered.NO)
-        return [message for message in messages if message.wanted]
+    def _trace_end(self, error: HypermailError) -> None:
+        self._trace.event(
+            self._now, "connectivity:connection_closed", code=error.code, reason=error.text, **self.statistics()
+        )
+        self._trace.close()
 
     # The application's side
 
@@ -599,7 +478,7 @@ class Connection:
             raise UsageError("no session is waiting for an answer")
         self._session.accept()
         try:
-            self._release_held(now)
+            self._release_held()
         except HypermailError as error:
             self._fail(error, now)
 
@@ -642,9 +521,7 @@ class Connection:
     @property
     def messages_full(self) -> bool:
         """Whether producers of messages should pause; C{MessagesWritable} says when to go on."""
-        full = self._session.sending.budget.full
-        self._was_full = self._was_full or full
-        return full
+        return self._session.sending.full
 
     def is_direct(self, lane: int) -> bool:
         """Whether a lane's messages are direct ones."""

@@ -8,8 +8,9 @@ it carries the core's own object, which has the methods to answer with.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Mapping
+from typing import TYPE_CHECKING, Any
 
 from hypermail.errors import HypermailError, UsageError
 from hypermail.options import Way

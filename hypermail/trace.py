@@ -50,17 +50,9 @@ class Trace(NullTrace):
         self._write = write
         self._start = now
         self._close = close
-        self._line(
-            {
-                "qlog_format": "JSON-SEQ",
-                "qlog_version": "0.4",
-                "title": title,
-                "trace": {
-                    "vantage_point": {"type": role},
-                    "common_fields": {"time_format": "relative", "reference_time": now, "protocol_type": ["hypermail/1"]},
-                },
-            }
-        )
+        common = {"time_format": "relative", "reference_time": now, "protocol_type": ["hypermail/1"]}
+        trace = {"vantage_point": {"type": role}, "common_fields": common}
+        self._line({"qlog_format": "JSON-SEQ", "qlog_version": "0.4", "title": title, "trace": trace})
 
     def _line(self, record: dict[str, Any]) -> None:
         self._write(json.dumps(record, separators=(",", ":"), default=str) + "\n")
@@ -70,9 +62,7 @@ class Trace(NullTrace):
 
     def _packet(self, now: float, name: str, number: int, size: int, long: bool) -> None:
         kind = "handshake" if long else "1RTT"
-        self.event(
-            now, name, header={"packet_type": kind, "packet_number": number}, raw={"length": size}
-        )
+        self.event(now, name, header={"packet_type": kind, "packet_number": number}, raw={"length": size})
 
     def sent(self, now: float, number: int, size: int, long: bool) -> None:
         self._packet(now, "transport:packet_sent", number, size, long)

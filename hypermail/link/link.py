@@ -10,8 +10,8 @@ from hypermail.link.acks import Acks
 from hypermail.link.congestion import CongestionFactory
 from hypermail.link.flight import Flight
 from hypermail.link.heartbeat import Beat, Heartbeat
-from hypermail.link.path import Path
 from hypermail.link.pacing import Pacer
+from hypermail.link.path import Path
 from hypermail.link.payload import Payload, Sent
 from hypermail.link.recovery import Recovery
 from hypermail.link.rtt import RoundTrip
@@ -22,7 +22,7 @@ from hypermail.security.seal import Seal
 from hypermail.trace import NullTrace
 from hypermail.wire import header
 from hypermail.wire.numbers import expand
-from hypermail.wire.packets import Ack, HealthPing, HealthPong, PathChallenge, PathResponse, Padding
+from hypermail.wire.packets import Ack, HealthPing, HealthPong, Padding, PathChallenge, PathResponse
 from hypermail.wire.packets import Handshake as HandshakePacket
 
 #: Pings and challenges answered in one turn, at most: a flood of them is answered with a trickle.
@@ -123,6 +123,23 @@ class Link:
     def verified(self) -> bool:
         """Whether the peer has proved what the mode asks for, and the address is its own."""
         return self._state is State.OPEN and self._handshake.complete
+
+    def statistics(self) -> dict[str, Any]:
+        """Counters and estimates, for people to look at."""
+        return {
+            "rtt": self.rtt.smoothed if self.rtt.measured else None,
+            "window": self.congestion.window,
+            "in_flight": self.recovery.in_flight,
+            "mtu": self.path.mtu,
+            "datagrams_sent": self.datagrams_sent,
+            "datagrams_received": self.datagrams_received,
+            "datagrams_lost": self.recovery.lost_datagrams,
+            "datagrams_dropped": self.dropped,
+            "bytes_sent": self.bytes_sent,
+            "bytes_received": self.bytes_received,
+            "bytes_lost": self.recovery.lost_bytes,
+            "probe_timeouts": self.recovery.probe_timeouts,
+        }
 
     def peer_limits(self, receive_buffer: int, max_datagram: int, silence: float) -> None:
         """

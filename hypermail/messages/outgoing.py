@@ -338,6 +338,14 @@ class OutgoingLane:
         if message.wanted:
             self.settled.append(message)
 
+    def forget(self) -> None:
+        """The session is over: nothing waits any more."""
+        self._queue.clear()
+        self._begun.clear()
+        self.fragments_lost.clear()
+        self._wholes_lost = RangeSet()
+        self._fragmenting = None
+
 
 def _fate(message: OutgoingMessage, verdict: Verdict | None) -> HypermailError | None:
     """What the peer's answer means for a message: None when its application has taken it."""

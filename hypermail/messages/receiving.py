@@ -4,7 +4,7 @@ All incoming messages of a session.
 
 from __future__ import annotations
 
-from hypermail.errors import LimitExceeded, ProtocolViolation
+from hypermail.errors import LimitExceeded, ProtocolViolation, Reason
 from hypermail.events import DirectsReceived, Event, MessagesReceived
 from hypermail.link.control import Control
 from hypermail.messages.holdings import Holdings
@@ -18,6 +18,7 @@ class Receiving:
     Gives what arrives to its lane, and what is complete to the application.
 
     @ivar holdings: what the peer has begun and we have not settled.
+    @ivar allowed: whether the peer may send in this session.
     """
 
     def __init__(self, options: Options, control: Control) -> None:
@@ -25,9 +26,15 @@ class Receiving:
         self._control = control
         self._lanes: dict[int, IncomingLane] = {}
         self._directs: list[bytes] = []
+        self.allowed = True
         self.holdings = Holdings(options.allowance_bytes, options.allowance_messages)
 
+    def _check_way(self) -> None:
+        if not self.allowed:
+            raise ProtocolViolation("the peer sends messages in a session that it only reads", Reason.WRONG_WAY)
+
     def _lane(self, number: int, flags: int) -> IncomingLane:
+        self._check_way()
         lane = self._lanes.get(number)
         if lane is None:
             ordered, delivery = decode_lane(flags)
@@ -58,7 +65,8 @@ class Receiving:
         self._lane(clear.lane, clear.flags).clear(clear)
 
     def receive_direct(self, direct: Direct) -> None:
-        """A direct message."""
+        """A direct message. @raise ProtocolViolation: when the peer may not send."""
+        self._check_way()
         self._directs.append(bytes(direct.data))
 
     def take_events(self) -> list[Event]:

@@ -7,12 +7,22 @@ from __future__ import annotations
 from collections import deque
 from heapq import heappop, heappush
 
-from hypermail.errors import HypermailError, MessageCancelled, MessageExpired, MessageTooLarge, ProtocolViolation, UsageError
+from hypermail.errors import (
+    Delivered,
+    HypermailError,
+    MessageCancelled,
+    MessageExpired,
+    MessageTooLarge,
+    MessageUndelivered,
+    ProtocolViolation,
+    UsageError,
+)
 from hypermail.link.control import Control
 from hypermail.link.payload import Payload
 from hypermail.messages.budget import Budget
 from hypermail.messages.lanes import LaneProperties
 from hypermail.messages.outgoing import OutgoingLane, OutgoingMessage
+from hypermail.messages.states import State
 from hypermail.options import Delivery, Options
 from hypermail.wire.packets import DIRECT, Direct, MessageClear, StreamBlockAck
 from hypermail.wire.parameters import Parameters
@@ -49,6 +59,7 @@ class Sending:
         self._directs: deque[bytes] = deque()
         self._expiries: list[tuple[float, int, OutgoingMessage]] = []
         self._serial = 0
+        self._was_full = False
         self.budget = Budget(options.outgoing_bytes, peer.allowance_bytes, peer.allowance_messages)
         self.directs_dropped = 0
 
@@ -194,6 +205,33 @@ class Sending:
                 lane.settled = []
         return settled
 
+    def give_up(self, error: HypermailError) -> list[OutgoingMessage]:
+        """The session is over: what isn't settled is undelivered, certainly or not. @return: what is wanted."""
+        wanted = []
+        for lane in self._lanes.values():
+            for message in lane:
+                begun = message.state is not State.QUEUED
+                message.state = State.SETTLED
+                message.error = MessageUndelivered(error, Delivered.UNKNOWN if begun else Delivered.NO)
+                if message.wanted:
+                    wanted.append(message)
+            lane.forget()
+        return wanted
+
+    @property
+    def full(self) -> bool:
+        """Whether producers should pause."""
+        full = self.budget.full
+        self._was_full = self._was_full or full
+        return full
+
+    def take_drained(self) -> bool:
+        """Whether there is room again after L{full} was true; True once for each time."""
+        if self._was_full and self.budget.queued_bytes * 2 <= self._options.outgoing_bytes:
+            self._was_full = False
+            return True
+        return False
+
     def next_expiry(self) -> float | None:
         """s when the next message expires."""
         while self._expiries and self._expiries[0][2].settled:
@@ -206,7 +244,3 @@ class Sending:
             message = heappop(self._expiries)[2]
             if not message.settled:
                 self.cancel(message, MessageExpired("the message expired before the peer had taken it"))
-
-    def unsettled(self) -> list[OutgoingMessage]:
-        """Everything whose fate isn't known, lane by lane, in order."""
-        return [message for lane in self._lanes.values() for message in lane]

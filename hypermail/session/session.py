@@ -5,6 +5,7 @@ A session: who may speak, what was agreed, and how it ends. It carries messages 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from hypermail.errors import (
     HypermailError,
@@ -16,7 +17,7 @@ from hypermail.errors import (
     SessionRejected,
     UsageError,
 )
-from hypermail.events import Event, SessionClosing, SessionOpened
+from hypermail.events import Event, MessagesSettled, MessagesWritable, SessionClosing, SessionEnded, SessionOpened
 from hypermail.link.control import Control
 from hypermail.messages.receiving import Receiving
 from hypermail.messages.sending import Sending
@@ -62,25 +63,21 @@ class Session:
         self._parameters = parameters
         self._learn = learn
         self.state = SESSION.initial
-        self.way = options.way
         self.allow_reopen = options.allow_reopen
         self.error: HypermailError | None = None
         self.events: list[Event] = []
         self.control = Control()
-        self._carry(EARLY)
+        self.sending = Sending(options, EARLY, self.control)
+        self.receiving = Receiving(options, self.control)
+        self.streams = Streams(role, options, EARLY, self.control)
+        self._told_end = False
+        self._agree(options.way)
 
-    def _carry(self, peer: Parameters) -> None:
-        """Make room for messages and streams, now that the way is known."""
-        self.sending = Sending(self._options, peer, self.control)
-        self.receiving = Receiving(self._options, self.control)
-        self.streams = Streams(
-            self._role,
-            self._options,
-            peer,
-            self.control,
-            may_send=self.may_send,
-            may_receive=self.may_receive,
-        )
+    def _agree(self, way: Way) -> None:
+        """The way of the session is known."""
+        self.way = way
+        self.receiving.allowed = self.streams.may_receive = self.may_receive
+        self.streams.may_send = self.may_send
 
     @property
     def may_send(self) -> bool:
@@ -115,11 +112,15 @@ class Session:
         if self.state is not State.NEW:
             return False
         self._move(Input.ASKED)
-        self.way = packet.way
         self.allow_reopen = packet.allow_reopen and self._options.allow_reopen
-        self._carry(packet.parameters)
-        self._learn(packet.parameters)
+        self._agree(packet.way)
+        self._take_limits(packet.parameters)
         return True
+
+    def _take_limits(self, peer: Parameters) -> None:
+        self._learn(peer)
+        self.sending.learn(peer)
+        self.streams.learn(peer)
 
     def accept(self) -> None:
         """Listener: the application wants the session."""
@@ -141,12 +142,11 @@ class Session:
         if self.state is not State.OPENING:
             return
         if packet.parameters is None:
-            self.end(SessionRejected(f"the listener rejected the session: {_because(packet.text, packet.code)}", packet.code))
+            because = _because(packet.text, packet.code)
+            self.end(SessionRejected(f"the listener rejected the session: {because}", packet.code))
             return
         self._move(Input.ACCEPT)
-        self._learn(packet.parameters)
-        self.sending.learn(packet.parameters)
-        self.streams.learn(packet.parameters)
+        self._take_limits(packet.parameters)
         self.events.append(SessionOpened())
 
     def reopen_asked(self, packet: p.SessionReopen) -> None:
@@ -162,7 +162,7 @@ class Session:
         self._move(Input.CLOSE)
         self.streams.finish_all()
 
-    def close_asked(self) -> None:
+    def close_asked(self, packet: p.SessionClose) -> None:
         """The peer has delivered everything and waits for the same from us."""
         if self.state is State.OPENING:
             raise ProtocolViolation("the listener closes a session that it has not opened")
@@ -173,7 +173,7 @@ class Session:
         else:
             self.control.put("closeack", p.SessionCloseAck())
 
-    def close_acked(self) -> None:
+    def close_acked(self, packet: p.SessionCloseAck) -> None:
         """The peer has delivered everything, too. @raise ProtocolViolation: when it wasn't asked."""
         if self.state is not State.CLOSE_SENT:
             raise ProtocolViolation("the peer acknowledges a close that was never sent")
@@ -198,6 +198,7 @@ class Session:
     def killed(self, packet: p.SessionDeath) -> None:
         """The peer ended the session at once."""
         self.end(SessionKilled(f"the peer ended the session: {_because(packet.text, packet.code)}", packet.code))
+        self.control.retain(())
 
     def die(self, error: HypermailError, code: int, text: str) -> None:
         """End the session at once, and tell the peer."""
@@ -237,10 +238,44 @@ class Session:
             "the session is closing" if self.state not in (State.NEW, State.DECIDING) else "the session is not open"
         )
 
-    def check_receiving(self) -> None:
-        """@raise ProtocolViolation: when the peer may not send messages."""
-        if not self.may_receive:
-            raise ProtocolViolation("the peer sends messages in a session that it only reads", Reason.WRONG_WAY)
+    # What the application is told
+
+    def take_events(self, now: float, round_trip: float) -> list[Event]:
+        """
+        What the application is to be told; C{SessionEnded} is the last of all.
+
+        @param round_trip: s, of the link.
+        """
+        events: list[Event] = self.events
+        self.events = []
+        if self._told_end:
+            return []
+        events += self.receiving.take_events()
+        settled = self.sending.take_settled()
+        if self.error is not None:
+            settled += self.sending.give_up(self.error)
+        if settled:
+            events.append(MessagesSettled(settled))
+        events += self.streams.take_events(now, round_trip)
+        if self.sending.take_drained():
+            events.append(MessagesWritable())
+        if self.error is not None:
+            self._told_end = True
+            events.append(SessionEnded(self.error))
+        return events
+
+    def statistics(self) -> dict[str, Any]:
+        """Counters, for people to look at."""
+        return {
+            "state": self.state.name.lower(),
+            "way": self.way.name.lower(),
+            "control_unacked": len(self.control),
+            "messages_queued": self.sending.budget.queued_messages,
+            "messages_begun": self.sending.budget.begun_messages,
+            "messages_held": self.receiving.holdings.messages,
+            "directs_dropped": self.sending.directs_dropped,
+            "streams": len(self.streams),
+        }
 
     def _move(self, input: Input) -> None:
         self.state = SESSION.next(self.state, input)

@@ -96,8 +96,9 @@ class Incoming:
         """
         if self.state is Receiving.CLEARED:
             return
-        if flush.length < self._bytes.highest or (self._length is not None and self._length != flush.length):
-            raise ProtocolViolation(f"stream {self.id} has {self._length or self._bytes.highest} bytes, or {flush.length}?")
+        if flush.length < self._bytes.highest or self._length not in (None, flush.length):
+            said = self._bytes.highest if self._length is None else self._length
+            raise ProtocolViolation(f"stream {self.id} has {said} bytes, or {flush.length}?")
         if flush.length > self._limit:
             raise LimitExceeded(f"length {flush.length} of stream {self.id}, {self._limit} are allowed")
         self._length = flush.length

@@ -53,16 +53,16 @@ class Streams:
 
     @param peer: the peer's limits as far as they are known.
     @ivar control: the session's control packets.
+    @ivar may_send: whether this side may send on streams.
+    @ivar may_receive: whether the peer may.
     """
 
-    def __init__(
-        self, role: Role, options: Options, peer: Parameters, control: Control, *, may_send: bool, may_receive: bool
-    ) -> None:
+    def __init__(self, role: Role, options: Options, peer: Parameters, control: Control) -> None:
         self._role = role
         self._options = options
         self._peer = peer
-        self._may_send = may_send
-        self._may_receive = may_receive
+        self.may_send = True
+        self.may_receive = True
         self.control = control
         self._pool = Pool(options.stream_window, options.stream_pool, options.stream_pool_max)
         self._streams: dict[int, Stream] = {}
@@ -147,14 +147,14 @@ class Streams:
         outgoing = Outgoing(
             stream.id, self._peer.stream_window, self._options.stream_buffer, self.control, partial(self.queue, stream)
         )
-        if not self._may_send:
+        if not self.may_send:
             outgoing.state = Sending.FLUSHED
         return outgoing
 
     def new_incoming(self, stream: Stream) -> Incoming:
         """The receiving direction of a new stream; over at once where the peer may not send."""
         incoming = Incoming(stream.id, self._options.stream_window, self._pool, self.control)
-        if not self._may_receive:
+        if not self.may_receive:
             incoming.state = Receiving.DELIVERED
         return incoming
 
@@ -212,7 +212,7 @@ class Streams:
             self.touch(stream)
 
     def _check_way(self) -> None:
-        if not self._may_receive:
+        if not self.may_receive:
             raise ProtocolViolation("the peer sends on a stream of a session that it only reads", Reason.WRONG_WAY)
 
     def receive_open(self, packet: p.StreamOpen) -> None:
