@@ -335,7 +335,9 @@ class Connection:
         if self.role is Role.STARTER and versions.source == self.remote_tag and not self._link.keyed:
             spoken = ", ".join(f"hypermail/{version}" for version in versions.versions)
             modes = ", ".join(Mode(mode).name.lower() for mode in versions.modes if mode in Mode._value2member_map_)
-            self._session.end(VersionMismatch(f"the listener speaks {spoken or 'nothing'} in mode {modes or 'unknown'}"))
+            self._session.end(
+                VersionMismatch(f"the listener speaks {spoken or 'nothing'} in mode {modes or 'unknown'}")
+            )
             self._end_if_over(now)
 
     # Datagrams out

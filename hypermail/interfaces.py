@@ -61,9 +61,7 @@ class ISession(Interface):
         @raise HypermailError: when a message cannot be sent at all; those before it were taken.
         """
 
-    def lane(
-        number: int, *, ordered: bool = True, delivery: Delivery = Delivery.ACKED, priority: int = 0
-    ) -> None:
+    def lane(number: int, *, ordered: bool = True, delivery: Delivery = Delivery.ACKED, priority: int = 0) -> None:
         """
         Say what a lane is, before its first message; lane 0 is ordered and acked unless told.
 

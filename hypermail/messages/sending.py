@@ -107,9 +107,7 @@ class Sending:
             raise UsageError(f"lane {number} is direct: its messages are sent with send_direct")
         if len(self._lanes) >= self._peer.max_lanes:
             raise UsageError(f"the peer takes {self._peer.max_lanes} lanes at most")
-        lane = self._lanes[number] = OutgoingLane(
-            number, properties, self.budget, self._options.buffered_messages
-        )
+        lane = self._lanes[number] = OutgoingLane(number, properties, self.budget, self._options.buffered_messages)
         for lanes in self._by_priority:
             if lanes[0].properties.priority == properties.priority:
                 lanes.append(lane)

@@ -36,9 +36,7 @@ class Outgoing:
     @ivar later: whether the peer's application has paused reading.
     """
 
-    def __init__(
-        self, id: int, limit: int, most_unsent: int, control: Control, ready: Callable[[], None]
-    ) -> None:
+    def __init__(self, id: int, limit: int, most_unsent: int, control: Control, ready: Callable[[], None]) -> None:
         self.id = id
         self._limit = limit
         self._most_unsent = most_unsent

@@ -29,9 +29,7 @@ class Stream:
     @ivar error: why it ended, when it did not finish both ways.
     """
 
-    def __init__(
-        self, streams: Streams, ours: bool, name: bytes, options: StreamOptions, opening: Opening
-    ) -> None:
+    def __init__(self, streams: Streams, ours: bool, name: bytes, options: StreamOptions, opening: Opening) -> None:
         self._streams = streams
         self.ours = ours
         self.name = name

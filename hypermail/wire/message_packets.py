@@ -57,9 +57,7 @@ class StreamBlock(NamedTuple):
 
     def encode(self) -> bytes:
         return (
-            BLOCK.pack(
-                Head.STREAM_BLOCK, self.lane, self.flags, self.number, self.total, self.offset, len(self.data)
-            )
+            BLOCK.pack(Head.STREAM_BLOCK, self.lane, self.flags, self.number, self.total, self.offset, len(self.data))
             + self.data
         )
 

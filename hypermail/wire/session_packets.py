@@ -96,7 +96,6 @@ class SessionReopenAck(NamedTuple):
 class SessionClose(NamedTuple):
     """All of ours is settled: deliver yours and answer."""
 
-
     def encode(self) -> bytes:
         return bytes((Head.SESSION_CLOSE,))
 
@@ -107,7 +106,6 @@ class SessionClose(NamedTuple):
 
 class SessionCloseAck(NamedTuple):
     """Everything is delivered; the session is closed."""
-
 
     def encode(self) -> bytes:
         return bytes((Head.SESSION_CLOSE_ACK,))
