@@ -62,6 +62,8 @@ class Connection:
     """
     One side of a session over one link.
 
+    @param refusal: why a listener refuses whatever is asked, without asking its application.
+
     @ivar role: which side this is.
     @ivar options: what this side wants and bears.
     @ivar session_id: 16 bytes that name the session, equal on both sides.
@@ -82,12 +84,14 @@ class Connection:
         now: float,
         congestion: CongestionFactory,
         trace: NullTrace,
+        refusal: HypermailError | None = None,
     ) -> None:
         self.role = role
         self.options = options
         self.session_id = handshake.session_id(first_tag)
         self.ended = False
         self._trace = trace
+        self._refusal = refusal
         self._now = now
         self._link = Link(
             role,
@@ -298,7 +302,11 @@ class Connection:
             outgoing.take_lack(packet, self._link.recovery.flying(outgoing))
 
     def _take_open(self, packet: p.SessionOpen) -> None:
-        if self._session.asked(packet):
+        if not self._session.asked(packet):
+            return
+        if self._refusal is not None:
+            self._session.reject(self._refusal.code, self._refusal.text)
+        else:
             self._session.events.append(SessionRequested(packet.way, self.address))
 
     def _learn(self, peer: Parameters) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from hypermail.connection import Connection, RandomBytes
+from hypermail.errors import Reason, SessionRejected
 from hypermail.link.congestion import CongestionFactory
 from hypermail.link.newreno import NewReno
 from hypermail.link.train import Train
@@ -172,6 +173,9 @@ class Demux:
         if opening.open(datagram, head.length, expand(head.low, 0)) is None or not self._has_room():
             self.dropped += 1
             return None
+        full = SessionRejected(
+            f"the listener has {self._listener_options.max_sessions} sessions, no more", Reason.TOO_MANY_SESSIONS
+        )
         local_tag = int.from_bytes(self._random_bytes(8), "big")
         connection = Connection(
             Role.LISTENER,
@@ -184,6 +188,7 @@ class Demux:
             reset_token=self._reset_key.token(local_tag),
             now=now,
             congestion=self._congestion,
+            refusal=full if len(self._by_tag) >= self._listener_options.max_sessions else None,
             trace=self._trace_factory(Role.LISTENER, handshake.session_id(tag).hex(), now),
         )
         self._by_tag[local_tag] = self._by_first_tag[tag] = connection
@@ -191,10 +196,11 @@ class Demux:
         return connection
 
     def _has_room(self) -> bool:
-        """Whether another connection may open; those that have opened meanwhile no longer count as opening."""
+        """
+        Whether another connection may be made, if only to be refused with a reason; those that have opened
+        meanwhile no longer count as opening.
+        """
         if len(self._opening) >= self._listener_options.max_opening:
             self._opening = {connection for connection in self._opening if connection.opening}
-        return (
-            len(self._by_tag) < self._listener_options.max_sessions
-            and len(self._opening) < self._listener_options.max_opening
-        )
+        limits = self._listener_options
+        return len(self._opening) < limits.max_opening and len(self) < limits.max_sessions + limits.max_opening

@@ -136,8 +136,9 @@ class ListenerOptions:
     """
     What a listener bears from strangers.
 
-    @ivar max_sessions: connections at once, open and opening.
-    @ivar max_opening: connections at once that have not opened yet.
+    @ivar max_sessions: connections at once; who comes later is told so.
+    @ivar max_opening: connections at once that have not opened yet, or are being refused; who comes later
+        hears nothing.
     """
 
     max_sessions: int = 10_000

@@ -31,15 +31,18 @@ class Budget:
         """Whether producers should pause."""
         return self.queued_bytes + 64 * self.queued_messages >= self._most_queued
 
-    def allows(self, size: int, priority: int) -> bool:
-        """Whether a message of C{size} bytes may be begun. One may always, when none is."""
-        if not self.begun_messages:
-            return True
+    def headroom(self, priority: int) -> tuple[int, int]:
+        """How many messages, and bytes, lanes of a priority may begin."""
         messages, capacity = self.allowance_messages, self.allowance_bytes
         if not priority:
             messages -= messages // RESERVE
             capacity -= capacity // RESERVE
-        return self.begun_messages < messages and self.begun_bytes + size <= capacity
+        return messages - self.begun_messages, capacity - self.begun_bytes
+
+    def allows(self, size: int, priority: int) -> bool:
+        """Whether a message of C{size} bytes may be begun. One may always, when none is."""
+        messages, capacity = self.headroom(priority)
+        return not self.begun_messages or (messages > 0 and size <= capacity)
 
     def queued(self, size: int) -> None:
         """A message waits."""
@@ -51,11 +54,12 @@ class Budget:
         self.queued_bytes -= size
         self.queued_messages -= 1
 
-    def began(self, size: int) -> None:
-        """A waiting message was begun."""
-        self.unqueued(size)
+    def began(self, size: int, count: int) -> None:
+        """Waiting messages of C{size} bytes together were begun."""
+        self.queued_bytes -= size
+        self.queued_messages -= count
         self.begun_bytes += size
-        self.begun_messages += 1
+        self.begun_messages += count
 
     def settled(self, size: int) -> None:
         """A begun message's fate is known."""

@@ -173,7 +173,7 @@ class OutgoingLane:
                 self._continue(payload, self._fragmenting)
             elif self._queue and self._may_begin(self._queue[0]):
                 if len(self._queue[0].data) <= largest_whole:
-                    self._begin_run(payload, largest_whole)
+                    self._begin_run(payload)
                 else:
                     self._fragmenting = self._begin()
             else:
@@ -181,30 +181,41 @@ class OutgoingLane:
 
     def _begin(self) -> OutgoingMessage:
         message = self._queue.popleft()
+        self._budget.began(len(message.data), 1)
         message.number = self._next
-        message.state = State.BEGUN  # OUTGOING: (QUEUED, BEGIN)
+        message.state = OUTGOING.next(message.state, Input.BEGIN)
         self._begun[self._next] = message
         self._next += 1
-        self._budget.began(len(message.data))
         return message
 
-    def _begin_run(self, payload: Payload, largest_whole: int) -> None:
-        """Begin small messages, as many as fit into this datagram."""
-        first = self._next
+    def _begin_run(self, payload: Payload) -> None:
+        """Begin small messages, as many as fit into this datagram; the first is known to be allowed."""
+        queue, begun = self._queue, self._begun
         room = payload.room - BLOCKS.size
+        messages, capacity = self._budget.headroom(self.properties.priority)
+        most = min(messages, MAX_RUN, self._watermark + MOST_AHEAD - self._next)
+        first = number = self._next
+        total = 0
         run: list[bytes] = []
-        queue = self._queue
-        while queue and len(run) < MAX_RUN:
-            data = queue[0].data
-            size = len(data) + LENGTH
-            if size > room:
+        while queue:
+            message = queue[0]
+            data = message.data
+            size = len(data)
+            if size + LENGTH > room:
                 payload.full = True
                 break
-            if not self._may_begin(queue[0]):
+            if run and (len(run) >= most or total + size > capacity):
                 break
-            self._begin()
+            queue.popleft()
+            message.number = number
+            message.state = State.BEGUN  # OUTGOING: (QUEUED, BEGIN), the hot path
+            begun[number] = message
             run.append(data)
-            room -= size
+            number += 1
+            total += size
+            room -= size + LENGTH
+        self._next = number
+        self._budget.began(total, len(run))
         self._add_run(payload, first, run)
 
     def _add_run(self, payload: Payload, first: int, run: list[bytes]) -> None:

@@ -76,18 +76,8 @@ class Session:
     def _agree(self, way: Way) -> None:
         """The way of the session is known."""
         self.way = way
-        self.receiving.allowed = self.streams.may_receive = self.may_receive
-        self.streams.may_send = self.may_send
-
-    @property
-    def may_send(self) -> bool:
-        """Whether this side may send messages and stream data."""
-        return self.way.may_send(self._role)
-
-    @property
-    def may_receive(self) -> bool:
-        """Whether the peer may."""
-        return self.way.may_send(Role(1 - self._role))
+        self.receiving.allowed = self.streams.may_receive = way.may_send(Role(1 - self._role))
+        self._sends = self.streams.may_send = way.may_send(self._role)
 
     @property
     def carrying(self) -> bool:
@@ -224,7 +214,9 @@ class Session:
         @raise NotSupported: when the session carries nothing in this way.
         @raise HypermailError: when the session is closing or over.
         """
-        if not self.may_send:
+        if self._sends and (self.state is State.OPEN or self.state is State.OPENING):
+            return
+        if not self._sends:
             raise NotSupported(f"the session is {self.way.name.lower()}: this side can't send")
         self.check_open()
 

@@ -3,8 +3,8 @@ Back pressure without a receive window (seed 004): absolute limits, raised from 
 
 A stream may always carry C{window} bytes beyond what its application has read; everything above comes
 out of the pool, which is shared by the streams that are being read. So memory is bounded by the number of
-open streams × C{window} + the pool, whatever the peer does. The pool grows to twice the product of
-measured bandwidth and round trip when it is what holds the streams back.
+open streams × C{window} + the pool, whatever the peer does. The pool grows to four times the product of
+measured bandwidth and round trip, so that it is not what holds the streams back.
 """
 
 from __future__ import annotations
