@@ -381,8 +381,9 @@ class Connection:
         while len(datagrams) < MOST_DATAGRAMS:
             more = carrying and (session.sending.has_more or session.streams.has_more)
             talking = more and allowed > 0
-            payload = link.begin(now, talking or control.waiting)
-            if control.waiting:
+            controlling = control.waiting and link.control_allowance > 0
+            payload = link.begin(now, talking or controlling)
+            if controlling:
                 control.fill(payload)
             if talking and not payload.full:
                 self._fill_data(payload, room)

@@ -8,6 +8,9 @@ from enum import Enum, auto
 
 from hypermail.options import Options, Role
 
+#: s; no listener's impatience makes a starter ping more often.
+SHORTEST_INTERVAL = 0.25
+
 
 class Beat(Enum):
     """What is to be done when the heart's timer has run out."""
@@ -45,7 +48,7 @@ class Heartbeat:
         The peer forgets links after so many seconds of silence: ping at least thrice within it.
         """
         if self._role is Role.STARTER:
-            self._interval = min(self._interval, max(silence / 3, 0.01))
+            self._interval = min(self._interval, max(silence / 3, SHORTEST_INTERVAL))
 
     def heard(self, now: float) -> None:
         """An authentic datagram has arrived."""

@@ -27,6 +27,8 @@ from hypermail.wire.packets import Handshake as HandshakePacket
 
 #: Pings and challenges answered in one turn, at most: a flood of them is answered with a trickle.
 MOST_ANSWERS = 4
+#: Datagrams that may leave before anything is known of a path (RFC 9002 §7.2).
+INITIAL_WINDOW = 10
 #: Marks the numbers of the link's own pings, whose pongs interest nobody else.
 OWN_PINGS = 1 << 63
 
@@ -324,6 +326,16 @@ class Link:
         rate = self.congestion.rate(self.rtt)
         paced = self._pacer.available(now, rate, self._peer_buffer // 2)
         return min(window, paced) if paced >= self.path.mtu else 0
+
+    @property
+    def control_allowance(self) -> int:
+        """
+        Bytes of control packets that may leave now. They wait for no pace, and not for the window either,
+        but a flood of them (thousands of streams opened at once) is held to an initial window beyond it.
+        """
+        if self.recovery.probes:
+            return self.path.mtu
+        return self.congestion.window + INITIAL_WINDOW * self.path.mtu - self.recovery.in_flight
 
     def blocked(self, now: float, more: bool) -> None:
         """
