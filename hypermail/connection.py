@@ -38,7 +38,7 @@ from hypermail.link.payload import Payload
 from hypermail.link.train import Train, couple
 from hypermail.messages.lanes import LaneProperties
 from hypermail.messages.outgoing import OutgoingMessage
-from hypermail.options import Delivery, Options, Role
+from hypermail.options import Delivery, Mode, Options, Role
 from hypermail.security.handshake import Handshake, HandshakeFactory, PlainHandshake
 from hypermail.security.tokens import same_token
 from hypermail.session.hold import Hold
@@ -49,7 +49,7 @@ from hypermail.streams.stream import Stream
 from hypermail.trace import NullTrace
 from hypermail.wire import packets as p
 from hypermail.wire.codec import decode
-from hypermail.wire.header import MAX_DATAGRAM, Mode, Versions
+from hypermail.wire.header import MAX_DATAGRAM, Versions
 from hypermail.wire.parameters import Parameters
 
 RandomBytes = Callable[[int], bytes]

@@ -16,6 +16,14 @@ KIB = 1 << 10
 MIB = 1 << 20
 
 
+class Mode(IntEnum):
+    """How a session is sealed."""
+
+    PLAIN = 0
+    TLS = 1
+    SECRET = 2
+
+
 class Role(IntEnum):
     """Which side of a connection one is (seed 001); it parts tags, stream numbers and pings, no more."""
 

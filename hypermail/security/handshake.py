@@ -11,9 +11,8 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import Protocol
 
-from hypermail.options import Role
+from hypermail.options import Mode, Role
 from hypermail.security.seal import PlainSeal, Seal
-from hypermail.wire.header import Mode
 
 
 class Handshake(Protocol):

@@ -20,14 +20,6 @@ VERSION = 1
 LEAST_HELLO = 1_200
 
 
-class Mode(IntEnum):
-    """How a session is sealed."""
-
-    PLAIN = 0
-    TLS = 1
-    SECRET = 2
-
-
 class Kind(IntEnum):
     """The first byte of a datagram; a long one adds its mode, a short one its key phase."""
 
@@ -54,7 +46,7 @@ class Long(NamedTuple):
     """
     The header of a long datagram: used until session keys exist.
 
-    @ivar mode: a L{Mode}, or a number that we don't know.
+    @ivar mode: a L{hypermail.options.Mode}, or a number that we don't know.
     @ivar version: the wire version.
     @ivar destination: the receiver's tag; at first a random one of the starter's.
     @ivar source: the sender's tag.

@@ -26,6 +26,8 @@ class Reassembly:
 
     #: Pieces that may wait, besides one for each 512 bytes of the window.
     LEAST_PIECES = 64
+    #: A shorter piece grows by its neighbour, so that a sender of many small ones is not taken for a hostile one.
+    SMALL_PIECE = 512
 
     def __init__(self, offset: int = 0) -> None:
         self.offset = offset
@@ -67,9 +69,13 @@ class Reassembly:
             index = bisect_left(starts, offset)
             until = min(stop, starts[index]) if index < len(starts) else stop
             if until > offset:
-                pieces[offset] = bytes(data[: until - offset])
+                before = starts[index - 1] if index else offset
+                if before < offset <= before + len(pieces[before]) < before + self.SMALL_PIECE:
+                    pieces[before] += bytes(data[: until - offset])
+                else:
+                    pieces[offset] = bytes(data[: until - offset])
+                    insort(starts, offset)
                 self.waiting += until - offset
-                insort(starts, offset)
             if until == stop:
                 return
             covered = until + len(pieces[until])

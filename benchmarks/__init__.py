@@ -1,0 +1,1 @@
+"""Measurements of hypermail and the bad networks that they run through. Not installed: they need a checkout."""

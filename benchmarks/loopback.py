@@ -1,0 +1,241 @@
+"""
+Messages and bulk over loopback, two processes, beside Twisted's TCP in the same run.
+
+    python -m benchmarks.loopback messages [--count 1000000] [--size 100] [--profile]
+    python -m benchmarks.loopback bulk [--size 268435456] [--profile]
+
+C{messages}: one way, each acknowledged by the receiving application. Over TCP the same is done with
+length-prefixed strings and one cumulative count for each C{dataReceived}. C{--profile} profiles the sending
+process, and shows its ten hottest functions; times taken under a profiler are not rates.
+"""
+
+from __future__ import annotations
+
+import argparse
+import cProfile
+import json
+import pstats
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from itertools import repeat
+from typing import Any
+
+from twisted.internet import protocol
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
+from twisted.internet.task import react
+from twisted.protocols.basic import Int32StringReceiver
+
+from hypermail import SessionClientEndpoint, SessionFactory, SessionProtocol, SessionServerEndpoint
+
+BLOCK = 65_536
+
+
+class Sink(SessionProtocol):
+    """Takes messages and streams, and forgets them."""
+
+    def messageReceived(self, message: bytes) -> None:
+        """Taken."""
+
+    def streamOpened(self, name: bytes, options: Any) -> protocol.Protocol:
+        """Any stream is welcome."""
+        return Swallow()
+
+
+class Swallow(protocol.Protocol):
+    """Takes bytes; ends when the peer does."""
+
+    def dataReceived(self, data: bytes) -> None:
+        """Taken."""
+
+
+class Counting(Int32StringReceiver):
+    """TCP's listener: acknowledges cumulatively, once for each read."""
+
+    taken = 0
+
+    def dataReceived(self, data: bytes) -> None:
+        super().dataReceived(data)
+        self.transport.write(self.taken.to_bytes(8, "big"))
+
+    def stringReceived(self, string: bytes) -> None:
+        self.taken += 1
+
+
+class Messages:
+    """A producer of messages for a session: as many as there is room for."""
+
+    def __init__(self, session: Any, messages: Iterator[bytes]) -> None:
+        self._session = session
+        self._messages = messages
+        self.count = 0
+        self.done: Deferred[None] = Deferred()
+
+    def resumeProducing(self) -> None:
+        sent = self._session.sendMessages(self._messages)
+        self.count += sent
+        if not sent and not self.done.called:
+            self.done.callback(None)
+
+    def stopProducing(self) -> None:
+        """The session is over."""
+
+
+class TCPSender(protocol.Protocol):
+    """Sends strings; done when all have been acknowledged."""
+
+    def __init__(self, count: int, message: bytes) -> None:
+        self._left = self._count = count
+        self._string = len(message).to_bytes(4, "big") + message
+        self._acks = b""
+        self.done: Deferred[None] = Deferred()
+
+    def connectionMade(self) -> None:
+        self.transport.registerProducer(self, False)
+
+    def resumeProducing(self) -> None:
+        some = min(self._left, 1_000)
+        self._left -= some
+        for _ in range(some):
+            self.transport.write(self._string)
+        if not self._left:
+            self.transport.unregisterProducer()
+
+    def stopProducing(self) -> None:
+        """The connection is over."""
+
+    def dataReceived(self, data: bytes) -> None:
+        self._acks = (self._acks + data)[-16:]
+        if int.from_bytes(self._acks[len(self._acks) % 8 :][-8:], "big") == self._count:
+            self.transport.loseConnection()
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.done.callback(None)
+
+
+class Bulk(protocol.Protocol):
+    """Sends blocks, as a pull producer; done when the peer has them all."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._block = bytes(BLOCK)
+        self.done: Deferred[None] = Deferred()
+
+    def connectionMade(self) -> None:
+        self.transport.registerProducer(self, False)
+
+    def resumeProducing(self) -> None:
+        some = min(self._left, BLOCK)
+        self._left -= some
+        self.transport.write(self._block[:some])
+        if not self._left:
+            self.transport.unregisterProducer()
+            self.transport.loseConnection()
+
+    def stopProducing(self) -> None:
+        """The connection is over."""
+
+    def connectionLost(self, reason: Any = None) -> None:
+        self.done.callback(None)
+
+
+class Once(protocol.ClientFactory):
+    """Gives out one protocol."""
+
+    noisy = False
+
+    def __init__(self, built: protocol.Protocol) -> None:
+        self._built = built
+
+    def buildProtocol(self, addr: Any) -> protocol.Protocol:
+        return self._built
+
+
+async def serve(reactor: Any) -> None:
+    """Listen with both; tell the ports on standard output; until standard input ends."""
+    session = await SessionServerEndpoint(reactor, 0).listen(SessionFactory.forProtocol(Sink))
+    counting = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(protocol.Factory.forProtocol(Counting))
+    swallow = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(protocol.Factory.forProtocol(Swallow))
+    print(session.getHost().port, counting.getHost().port, swallow.getHost().port, flush=True)
+    await Deferred()
+
+
+async def measure(reactor: Any, what: str, count: int, size: int, ports: list[int]) -> dict[str, float]:
+    """Seconds for each, in the order of running."""
+    seconds: dict[str, float] = {}
+    asking = await SessionClientEndpoint(reactor, "127.0.0.1", ports[0]).connect(
+        SessionFactory.forProtocol(SessionProtocol)
+    )
+    session = asking.session
+    started = time.perf_counter()
+    if what == "messages":
+        messages = Messages(session, iter(repeat(b"x" * size, count)))
+        session.registerProducer(messages, False)
+        await messages.done
+        session.unregisterProducer()
+        await session.close()
+    else:
+        bulk = Bulk(size)
+        await session.openStream(Once(bulk))
+        await bulk.done
+    seconds["hypermail"] = time.perf_counter() - started
+    started = time.perf_counter()
+    if what == "messages":
+        sender = TCPSender(count, b"x" * size)
+        await TCP4ClientEndpoint(reactor, "127.0.0.1", ports[1]).connect(Once(sender))
+        await sender.done
+    else:
+        bulk = Bulk(size)
+        await TCP4ClientEndpoint(reactor, "127.0.0.1", ports[2]).connect(Once(bulk))
+        await bulk.done
+    seconds["Twisted TCP"] = time.perf_counter() - started
+    return seconds
+
+
+def report(what: str, count: int, size: int, seconds: dict[str, float]) -> None:
+    """Rates, and their ratio, for people and as JSON."""
+    unit, amount = ("messages/s", count) if what == "messages" else ("MB/s", size / 1e6)
+    for name, elapsed in seconds.items():
+        print(f"{name:12} {amount / elapsed:14,.0f} {unit}   {elapsed:8.2f} s")
+    print(f"ratio        {seconds['Twisted TCP'] / seconds['hypermail']:14.3f} of Twisted TCP")
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"case": what, "count": count, "size": size, "seconds": seconds, "sender_MiB": round(memory, 1)}))
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description="hypermail over loopback, beside Twisted's TCP")
+    parser.add_argument("case", choices=["messages", "bulk", "serve"])
+    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("--size", type=int)
+    parser.add_argument("--profile", action="store_true")
+    arguments = parser.parse_args()
+    if arguments.case == "serve":
+        react(serve)
+    size = arguments.size or (100 if arguments.case == "messages" else 256 << 20)
+    listener = subprocess.Popen([sys.executable, "-m", "benchmarks.loopback", "serve"], stdout=subprocess.PIPE, text=True)
+    assert listener.stdout is not None
+    ports = [int(port) for port in listener.stdout.readline().split()]
+
+    async def run(reactor: Any) -> None:
+        profile = cProfile.Profile()
+        if arguments.profile:
+            profile.enable()
+        seconds = await measure(reactor, arguments.case, arguments.count, size, ports)
+        profile.disable()
+        report(arguments.case, arguments.count, size, seconds)
+        if arguments.profile:
+            pstats.Stats(profile).sort_stats("tottime").print_stats(10)
+
+    try:
+        react(run)
+    finally:
+        listener.kill()
+        listener.wait()
+
+
+if __name__ == "__main__":
+    main()

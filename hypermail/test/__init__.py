@@ -1,0 +1,1 @@
+"""Tests of hypermail; run them with C{python -m twisted.trial hypermail}."""
