@@ -25,37 +25,32 @@ from hypermail.errors import (
 )
 from hypermail.events import (
     Event,
-    PingAnswered,
     SessionEnded,
     SessionRequested,
     StreamOptions,
 )
+from hypermail.intake import Intake
 from hypermail.link.congestion import CongestionFactory
 from hypermail.link.heartbeat import Beat, Heartbeat
-from hypermail.link.link import Link, Opened
+from hypermail.link.link import Link
 from hypermail.link.newreno import NewReno
-from hypermail.link.payload import Payload
 from hypermail.link.train import Train, couple
 from hypermail.messages.lanes import LaneProperties
 from hypermail.messages.outgoing import OutgoingMessage
 from hypermail.options import Delivery, Mode, Options, Role
+from hypermail.outlet import Outlet
 from hypermail.security.handshake import Handshake, HandshakeFactory, PlainHandshake
 from hypermail.security.tokens import same_token
-from hypermail.session.hold import Hold
-from hypermail.session.routing import LINKS_OWN, SILENT, UNHELD, Takers, takers
 from hypermail.session.session import Session
 from hypermail.session.states import State
 from hypermail.streams.stream import Stream
 from hypermail.trace import NullTrace
 from hypermail.wire import packets as p
-from hypermail.wire.codec import decode
 from hypermail.wire.header import MAX_DATAGRAM, Versions
 from hypermail.wire.parameters import Parameters
 
 RandomBytes = Callable[[int], bytes]
 
-#: Datagrams that one call of L{Connection.trains} makes, at most.
-MOST_DATAGRAMS = 256
 
 
 class Connection:
@@ -122,17 +117,9 @@ class Connection:
         self._peer_reset_token = b""
         self._opening_until: float | None = now + options.connection_timeout
         self._until: float | None = None  # once the session is over: when its tombstone goes
-        self._hold = Hold(options.hold_bytes)
         self._events: deque[Event] = deque()
-        self._streams_first = False
-        self._pings: dict[int, float] = {}
-        self._next_ping = 0
-        self._takers: Takers = {
-            **takers(self._session),
-            **dict.fromkeys(LINKS_OWN, self._take_links),
-            p.StreamLack: self._take_lack,
-            p.SessionOpen: self._take_open,
-        }
+        self._intake = Intake(role, self._link, self._session, options.hold_bytes, self._asked)
+        self._outlet = Outlet(self._link, self._session)
         if role is Role.STARTER:
             self._session.ask()
         trace.event(now, "connectivity:connection_started", role=role.name.lower(), peer=str(address))
@@ -224,84 +211,20 @@ class Connection:
         for datagram in datagrams:
             opened = link.open(datagram, now)
             if opened is not None:
-                self._take(opened, now)
+                try:
+                    self._intake.take(opened, now)
+                except HypermailError as error:
+                    self._fail(error, now)
         link.end_turn(now)
         self._session.drain()
         self._end_if_over(now)
-
-    def _take(self, opened: Opened, now: float) -> None:
-        try:
-            if self._carries and not opened.long:
-                self._take_all(opened, decode(opened.payload), now)
-            else:
-                self._take_some(opened, decode(memoryview(bytes(opened.payload))), now)
-        except HypermailError as error:
-            self._fail(error, now)
-
-    @property
-    def _carries(self) -> bool:
-        return self._session.carrying and self._link.verified
 
     @property
     def _over(self) -> bool:
         return self._session.state is State.ENDED
 
-    def _take_all(self, opened: Opened, packets: list[p.Packet], now: float) -> None:
-        """The usual case: everything is taken at once."""
-        eliciting = False
-        take = self._takers
-        for packet in packets:
-            kind = type(packet)
-            if kind not in SILENT:
-                eliciting = True
-            take[kind](packet)
-        self._link.received(opened, eliciting, now)
-
-    def _take_some(self, opened: Opened, packets: list[p.Packet], now: float) -> None:
-        """
-        Before the session is open, and after it is over, most packets have no addressee: the listener holds
-        them until its application has decided, and never acknowledges what it can't hold.
-        """
-        rest = []
-        for packet in packets:
-            kind = type(packet)
-            if kind in LINKS_OWN:
-                self._take_links(packet, opened.long)
-            elif opened.long:
-                raise ProtocolViolation(f"a {kind.__name__} in a long datagram")
-            elif self._over:
-                continue
-            elif kind in UNHELD or self.role is Role.STARTER:
-                self._takers[kind](packet)
-            else:
-                rest.append(packet)
-        if rest and not self._hold.take(rest, len(opened.payload)):
-            return
-        self._link.received(opened, any(type(packet) not in SILENT for packet in packets), now)
-        if opened.long or self._over:
-            self._link.acks.force()
-        if self._carries:
-            self._release_held()
-
-    def _release_held(self) -> None:
-        """The session carries now: take what was held."""
-        for packet in self._hold.release():
-            self._takers[type(packet)](packet)
-
-    def _take_links(self, packet: p.Packet, long: bool = False) -> None:
-        pong = self._link.take(packet, self._now, long)
-        if pong is not None:
-            started = self._pings.pop(pong.id, None)
-            if started is not None:
-                self._session.control.withdraw(("ping", pong.id))
-                self._session.events.append(PingAnswered(self._now - started))
-
-    def _take_lack(self, packet: p.StreamLack) -> None:
-        outgoing = self._session.streams.sender(packet.id)
-        if outgoing is not None:
-            outgoing.take_lack(packet, self._link.recovery.flying(outgoing))
-
-    def _take_open(self, packet: p.SessionOpen) -> None:
+    def _asked(self, packet: p.SessionOpen) -> None:
+        """Listener: the peer asks for a session."""
         if not self._session.asked(packet):
             return
         if self._refusal is not None:
@@ -366,47 +289,10 @@ class Connection:
         self._end_if_over(now)
         datagrams = link.long_datagrams(now)
         if link.keyed:
-            self._fill(datagrams, now)
+            self._outlet.fill(datagrams, now)
         if self._until is not None and (not len(session.control) or now >= self._until):
             self._bury()
         return couple(self.address, datagrams)
-
-    def _fill(self, datagrams: list[bytes], now: float) -> None:
-        """Make short datagrams while there is something to say and leave to say it."""
-        link, session = self._link, self._session
-        control = session.control
-        carrying = session.carrying
-        allowed = link.allowance(now)
-        room = link.room
-        while len(datagrams) < MOST_DATAGRAMS:
-            more = carrying and (session.sending.has_more or session.streams.has_more)
-            talking = more and allowed > 0
-            controlling = control.waiting and link.control_allowance > 0
-            payload = link.begin(now, talking or controlling)
-            if controlling:
-                control.fill(payload)
-            if talking and not payload.full:
-                self._fill_data(payload, room)
-                if control.waiting and not payload.full:
-                    control.fill(payload)
-            datagram = link.finish(payload, now)
-            if datagram is None:
-                link.blocked(now, more)
-                return
-            datagrams.append(datagram)
-            allowed -= len(datagram)
-
-    def _fill_data(self, payload: Payload, room: int) -> None:
-        """Urgent messages first; other messages and streams take turns in going before each other."""
-        session = self._session
-        session.sending.fill(payload, room, urgent=True)
-        self._streams_first = not self._streams_first
-        if self._streams_first and not payload.full:
-            session.streams.fill(payload)
-        if not payload.full:
-            session.sending.fill(payload, room, urgent=False)
-        if not self._streams_first and not payload.full:
-            session.streams.fill(payload)
 
     # Time
 
@@ -454,7 +340,7 @@ class Connection:
             self._opening_until = None
             patience = max(self.options.linger, 3 * self._link.rtt.probe_timeout) if self._link.keyed else 0.0
             self._until = now + patience
-            self._hold.release()
+            self._intake.forget()
             if self._link.keyed:
                 self._link.acks.force()
 
@@ -489,7 +375,7 @@ class Connection:
             raise UsageError("no session is waiting for an answer")
         self._session.accept()
         try:
-            self._release_held()
+            self._intake.release()
         except HypermailError as error:
             self._fail(error, now)
 
@@ -573,6 +459,4 @@ class Connection:
         """Measure a round trip: L{PingAnswered} follows."""
         self._now = now
         self._session.check_open()
-        self._next_ping += 1
-        self._pings[self._next_ping] = now
-        self._session.control.put(("ping", self._next_ping), p.HealthPing(self._next_ping))
+        self._intake.ping(now)

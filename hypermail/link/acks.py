@@ -13,6 +13,8 @@ MAX_ACK_DELAY = 0.025
 TOLD_RANGES = 32
 #: Ranges remembered; below them every number counts as received.
 KEPT_RANGES = 256
+#: Numbers told in one range: what its 32 bits can count.
+LONGEST_RUN = (1 << 32) - 1
 #: s; a shorter delay is none, since reactors wake on milliseconds.
 TICK = 0.001
 
@@ -101,6 +103,9 @@ class Acks:
         told: list[tuple[int, int]] = []
         for start, stop in reversed(self._ranges):
             if told and (stop <= self._told or len(told) == TOLD_RANGES):
+                break
+            if stop - start > LONGEST_RUN:  # what lies below was told billions of numbers ago
+                told.append((stop - LONGEST_RUN, stop))
                 break
             told.append((start, stop))
         delay = min(int(max(0.0, now - self._largest_at) * 1e6), 0xFFFFFFFF)

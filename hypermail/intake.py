@@ -1,0 +1,134 @@
+"""
+What comes in: the packets of one connection's datagrams, on their way to the room that takes them.
+
+Before the session is open, and after it is over, most packets have no addressee. A listener holds them
+until its application has decided; what it can't hold is dropped, and never acknowledged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from hypermail.errors import ProtocolViolation
+from hypermail.events import PingAnswered
+from hypermail.link.link import Link, Opened
+from hypermail.options import Role
+from hypermail.session.hold import Hold
+from hypermail.session.routing import LINKS_OWN, SILENT, UNHELD, Takers, takers
+from hypermail.session.session import Session
+from hypermail.session.states import State
+from hypermail.wire import packets as p
+from hypermail.wire.codec import decode
+
+
+class Intake:
+    """
+    Gives packets to link and session.
+
+    @param hold_bytes: of payloads that are kept until the application has decided.
+    @param asked: takes the packet that asks for a session.
+    """
+
+    def __init__(
+        self, role: Role, link: Link, session: Session, hold_bytes: int, asked: Callable[[p.SessionOpen], None]
+    ) -> None:
+        self._role = role
+        self._link = link
+        self._session = session
+        self._hold = Hold(hold_bytes)
+        self._pings: dict[int, float] = {}
+        self._next_ping = 0
+        self._now = 0.0
+        self._takers: Takers = {
+            **takers(session),
+            **dict.fromkeys(LINKS_OWN, self._take_links),
+            p.StreamLack: self._take_lack,
+            p.SessionOpen: asked,
+        }
+
+    def take(self, opened: Opened, now: float) -> None:
+        """
+        Take the content of a datagram.
+
+        @param opened: its payload is valid during the call only.
+        @raise HypermailError: when the peer breaks a rule, or the handshake fails.
+        """
+        self._now = now
+        if self._carries and not opened.long:
+            self._take_all(opened, decode(opened.payload), now)
+        else:
+            self._take_some(opened, decode(memoryview(bytes(opened.payload))), now)
+
+    def release(self) -> None:
+        """
+        The session carries now: take what was held.
+
+        @raise HypermailError: when the peer has broken a rule in it.
+        """
+        for packet in self._hold.release():
+            self._takers[type(packet)](packet)
+
+    def forget(self) -> None:
+        """The session is over: what was held is nobody's."""
+        self._hold.release()
+
+    def ping(self, now: float) -> None:
+        """Measure a round trip for the application."""
+        self._next_ping += 1
+        self._pings[self._next_ping] = now
+        self._session.control.put(("ping", self._next_ping), p.HealthPing(self._next_ping))
+
+    @property
+    def _carries(self) -> bool:
+        return self._session.carrying and self._link.verified
+
+    @property
+    def _over(self) -> bool:
+        return self._session.state is State.ENDED
+
+    def _take_all(self, opened: Opened, packets: list[p.Packet], now: float) -> None:
+        """The usual case: everything is taken at once."""
+        eliciting = False
+        take = self._takers
+        for packet in packets:
+            kind = type(packet)
+            if kind not in SILENT:
+                eliciting = True
+            take[kind](packet)
+        self._link.received(opened, eliciting, now)
+
+    def _take_some(self, opened: Opened, packets: list[p.Packet], now: float) -> None:
+        """The session is not open, or over: the link's packets are taken, others perhaps held."""
+        rest = []
+        for packet in packets:
+            kind = type(packet)
+            if kind in LINKS_OWN:
+                self._take_links(packet, opened.long)
+            elif opened.long:
+                raise ProtocolViolation(f"a {kind.__name__} in a long datagram")
+            elif self._over:
+                continue
+            elif kind in UNHELD or self._role is Role.STARTER:
+                self._takers[kind](packet)
+            else:
+                rest.append(packet)
+        if rest and not self._hold.take(rest, len(opened.payload)):
+            return
+        self._link.received(opened, any(type(packet) not in SILENT for packet in packets), now)
+        if opened.long or self._over:
+            self._link.acks.force()
+        if self._carries:
+            self.release()
+
+    def _take_links(self, packet: p.Packet, long: bool = False) -> None:
+        pong = self._link.take(packet, self._now, long)
+        if pong is not None:
+            started = self._pings.pop(pong.id, None)
+            if started is not None:
+                self._session.control.withdraw(("ping", pong.id))
+                self._session.events.append(PingAnswered(self._now - started))
+
+    def _take_lack(self, packet: p.StreamLack) -> None:
+        outgoing = self._session.streams.sender(packet.id)
+        if outgoing is not None:
+            outgoing.take_lack(packet, self._link.recovery.flying(outgoing))

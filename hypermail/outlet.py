@@ -1,0 +1,61 @@
+"""
+What goes out: short datagrams, filled from what the rooms of one connection have to say.
+
+Acknowledgements and control packets go first and wait for nothing; data follows as far as window and pace
+allow. A turn is the batch: what is small shares datagrams, and no timer waits for more.
+"""
+
+from __future__ import annotations
+
+from hypermail.link.link import Link
+from hypermail.link.payload import Payload
+from hypermail.session.session import Session
+
+#: Datagrams of one filling, at most; more is asked for again.
+MOST_DATAGRAMS = 256
+
+
+class Outlet:
+    """Makes datagrams of what link and session have to say."""
+
+    def __init__(self, link: Link, session: Session) -> None:
+        self._link = link
+        self._session = session
+        self._streams_first = False
+
+    def fill(self, datagrams: list[bytes], now: float) -> None:
+        """Append short datagrams while there is something to say and leave to say it."""
+        link, session = self._link, self._session
+        control = session.control
+        carrying = session.carrying
+        allowed = link.allowance(now)
+        room = link.room
+        while len(datagrams) < MOST_DATAGRAMS:
+            more = carrying and (session.sending.has_more or session.streams.has_more)
+            talking = more and allowed > 0
+            controlling = control.waiting and link.control_allowance > 0
+            payload = link.begin(now, talking or controlling)
+            if controlling:
+                control.fill(payload)
+            if talking and not payload.full:
+                self._fill_data(payload, room)
+                if control.waiting and not payload.full:
+                    control.fill(payload)
+            datagram = link.finish(payload, now)
+            if datagram is None:
+                link.blocked(now, more)
+                return
+            datagrams.append(datagram)
+            allowed -= len(datagram)
+
+    def _fill_data(self, payload: Payload, room: int) -> None:
+        """Urgent messages first; other messages and streams take turns in going before each other."""
+        session = self._session
+        session.sending.fill(payload, room, urgent=True)
+        self._streams_first = not self._streams_first
+        if self._streams_first and not payload.full:
+            session.streams.fill(payload)
+        if not payload.full:
+            session.sending.fill(payload, room, urgent=False)
+        if not self._streams_first and not payload.full:
+            session.streams.fill(payload)
