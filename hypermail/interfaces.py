@@ -54,8 +54,8 @@ class ISession(Interface):
         """
         Send many messages without a L{Deferred} for each.
 
-        Takes messages from the iterable while there is room, and no further. What becomes of them is
-        counted in L{statistics}; a message that was not taken is logged.
+        Takes messages from the iterable while there is room, and no further; nobody is told what becomes
+        of them. L{close} waits until they are settled.
 
         @return: how many were taken; the rest of the iterator is untouched.
         @raise HypermailError: when a message cannot be sent at all; those before it were taken.
@@ -98,7 +98,8 @@ class ISession(Interface):
 
     def close() -> Deferred[None]:
         """
-        End the session gracefully: what was sent is delivered first, streams are flushed.
+        End the session gracefully: a registered producer finishes, what was sent is delivered, streams are
+        flushed.
 
         @return: a L{Deferred} that fires with None when both sides are done, and on a starter when
             its socket is closed; errbacks with the L{SessionLost} that ended the session otherwise;

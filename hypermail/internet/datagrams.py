@@ -1,0 +1,312 @@
+"""
+A UDP socket with the sessions that live on it.
+
+L{HypermailDatagramProtocol} is the pump between a carrier and the core. Whatever happens to a session
+(datagrams, its deadline, calls of its application), the same follows: its events become callbacks, what the
+core wants sent goes to the carrier, and the deadline is set anew. Calls of the application from outside
+are gathered for the rest of the reactor's turn, so that what is sent in one turn shares datagrams.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from hypermail.connection import Connection
+from hypermail.demux import Demux
+from hypermail.errors import Reason, SessionAborted, Unreachable, UsageError
+from hypermail.interfaces import ICarrier, ICarrierUser, ISessionFactory, ISessionProtocol
+from hypermail.internet.address import HypermailAddress, SocketAddress, isLoopback, refuseRemote
+from hypermail.internet.carrier import DatagramCarrier
+from hypermail.internet.deadlines import Deadlines, clockOf
+from hypermail.internet.session import Session
+from hypermail.internet.traces import Traces
+from hypermail.options import ListenerOptions, Options
+
+
+@implementer(ICarrierUser)
+class HypermailDatagramProtocol(DatagramProtocol):
+    """
+    Sessions over one UDP socket.
+
+    It works with any C{reactor.listenUDP}; L{SessionServerEndpoint} and L{SessionClientEndpoint} give it a
+    faster socket where there is one. A listener that was not told otherwise serves this machine only: in
+    mode C{plain} datagrams from elsewhere are dropped.
+
+    @ivar strangers: how many datagrams were dropped because they came from elsewhere.
+    @ivar whenStopped: called when the socket is about to be closed, after everything else.
+    """
+
+    noisy = False
+    seconds: Callable[[], float]
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        factory: ISessionFactory | None = None,
+        *,
+        options: Options | None = None,
+        listenerOptions: ListenerOptions | None = None,
+        allowRemotePlain: bool = False,
+        traceDirectory: str | Path | None = None,
+        reactor: Any = None,
+        seconds: Callable[[], float] | None = None,
+        randomBytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """
+        @param factory: what strangers' sessions are for; None for a starter, which takes none.
+        @param options: what each session wants and bears.
+        @param listenerOptions: what the socket bears from strangers.
+        @param allowRemotePlain: whether mode C{plain} may leave this machine.
+        @param traceDirectory: where every connection writes a trace; None for nowhere.
+        @param reactor: None for that of the transport.
+        @param seconds: the time that the core is told, in s, never going back; None for
+            L{time.monotonic}, or a L{Clock}'s own time.
+        @param randomBytes: makes so many random bytes.
+        """
+        self.factory = factory
+        self.reactor: Any = reactor
+        self._seconds = seconds
+        self.strangers = 0
+        self.whenStopped: Callable[[], object] | None = None
+        self._options = options or Options()
+        self._listenerOptions = listenerOptions or ListenerOptions()
+        self._allowRemote = allowRemotePlain
+        self._randomBytes = randomBytes
+        self._traces = Traces(traceDirectory)
+        self._sessions: dict[Connection, Session] = {}
+        self._dirty: dict[Session, None] = {}
+        self._flushing: IDelayedCall | None = None
+        self._writable = True
+        self._unreachable: dict[Any, OSError] = {}
+        self._carrier: Any = None
+        self._ownCarrier: DatagramCarrier | None = None
+
+    # The socket.
+
+    def startProtocol(self) -> None:
+        """The socket is open."""
+        transport: Any = self.transport
+        if self.reactor is None:
+            self.reactor = getattr(transport, "reactor", None)
+            if self.reactor is None:
+                raise UsageError(f"{transport!r} does not tell its reactor: pass HypermailDatagramProtocol one")
+        self.seconds = self._seconds or clockOf(self.reactor)
+        if ICarrier.providedBy(transport):
+            self._carrier = transport
+        else:
+            self._carrier = self._ownCarrier = DatagramCarrier(transport, self, self.reactor)
+        granted = self._carrier.receiveBuffer
+        if granted is not None and granted < self._options.receive_buffer:
+            self._options = replace(self._options, receive_buffer=max(granted, 16 * 1024))
+        self._deadlines: Deadlines[Session] = Deadlines(self.reactor, self.seconds, self._expired)
+        self._demux = Demux(
+            options=self._options,
+            listener_options=self._listenerOptions,
+            accepting=self.factory is not None,
+            random_bytes=self._randomBytes,
+            trace_factory=self._traces.ofStranger,
+        )
+        if self.factory is not None:
+            self.factory.doStart()
+
+    def stopProtocol(self) -> None:
+        """The socket is about to be closed: the sessions end, and nothing is left in the reactor."""
+        for session in list(self._sessions.values()):
+            session.abort("this side is shutting down", Reason.SHUTTING_DOWN)
+            self._writable = True
+            self._pump(session)
+            self._forget(session)
+        self._deadlines.stop()
+        self._dirty.clear()
+        if self._flushing is not None:
+            self._flushing.cancel()
+            self._flushing = None
+        self._carrier.stop()
+        if self.factory is not None:
+            self.factory.doStop()
+        if self.whenStopped is not None:
+            self.whenStopped()
+
+    def host(self) -> HypermailAddress:
+        """Our address."""
+        found = self._carrier.getHost()
+        return HypermailAddress(found.host, found.port)
+
+    def carrierStatistics(self) -> dict[str, int]:
+        """What was lost between us and the network, by cause."""
+        return dict(self._carrier.statistics())
+
+    # Receiving.
+
+    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
+        """A stock transport has one datagram."""
+        if self._ownCarrier is not None:
+            self._ownCarrier.datagramReceived(datagram, addr)
+
+    def datagramsReceived(self, datagrams: list[memoryview], address: Any) -> None:
+        """See L{ICarrierUser.datagramsReceived}."""
+        if not self._allowRemote and not isLoopback(address[0]):
+            self._refuse(address, len(datagrams))
+            return
+        address = SocketAddress(*address)
+        demux = self._demux
+        try:
+            touched = demux.receive(datagrams, address, now=self.seconds())
+        except Exception:
+            self._log.failure("Datagrams from {address} could not be dealt with", address=SocketAddress(*address))
+            return
+        for connection in touched:
+            self._pump(self._sessions.get(connection) or self._received(connection))
+        for train in demux.replies():
+            if self._writable:
+                self._writable = self._carrier.send(train)
+
+    def _refuse(self, address: Any, count: int) -> None:
+        if not self.strangers:
+            self._log.warn(
+                "datagrams from {address} are dropped: mode plain serves this machine only, unless it is told "
+                "--allow-remote-plain (allowRemotePlain)",
+                address=address,
+            )
+        self.strangers += count
+
+    def _received(self, connection: Connection) -> Session:
+        """A stranger has begun a connection."""
+        session = self._sessions[connection] = Session(self, connection, factory=self.factory)
+        return session
+
+    def startSession(
+        self, address: Any, protocol: ISessionProtocol, *, options: Options | None = None, release: Any = None
+    ) -> Session:
+        """
+        Ask a listener for a session.
+
+        @param address: (host, port) of the listener.
+        @param protocol: what the session will be for.
+        @param options: in place of the socket's.
+        @param release: called when the session has nothing more to answer; may return a Deferred.
+        @return: the session, whose C{opening} fires when it has opened.
+        @raise RemoteAddressRefused: when mode C{plain} may not go there.
+        """
+        if not self._allowRemote:
+            refuseRemote(address[0], "connect to")
+        options = options or self._options
+        if options.receive_buffer > self._options.receive_buffer:
+            options = replace(options, receive_buffer=self._options.receive_buffer)
+        address = SocketAddress(*address)
+        now = self.seconds()
+        trace = self._traces.ofStarter(now)
+        connection = Connection.starter(address, options=options, now=now, random_bytes=self._randomBytes, trace=trace)
+        self._traces.name(trace, connection.session_id)
+        self._demux.add(connection)
+        session = self._sessions[connection] = Session(self, connection, protocol=protocol, release=release)
+        self.touch(session)
+        return session
+
+    # The pump.
+
+    def touch(self, session: Session) -> None:
+        """A session's core has something new to send: in this turn, together with whatever else comes up."""
+        self._dirty[session] = None
+        if self._flushing is None and self._writable:
+            self._flushing = self.reactor.callLater(0, self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = None
+        if self._unreachable:
+            self._giveUpUnreachable()
+        dirty, self._dirty = self._dirty, {}
+        for session in dirty:
+            self._pump(session)
+
+    def _expired(self, session: Session) -> None:
+        connection = session.connection
+        if connection in self._sessions:
+            try:
+                connection.handle_timeout(now=self.seconds())
+            except Exception:
+                self._broken(session)
+            self._pump(session)
+
+    def _pump(self, session: Session) -> None:
+        """Tell the application what has happened, send what is to be sent, and see to the time."""
+        if session.connection not in self._sessions:
+            return
+        try:
+            session.drain()
+            self._send(session.connection)
+            while session.drain():  # a session that closes ends with the last that is sent
+                self._send(session.connection)
+        except Exception:
+            self._broken(session)
+        else:
+            self._settle(session)
+
+    def _send(self, connection: Connection) -> None:
+        send = self._carrier.send
+        while self._writable:
+            trains = connection.trains(now=self.seconds())
+            if not trains:
+                return
+            for train in trains:
+                self._writable = send(train)
+
+    def _settle(self, session: Session) -> None:
+        """Nothing more can be done for a session now: when again?"""
+        connection = session.connection
+        if connection.ended:
+            self._forget(session)
+        elif self._writable:
+            self._deadlines.arm(session, connection.next_timeout())
+        else:
+            self._dirty[session] = None
+
+    def carrierWritable(self) -> None:
+        """See L{ICarrierUser.carrierWritable}."""
+        self._writable = True
+        self._flush()
+
+    def addressUnreachable(self, address: Any, error: OSError) -> None:
+        """See L{ICarrierUser.addressUnreachable}: sessions that were to open there won't."""
+        self._unreachable[address] = error
+        if self._flushing is None:
+            self._flushing = self.reactor.callLater(0, self._flush)
+
+    def _giveUpUnreachable(self) -> None:
+        unreachable, self._unreachable = self._unreachable, {}
+        for session in list(self._sessions.values()):
+            error = unreachable.get(session.connection.address)
+            if error is not None and not session.opened and self.factory is None:
+                session.fail(Unreachable(f"{session.getPeer()} cannot be reached: {error.strerror}"))
+
+    def _broken(self, session: Session) -> None:
+        """The core has failed on a session, which must not harm the others."""
+        self._log.failure("A session with {peer} has failed inside", peer=session.getPeer())
+        try:
+            session.connection.abort(Reason.INTERNAL_ERROR, "internal error", now=self.seconds())
+            session.drain()
+            self._send(session.connection)
+        except Exception:
+            self._log.failure("... and could not be ended in order")
+        self._forget(session)
+
+    def _forget(self, session: Session) -> None:
+        """The core has nothing more to answer for a session."""
+        if self._sessions.pop(session.connection, None) is None:
+            return
+        if session.error is None:
+            session.end(SessionAborted("internal error", Reason.INTERNAL_ERROR))
+        self._deadlines.arm(session, None)
+        self._dirty.pop(session, None)
+        self._demux.forget(session.connection)
+        session.forgotten()

@@ -1,0 +1,320 @@
+"""
+Endpoints: where sessions are listened for and asked for, and the same for single streams.
+
+L{SessionServerEndpoint} and L{SessionClientEndpoint} are about sessions. L{HypermailServerEndpoint} and
+L{HypermailClientEndpoint} are Twisted's stream endpoints over them, for programs that know nothing of
+sessions.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import attrs
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError, NoProtocol
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IProtocol,
+    IProtocolFactory,
+    IStreamClientEndpoint,
+    IStreamServerEndpoint,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from hypermail.errors import HypermailError, SessionAborted, SessionTimedOut, Unreachable, UsageError
+from hypermail.interfaces import ISessionFactory, ISessionProtocol
+from hypermail.internet.address import HypermailAddress, isAddress, isLoopback, refuseRemote
+from hypermail.internet.carrier import listenDatagrams
+from hypermail.internet.datagrams import HypermailDatagramProtocol
+from hypermail.internet.deadlines import clockOf
+from hypermail.internet.listening import ListeningPorts, openPorts
+from hypermail.internet.resolution import resolve
+from hypermail.internet.shared import StreamServing, sharedSession
+from hypermail.options import ListenerOptions, Options
+
+#: Interfaces to listen on when none is named: both families, apart.
+EVERYWHERE = ("0.0.0.0", "::")
+THIS_MACHINE = ("127.0.0.1", "::1")
+
+
+@attrs.frozen
+class _Settings:
+    """What both kinds of session endpoint have in common; equal settings can share a session."""
+
+    options: Options
+    allowRemotePlain: bool
+    traceDirectory: str | Path | None
+    seconds: Callable[[], float]
+    randomBytes: Callable[[int], bytes]
+
+    def protocol(
+        self, reactor: Any, factory: ISessionFactory | None = None, listenerOptions: ListenerOptions | None = None
+    ) -> HypermailDatagramProtocol:
+        """The sessions of a new socket."""
+        return HypermailDatagramProtocol(
+            factory,
+            options=self.options,
+            listenerOptions=listenerOptions,
+            allowRemotePlain=self.allowRemotePlain,
+            traceDirectory=self.traceDirectory,
+            reactor=reactor,
+            seconds=self.seconds,
+            randomBytes=self.randomBytes,
+        )
+
+
+def _checkPort(port: int, least: int) -> None:
+    if not isinstance(port, int) or not least <= port <= 65_535:
+        raise UsageError(f"a port is a number from {least} to 65535, not {port!r}")
+
+
+def _checkInterface(interface: str) -> None:
+    if interface and not isAddress(interface):
+        raise UsageError(f"an interface is an IP address of this machine, not {interface!r}")
+
+
+class SessionServerEndpoint:
+    """Listens for sessions."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        port: int,
+        *,
+        interface: str = "",
+        options: Options = Options(),
+        listenerOptions: ListenerOptions = ListenerOptions(),
+        allowRemotePlain: bool = False,
+        traceDirectory: str | Path | None = None,
+        seconds: Callable[[], float] | None = None,
+        randomBytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """
+        @param port: 0–65535; 0 for one that is free.
+        @param interface: an IP address; empty for this machine's loopback addresses of both families, or
+            with C{allowRemotePlain} for all addresses of both.
+        @param options: what each session wants and bears.
+        @param listenerOptions: what each socket bears from strangers.
+        @param allowRemotePlain: whether mode C{plain} may leave this machine.
+        @param traceDirectory: where every connection writes a trace; None for nowhere.
+        @param seconds: the time that the core is told, in s, never going back; None for
+            L{time.monotonic}, or a L{Clock}'s own time.
+        @param randomBytes: makes so many random bytes.
+        @raise UsageError: when port or interface cannot be.
+        """
+        _checkPort(port, 0)
+        _checkInterface(interface)
+        self._reactor = reactor
+        self._port = port
+        self._interface = interface
+        self._listenerOptions = listenerOptions
+        self._settings = _Settings(options, allowRemotePlain, traceDirectory, seconds or clockOf(reactor), randomBytes)
+
+    def listen(self, factory: ISessionFactory) -> Deferred[IListeningPort]:
+        """
+        Begin to listen.
+
+        @return: a Deferred of one port for all sockets; its C{getHosts} names their addresses. It errbacks
+            with L{CannotListenError} when an address cannot be bound, and with L{RemoteAddressRefused}.
+        """
+        return Deferred.fromCoroutine(self._listen(factory))
+
+    async def _listen(self, factory: ISessionFactory) -> IListeningPort:
+        remote = self._settings.allowRemotePlain
+        if self._interface and not remote:
+            refuseRemote(self._interface, "listen on")
+        interfaces = (self._interface,) if self._interface else EVERYWHERE if remote else THIS_MACHINE
+
+        def make() -> HypermailDatagramProtocol:
+            return self._settings.protocol(self._reactor, factory, self._listenerOptions)
+
+        ports: ListeningPorts = await openPorts(self._reactor, self._port, interfaces, make)
+        self._log.info(
+            "listening on {addresses} in mode plain, {reach}",
+            addresses=" and ".join(map(str, ports.getHosts())),
+            reach="which anyone on the path can read and forge" if remote else "for this machine only",
+        )
+        return ports
+
+
+class SessionClientEndpoint:
+    """Asks a listener for sessions."""
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        reactor: Any,
+        host: str,
+        port: int,
+        *,
+        options: Options = Options(),
+        allowRemotePlain: bool = False,
+        traceDirectory: str | Path | None = None,
+        bindAddress: str | None = None,
+        seconds: Callable[[], float] | None = None,
+        randomBytes: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """
+        @param host: the listener's name or IP address.
+        @param port: 1–65535.
+        @param options: what the session wants and bears; C{connection_timeout} is for all addresses together.
+        @param allowRemotePlain: whether mode C{plain} may leave this machine.
+        @param traceDirectory: where every connection writes a trace; None for nowhere.
+        @param bindAddress: the IP address to ask from; None for any that fits.
+        @param seconds: the time that the core is told, in s, never going back; None for
+            L{time.monotonic}, or a L{Clock}'s own time.
+        @param randomBytes: makes so many random bytes.
+        @raise UsageError: when port or bind address cannot be.
+        """
+        _checkPort(port, 1)
+        _checkInterface(bindAddress or "")
+        self.host = host
+        self.port = port
+        self._reactor = reactor
+        self._bindAddress = bindAddress
+        self._settings = _Settings(options, allowRemotePlain, traceDirectory, seconds or clockOf(reactor), randomBytes)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Equal for endpoints whose sessions are interchangeable."""
+        return (self.host, self.port, self._bindAddress, self._settings)
+
+    def connect(self, factory: ISessionFactory) -> Deferred[ISessionProtocol]:
+        """
+        Open a session. The host's addresses are tried one after the other.
+
+        @return: a Deferred of the factory's protocol, after its C{sessionOpened}. It errbacks with the
+            L{SessionLost} of the last address that was tried (L{Unreachable}, also for unknown hosts,
+            L{SessionTimedOut}, L{SessionRejected}, ...), and with L{RemoteAddressRefused}. Cancelling it
+            withdraws the request; it then fails once the socket is closed.
+        """
+        return Deferred.fromCoroutine(self._connect(factory))
+
+    async def _connect(self, factory: ISessionFactory) -> ISessionProtocol:
+        addresses = self._allowed(await resolve(self._reactor, self.host, self.port))
+        protocol = factory.buildProtocol(HypermailAddress(*addresses[0]))
+        if protocol is None:
+            raise NoProtocol()
+        factory.doStart()
+        try:
+            await self._tryAll(addresses, protocol, factory)
+        except BaseException as error:
+            lost = error if isinstance(error, HypermailError) else SessionAborted("the session was not wanted any more")
+            maybeDeferred(protocol.sessionLost, Failure(lost)).addErrback(self._failed, protocol)
+            raise
+        finally:
+            factory.doStop()
+        return protocol
+
+    def _failed(self, failure: Failure, protocol: ISessionProtocol) -> None:
+        self._log.failure("sessionLost of {protocol!r} has failed", failure, protocol=protocol)
+
+    def _allowed(self, addresses: list[tuple[str, int]]) -> list[tuple[str, int]]:
+        """Those addresses that may be asked, and can be from the bind address."""
+        if not self._settings.allowRemotePlain:
+            local = [address for address in addresses if isLoopback(address[0])]
+            if not local:
+                refuseRemote(addresses[0][0], "connect to")
+            addresses = local
+        bind = self._bindAddress
+        if bind is not None:
+            addresses = [address for address in addresses if (":" in address[0]) == (":" in bind)]
+            if not addresses:
+                raise Unreachable(f"{self.host} has no address of the family of {bind}")
+        return addresses
+
+    async def _tryAll(
+        self, addresses: list[tuple[str, int]], protocol: ISessionProtocol, factory: ISessionFactory
+    ) -> None:
+        seconds = self._settings.seconds
+        end = seconds() + self._settings.options.connection_timeout
+        for left in range(len(addresses), 0, -1):
+            share = max(0.01, (end - seconds()) / left)
+            options = replace(self._settings.options, connection_timeout=share)
+            try:
+                await self._try(addresses[-left], protocol, factory, options)
+                return
+            except (Unreachable, SessionTimedOut) as error:
+                if left == 1:
+                    raise
+                self._log.info("{reason}; trying the next address", reason=error.text)
+
+    async def _try(
+        self, address: tuple[str, int], protocol: ISessionProtocol, factory: ISessionFactory, options: Options
+    ) -> None:
+        sessions = self._settings.protocol(self._reactor)
+        try:
+            port = listenDatagrams(self._reactor, 0, sessions, self._bindAddress or _any(address[0]))
+        except CannotListenError as error:
+            raise Unreachable(f"{HypermailAddress(*address)} cannot be reached: {error.socketError}") from error
+        socket = ListeningPorts([port])
+        factory.doStart()
+        sessions.whenStopped = factory.doStop
+        session = sessions.startSession(address, protocol, options=options, release=socket.stopListening)
+        try:
+            await session.whenOpened()
+        except BaseException:
+            await socket.stopListening()
+            raise
+
+
+def _any(host: str) -> str:
+    """What to bind for asking C{host}: nothing that others can reach when it is this machine."""
+    if ":" in host:
+        return "::1" if isLoopback(host) else "::"
+    return "127.0.0.1" if isLoopback(host) else "0.0.0.0"
+
+
+@implementer(IStreamServerEndpoint)
+class HypermailServerEndpoint:
+    """
+    Listens for streams, as other endpoints do for connections.
+
+    Every stream with an empty name, of any session, becomes a protocol of the factory.
+    """
+
+    def __init__(self, reactor: Any, port: int, **settings: Any) -> None:
+        """
+        @param settings: as of L{SessionServerEndpoint}.
+        """
+        self._sessions = SessionServerEndpoint(reactor, port, **settings)
+
+    def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
+        """See L{IStreamServerEndpoint.listen}."""
+        return self._sessions.listen(StreamServing(protocolFactory))
+
+
+@implementer(IStreamClientEndpoint)
+class HypermailClientEndpoint:
+    """
+    Opens streams, as other endpoints do connections.
+
+    All streams to one destination share one session, which opens with the first and closes with the last.
+    """
+
+    def __init__(self, reactor: Any, host: str, port: int, **settings: Any) -> None:
+        """
+        @param settings: as of L{SessionClientEndpoint}.
+        """
+        self._reactor = reactor
+        self._sessions = SessionClientEndpoint(reactor, host, port, **settings)
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """
+        See L{IStreamClientEndpoint.connect}.
+
+        @return: a Deferred that errbacks with Twisted's L{ConnectError}s, whose C{__cause__} is the
+            L{HypermailError}, with L{RemoteAddressRefused}, or, when it was cancelled,
+            L{ConnectingCancelledError}.
+        """
+        return sharedSession(self._reactor, self._sessions).connect(protocolFactory)

@@ -1,0 +1,398 @@
+"""
+A session's life between the core and the application: asked for, decided, opened, fed with events, ended.
+
+L{SessionLife} turns the events of one connection into callbacks (L{SessionLife.drain}), and is the half of
+L{hypermail.internet.session.Session} that its application does not see. What it knows of messages and
+streams is in L{hypermail.internet.messaging} and L{hypermail.internet.streaming}.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from math import inf
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hypermail import events
+from hypermail.errors import HypermailError, Reason, SessionClosed
+from hypermail.interfaces import ISession, ISessionFactory, ISessionProtocol
+from hypermail.internet.address import HypermailAddress, addressOf
+from hypermail.internet.callbacks import APPLICATION_FAILED, meantForPeer, pending, verdict
+from hypermail.internet.messaging import ReceivedMessages, SentMessages
+from hypermail.internet.streaming import SessionStreams
+from hypermail.options import Way
+
+if TYPE_CHECKING:
+    from hypermail.connection import Connection
+
+
+class SessionOwner(Protocol):
+    """What a session needs of the socket that it lives on."""
+
+    reactor: Any
+
+    def seconds(self) -> float:
+        """The time that the core is told."""
+
+    def touch(self, session: Any) -> None:
+        """A session's core has something new to send; see to it in this turn."""
+
+    def host(self) -> HypermailAddress:
+        """Our address."""
+
+    def carrierStatistics(self) -> dict[str, int]:
+        """What was lost between us and the network."""
+
+
+class SessionLife:
+    """
+    One session, as the socket that it lives on sees it.
+
+    @ivar connection: the core's side.
+    @ivar deadline: when the connection wants to be called; L{Deadlines} keeps it.
+    @ivar busy: while events are being dealt with, after which everything is sent anyway.
+    @ivar opened: whether C{sessionOpened} was called; C{sent}, C{received}, C{streams} are there since then.
+    @ivar opening: fires when C{sessionOpened} was called, or fails with what came in its place.
+    @ivar closing: whether one of the sides is closing the session, so that it takes nothing new.
+    @ivar error: what ended the session, once it has ended.
+    """
+
+    _log = Logger()
+
+    __slots__ = (
+        "_closing",
+        "_decision",
+        "_factory",
+        "_failure",
+        "_owner",
+        "_pings",
+        "_rejected",
+        "_release",
+        "_soon",
+        "busy",
+        "closing",
+        "connection",
+        "deadline",
+        "error",
+        "opened",
+        "opening",
+        "protocol",
+        "reactor",
+        "received",
+        "sent",
+        "streams",
+        "way",
+    )
+
+    sent: SentMessages
+    received: ReceivedMessages
+    streams: SessionStreams
+
+    def __init__(
+        self,
+        owner: SessionOwner,
+        connection: Connection,
+        *,
+        factory: ISessionFactory | None = None,
+        protocol: ISessionProtocol | None = None,
+        release: Callable[[], object] | None = None,
+    ) -> None:
+        """
+        @param factory: a listener's, which decides and builds the protocol.
+        @param protocol: a starter's.
+        @param release: a starter's; closes the socket, perhaps later, when the session leaves nothing to answer.
+        """
+        self._owner = owner
+        self.reactor = owner.reactor
+        self.connection = connection
+        self._factory = factory
+        self.protocol = protocol
+        self._release = release
+        self.deadline = inf
+        self.busy = False
+        self.closing = False
+        self.opened = False
+        self.opening: Deferred[Any] | None = None
+        self.error: HypermailError | None = None
+        self.way: Way = connection.options.way
+        self._decision: Deferred[Any] | None = None
+        self._rejected = False
+        self._failure: HypermailError | None = None
+        self._soon: list[Callable[[], object]] = []
+        self._pings: deque[Deferred[float]] = deque()
+        self._closing: list[Deferred[None]] = []
+
+    @property
+    def sessionID(self) -> bytes:
+        """Names the session in logs; equal on both sides."""
+        return bytes(self.connection.session_id)
+
+    def getHost(self) -> HypermailAddress:
+        """See L{ISession.getHost}."""
+        return self._owner.host()
+
+    def getPeer(self) -> HypermailAddress:
+        """See L{ISession.getPeer}."""
+        return addressOf(self.connection.address)
+
+    def abort(self, text: str = "", code: int = Reason.APPLICATION) -> None:
+        """See L{ISession.abort}."""
+        if self.error is None:
+            if self.opened:
+                self.received.over = True
+            self.connection.abort(code, text, now=self._owner.seconds())
+            self.touch()
+
+    def fail(self, error: HypermailError) -> None:
+        """End the session at once, for a reason that lies here and not in the core."""
+        self._failure = error
+        self.abort(error.text, error.code)
+
+    def whenOpened(self) -> Deferred[Any]:
+        """
+        A starter's: fires when C{sessionOpened} was called, errbacks with what came in its place.
+
+        Cancelling it aborts the session.
+        """
+        self.opening = Deferred(self._unwantedByUs)
+        return self.opening
+
+    def _unwantedByUs(self, _: object) -> None:
+        self.opening = None
+        self.abort("the session was not wanted any more")
+
+    # Between calls and events.
+
+    def touch(self) -> None:
+        """The core has something new to send."""
+        if not self.busy:
+            self._owner.touch(self)
+
+    def soon(self, call: Callable[[], object]) -> None:
+        """Call when the events that are there have been dealt with, in this turn or the next."""
+        if self.error is not None:
+            self.reactor.callLater(0, call)
+            return
+        self._soon.append(call)
+        self.touch()
+
+    def drain(self) -> bool:
+        """
+        Deal with every event that the core has.
+
+        @return: whether there was anything to deal with.
+        """
+        self.busy = True
+        happened = False
+        try:
+            next_event = self.connection.next_event
+            while True:
+                while (event := next_event()) is not None:
+                    happened = True
+                    _EVENTS[type(event)](self, event)
+                if not self._soon:
+                    return happened
+                happened = True
+                calls, self._soon = self._soon, []
+                for call in calls:
+                    call()
+        finally:
+            self.busy = False
+
+    def _tell(self, callback: Callable[..., object], *arguments: Any) -> None:
+        """Call the application; the session ends when it fails."""
+        try:
+            answer = callback(*arguments)
+            waits = None if answer is None else pending(answer)
+        except Exception:
+            self._applicationFailed(Failure())
+        else:
+            if waits is not None:
+                waits.addErrback(self._applicationFailed)
+
+    def _applicationFailed(self, failure: Failure) -> None:
+        self._log.failure("A callback of {protocol!r} has failed", failure, protocol=self.protocol)
+        self.abort(APPLICATION_FAILED)
+
+    # Opening.
+
+    def _requested(self, event: events.SessionRequested) -> None:
+        factory = self._factory
+        assert factory is not None  # only listeners are asked
+        self.way = event.way
+        self._decision = maybeDeferred(factory.sessionRequested, replace(event, address=self.getPeer()))
+        self._decision.addCallback(self._wanted, factory)
+        self._decision.addErrback(self._unwanted)
+
+    def _wanted(self, _: object, factory: ISessionFactory) -> None:
+        if self.error is not None:
+            return
+        self.protocol = factory.buildProtocol(self.getPeer())
+        if self.protocol is None:
+            self._reject(Reason.SESSION_REJECTED, "this application does not take the session")
+            return
+        try:
+            self.connection.accept(now=self._owner.seconds())
+        except HypermailError:
+            return  # the stranger has given up; its end is among the events that wait
+        self.touch()
+
+    def _unwanted(self, failure: Failure) -> None:
+        if self.error is not None:
+            return
+        if not meantForPeer(failure):
+            self._log.failure("The decision on a session has failed; it is rejected", failure)
+        self._reject(*verdict(failure, Reason.SESSION_REJECTED, "this session"))
+
+    def _reject(self, code: int, text: str) -> None:
+        try:
+            self.connection.reject(code, text, now=self._owner.seconds())
+        except HypermailError:
+            return  # as above
+        self._rejected = True
+        self._note("session {session} from {peer} rejected: {reason}", code, text)
+        self.touch()
+
+    def _opened(self, _: events.SessionOpened) -> None:
+        protocol = self.protocol
+        assert protocol is not None  # built before accept(), or given to a starter
+        seconds = self._owner.seconds
+        self.sent = SentMessages(self.connection, seconds, self.touch)
+        self.received = ReceivedMessages(protocol.messageReceived, self.touch)
+        self.streams = SessionStreams(self, self.connection, seconds, protocol.streamOpened)
+        self.opened = True
+        self._decision = None
+        protocol.session = ISession(self)
+        self._tell(protocol.sessionOpened)
+        opening, self.opening = self.opening, None
+        if opening is not None:
+            opening.callback(self)
+
+    # Ending.
+
+    def _closingByPeer(self, _: events.SessionClosing) -> None:
+        self.closing = True
+
+    def _ended(self, event: events.SessionEnded) -> None:
+        self.end(self._failure or event.error)
+
+    def end(self, error: HypermailError) -> None:
+        """The session is over: whoever waits for something is told."""
+        self.error = error
+        if self._decision is not None:
+            self._decision.cancel()
+        if not self._rejected:
+            self._note("session {session} with {peer} ended: {reason}", error.code, error.text)
+        if self.opened:
+            self._lost(error)
+        opening, self.opening = self.opening, None
+        if opening is not None:
+            opening.errback(error)
+        if self._release is None:
+            self._closed()
+
+    def _note(self, format: str, code: int, text: str) -> None:
+        named = Reason.describe(code) if code else text
+        self._log.info(
+            format,
+            session=self.sessionID.hex(),
+            peer=self.getPeer(),
+            reason=text if text == named else f"{text} ({named})",
+        )
+
+    def _lost(self, error: HypermailError) -> None:
+        self.received.over = True
+        self.streams.lost(error)
+        self.sent.lost(error)
+        while self._pings:
+            deferred = self._pings.popleft()
+            if not deferred.called:
+                deferred.errback(error)
+        if self.protocol is not None:
+            self._tell(self.protocol.sessionLost, Failure(error))
+
+    def forgotten(self) -> None:
+        """The core has nothing more to answer for this session; a starter's socket is closed."""
+        release = self._release
+        if release is not None:
+            maybeDeferred(release).addBoth(self._released)
+
+    def _released(self, _: object) -> None:
+        self._release = None
+        self._closed()
+
+    def _closed(self) -> None:
+        closing, self._closing = self._closing, []
+        for deferred in closing:
+            if self.error is None or isinstance(self.error, SessionClosed):
+                deferred.callback(None)
+            else:
+                deferred.errback(self.error)
+
+    # Messages and streams.
+
+    def _messagesReceived(self, event: events.MessagesReceived) -> None:
+        self.received.arrived(event)
+
+    def _directsReceived(self, event: events.DirectsReceived) -> None:
+        assert self.protocol is not None  # the session is open
+        for message in event.messages:
+            self._tell(self.protocol.datagramReceived, message)
+
+    def _messagesSettled(self, event: events.MessagesSettled) -> None:
+        self.sent.settled(event.messages)
+
+    def _messagesWritable(self, _: events.MessagesWritable) -> None:
+        self.sent.writable()
+
+    def _pingAnswered(self, event: events.PingAnswered) -> None:
+        if self._pings:
+            deferred = self._pings.popleft()
+            if not deferred.called:
+                deferred.callback(event.elapsed)
+
+    def _streamRequested(self, event: events.StreamRequested) -> None:
+        self.streams.requested(event.stream)
+
+    def _streamAccepted(self, event: events.StreamAccepted) -> None:
+        self.streams.accepted(event.stream)
+
+    def _streamData(self, event: events.StreamData) -> None:
+        self.streams.dataArrived(event.stream, event.pieces)
+
+    def _streamFinished(self, event: events.StreamFinished) -> None:
+        self.streams.finishArrived(event.stream)
+
+    def _streamFlushed(self, event: events.StreamFlushed) -> None:
+        self.streams.flushed(event.stream)
+
+    def _streamWritable(self, event: events.StreamWritable) -> None:
+        self.streams.writable(event.stream)
+
+    def _streamEnded(self, event: events.StreamEnded) -> None:
+        self.streams.ended(event.stream, event.error)
+
+
+_EVENTS: dict[type, Callable[[SessionLife, Any], None]] = {
+    events.SessionRequested: SessionLife._requested,
+    events.SessionOpened: SessionLife._opened,
+    events.SessionClosing: SessionLife._closingByPeer,
+    events.SessionEnded: SessionLife._ended,
+    events.MessagesReceived: SessionLife._messagesReceived,
+    events.DirectsReceived: SessionLife._directsReceived,
+    events.MessagesSettled: SessionLife._messagesSettled,
+    events.MessagesWritable: SessionLife._messagesWritable,
+    events.PingAnswered: SessionLife._pingAnswered,
+    events.StreamRequested: SessionLife._streamRequested,
+    events.StreamAccepted: SessionLife._streamAccepted,
+    events.StreamData: SessionLife._streamData,
+    events.StreamFinished: SessionLife._streamFinished,
+    events.StreamFlushed: SessionLife._streamFlushed,
+    events.StreamWritable: SessionLife._streamWritable,
+    events.StreamEnded: SessionLife._streamEnded,
+}

@@ -1,0 +1,129 @@
+"""
+Sockets that listen: one for each family, all with one port number, started and stopped as one.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import DatagramProtocol
+from twisted.logger import Logger
+from zope.interface import implementer
+
+from hypermail.internet.address import HypermailAddress
+from hypermail.internet.carrier import listenDatagrams
+
+#: Port numbers that the system may propose until one is found that is free in both families.
+MAX_ATTEMPTS = 32
+
+#: What a bind fails with on a machine that lacks the address's family.
+_NO_FAMILY = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
+
+_log = Logger()
+
+#: Makes the protocol of one more socket.
+MakeProtocol = Callable[[], DatagramProtocol]
+
+
+@implementer(IListeningPort)
+class ListeningPorts:
+    """
+    Several sockets as one port.
+
+    @ivar ports: the port of each socket.
+    """
+
+    def __init__(self, ports: Sequence[IListeningPort]) -> None:
+        self.ports = list(ports)
+        self._stopping: list[Deferred[None]] | None = None
+
+    def startListening(self) -> None:
+        """The sockets have been listening since they were opened."""
+
+    def stopListening(self) -> Deferred[None]:
+        """
+        End all sessions, close all sockets.
+
+        @return: fires when nothing is left in the reactor; calling twice is harmless.
+        """
+        deferred: Deferred[None] = Deferred()
+        if self._stopping is not None:
+            if self.ports:
+                self._stopping.append(deferred)
+            else:
+                deferred.callback(None)
+            return deferred
+        self._stopping = [deferred]
+        stopping = [maybeDeferred(port.stopListening) for port in self.ports]
+        DeferredList(stopping, consumeErrors=True).addCallback(self._stopped)
+        return deferred
+
+    def _stopped(self, _: object) -> None:
+        self.ports.clear()
+        waiting, self._stopping = self._stopping or [], []
+        for deferred in waiting:
+            deferred.callback(None)
+
+    def getHosts(self) -> list[HypermailAddress]:
+        """The address of each socket."""
+        found = [port.getHost() for port in self.ports]
+        return [HypermailAddress(address.host, address.port) for address in found]  # type: ignore[attr-defined]
+
+    def getHost(self) -> HypermailAddress:
+        """The address of the first socket; the port number is that of all."""
+        return self.getHosts()[0]
+
+
+async def openPorts(reactor: Any, port: int, interfaces: Sequence[str], make: MakeProtocol) -> ListeningPorts:
+    """
+    Listen on one port number of several interfaces.
+
+    A family that the machine does not have is left out, and logged.
+
+    @param port: 0 for one that is free on all of them.
+    @param interfaces: IP addresses.
+    @raise CannotListenError: when an address cannot be bound, or none of them exists here.
+    """
+    attempts = MAX_ATTEMPTS if port == 0 and len(interfaces) > 1 else 1
+    while True:
+        attempts -= 1
+        opened: list[IListeningPort] = []
+        try:
+            return _openAll(reactor, port, interfaces, make, opened)
+        except CannotListenError as error:
+            await ListeningPorts(opened).stopListening()
+            if not (attempts and opened and _number(error) == errno.EADDRINUSE):
+                raise
+
+
+def _openAll(
+    reactor: Any, port: int, interfaces: Sequence[str], make: MakeProtocol, opened: list[IListeningPort]
+) -> ListeningPorts:
+    missing: CannotListenError | None = None
+    for interface in interfaces:
+        try:
+            opened.append(listenDatagrams(reactor, port, make(), interface))
+        except CannotListenError as error:
+            if len(interfaces) == 1 or _number(error) not in _NO_FAMILY:
+                raise
+            missing = error
+            _log.info(
+                "not listening on {interface}, which this machine does not have: {reason}",
+                interface=interface,
+                reason=str(error.socketError),
+            )
+        else:
+            port = opened[0].getHost().port  # type: ignore[attr-defined]
+    if not opened and missing is not None:
+        raise missing
+    return ListeningPorts(opened)
+
+
+def _number(error: CannotListenError) -> int | None:
+    cause: Any = error.socketError
+    return getattr(cause, "errno", None)

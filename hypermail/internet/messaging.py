@@ -1,0 +1,198 @@
+"""
+A session's messages between the core and the application: Deferreds one way, verdicts the other.
+
+A Deferred is made only where a caller asked for one; what is received and taken at once costs one call of
+the application each and one call of the core for all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hypermail.errors import (
+    Delivered,
+    HypermailError,
+    MessageCancelled,
+    MessageUndelivered,
+    Reason,
+)
+from hypermail.internet.callbacks import meantForPeer, pending, verdict
+from hypermail.internet.production import Production
+
+if TYPE_CHECKING:
+    from hypermail.connection import Connection
+    from hypermail.events import MessagesReceived
+    from hypermail.messages.incoming import IncomingLane
+    from hypermail.messages.outgoing import OutgoingMessage
+
+
+def octets(data: Any) -> bytes:
+    """
+    Bytes that nobody will change.
+
+    @raise TypeError: for what isn't C{bytes}-like.
+    """
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, (bytearray, memoryview)):
+        return bytes(data)
+    raise TypeError(f"data must be bytes, not {type(data).__name__}")
+
+
+class SentMessages:
+    """
+    Messages on their way to the peer, and who waits for which.
+
+    @param touch: called when the core has something new to send.
+    @ivar production: the registered producer of messages.
+    """
+
+    __slots__ = ("_connection", "_seconds", "_touch", "_waiting", "production")
+
+    def __init__(self, connection: Connection, seconds: Callable[[], float], touch: Callable[[], object]) -> None:
+        self._connection = connection
+        self._seconds = seconds
+        self._touch = touch
+        self._waiting: dict[OutgoingMessage, Deferred[None]] = {}
+        self.production: Production | None = None
+
+    def send(self, data: bytes, lane: int, expires: float | None) -> Deferred[None]:
+        """See L{ISession.sendMessage}."""
+        data = octets(data)
+        try:
+            message = self._connection.send_message(data, lane=lane, expires=expires, now=self._seconds())
+        except HypermailError as error:
+            return self._sendDirect(data) if self._connection.is_direct(lane) else defer.fail(error)
+        deferred: Deferred[None] = Deferred(partial(self._cancel, message))
+        self._waiting[message] = deferred
+        self._sent()
+        return deferred
+
+    def _sendDirect(self, data: bytes) -> Deferred[None]:
+        """A direct lane promises nothing: what was sent is settled."""
+        try:
+            self._connection.send_direct(data)
+        except HypermailError as error:
+            return defer.fail(error)
+        self._sent()
+        return defer.succeed(None)
+
+    def sendMany(self, messages: Iterable[bytes], lane: int) -> int:
+        """See L{ISession.sendMessages}."""
+        connection = self._connection
+        iterator = iter(messages)
+        count = 0
+        now = self._seconds()
+        try:
+            while not connection.messages_full:
+                try:
+                    data = octets(next(iterator))
+                except StopIteration:
+                    break
+                connection.send_message(data, lane=lane, wanted=False, now=now)
+                count += 1
+        finally:
+            if count:
+                self._sent()
+        return count
+
+    def _sent(self) -> None:
+        self._touch()
+        if self.production is not None:
+            self.production.wrote()
+
+    def _cancel(self, message: OutgoingMessage, deferred: Deferred[None]) -> None:
+        if self._waiting.pop(message, None) is None:
+            return
+        self._connection.cancel_message(message, now=self._seconds())
+        self._touch()
+        deferred.errback(MessageCancelled("the message was cancelled by its sender"))
+
+    def settled(self, messages: list[OutgoingMessage]) -> None:
+        """The fate of messages is known."""
+        waiting = self._waiting
+        for message in messages:
+            deferred = waiting.pop(message, None)
+            if deferred is None:
+                continue  # cancelled
+            if message.error is None:
+                deferred.callback(None)
+            else:
+                deferred.errback(message.error)
+
+    def writable(self) -> None:
+        """There is room for more messages."""
+        if self.production is not None:
+            self.production.writable()
+
+    def lost(self, error: HypermailError) -> None:
+        """The session is over: whoever still waits waits in vain."""
+        production, self.production = self.production, None
+        if production is not None:
+            production.stop()
+        waiting, self._waiting = self._waiting, {}
+        for deferred in waiting.values():
+            deferred.errback(MessageUndelivered(error, Delivered.UNKNOWN))
+
+
+class ReceivedMessages:
+    """
+    Messages from the peer, and what the application says to each.
+
+    @param receive: the application's C{messageReceived}.
+    @param touch: called when the core has something new to send.
+    @ivar over: whether the session has ended, and takes no verdicts any more.
+    """
+
+    __slots__ = ("_receive", "_touch", "over")
+
+    _log = Logger()
+
+    def __init__(self, receive: Callable[[bytes], object], touch: Callable[[], object]) -> None:
+        self._receive = receive
+        self._touch = touch
+        self.over = False
+
+    def arrived(self, event: MessagesReceived) -> None:
+        """Give messages to the application; those that it takes at once are settled together."""
+        lane = event.lane
+        receive = self._receive
+        number = start = event.first
+        for message in event.messages:
+            try:
+                answer = receive(message)
+                waits = None if answer is None else pending(answer)
+            except Exception:
+                waits = defer.fail()
+            if waits is not None:
+                self._takeRun(lane, start, number)
+                start = number + 1
+                waits.addCallbacks(self._taken, self._failed, callbackArgs=(lane, number), errbackArgs=(lane, number))
+            number += 1
+            if self.over:
+                return
+        self._takeRun(lane, start, number)
+
+    def _takeRun(self, lane: IncomingLane, start: int, stop: int) -> None:
+        if stop > start and not self.over:
+            lane.take(start, stop - start)
+
+    def _taken(self, _: object, lane: IncomingLane, number: int) -> None:
+        if not self.over:
+            lane.take(number)
+            self._touch()
+
+    def _failed(self, failure: Failure, lane: IncomingLane, number: int) -> None:
+        if not meantForPeer(failure):
+            self._log.failure("messageReceived has failed; the message is rejected", failure)
+        if not self.over:
+            code, text = verdict(failure, Reason.APPLICATION, "this message")
+            lane.reject(number, code, text)
+            self._touch()

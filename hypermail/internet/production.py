@@ -1,0 +1,160 @@
+"""
+Producers, push and pull, paused and resumed by the room of what they produce for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+#: Calls of a pull producer before the rest of the program has its turn.
+PULLS = 16
+
+
+class Producer(Protocol):
+    """What L{Production} drives: a push producer, or a pull producer made one."""
+
+    def resumeProducing(self) -> object:
+        """Produce."""
+
+    def pauseProducing(self) -> object:
+        """Stop for now."""
+
+    def stopProducing(self) -> object:
+        """Stop for good."""
+
+
+class Production:
+    """
+    A registered producer.
+
+    @param producer: L{IPushProducer} when C{streaming}, else L{IPullProducer}.
+    @param isFull: whether the consumer has no room.
+    @param failed: called when a pull producer has raised; it produces no more then.
+    """
+
+    __slots__ = ("_isFull", "_paused", "_producer", "_pulling")
+
+    def __init__(
+        self,
+        producer: Any,
+        streaming: bool,
+        *,
+        reactor: Any,
+        isFull: Callable[[], bool],
+        failed: Callable[[], object],
+    ) -> None:
+        self._isFull = isFull
+        self._paused = False
+        self._pulling = None if streaming else _Pulling(producer, reactor, failed)
+        self._producer: Producer = producer if self._pulling is None else self._pulling
+
+    def begin(self) -> None:
+        """The producer is registered: let it begin, or wait for room."""
+        if self._pulling is not None:
+            self._pulling.resumeProducing()
+        self._pauseIfFull()
+
+    def wrote(self) -> None:
+        """Something was written, perhaps by the producer."""
+        self._pauseIfFull()
+        if self._pulling is not None:
+            self._pulling.wrote()
+
+    def _pauseIfFull(self) -> None:
+        if not self._paused and self._isFull():
+            self._paused = True
+            self._producer.pauseProducing()
+
+    def writable(self) -> None:
+        """There is room again."""
+        if self._paused and not self._isFull():
+            self._paused = False
+            self._producer.resumeProducing()
+
+    def forget(self) -> None:
+        """The producer has unregistered."""
+        if self._pulling is not None:
+            self._pulling.finish()
+
+    def stop(self) -> None:
+        """The consumer is gone: tell the producer."""
+        self.forget()
+        self._producer.stopProducing()
+
+
+class _Pulling:
+    """
+    A pull producer as a push producer.
+
+    As Twisted's TCP does, it is asked again only when it has written something: a producer that writes
+    later, when its own data have come, is left in peace until then.
+    """
+
+    _log = Logger()
+
+    __slots__ = ("_call", "_failed", "_finished", "_paused", "_producer", "_pulls", "_reactor", "_wrote")
+
+    def __init__(self, producer: Any, reactor: Any, failed: Callable[[], object]) -> None:
+        self._producer = producer
+        self._reactor = reactor
+        self._failed = failed
+        self._call: IDelayedCall | None = None
+        self._paused = True
+        self._pulls = False
+        self._wrote = False
+        self._finished = False
+
+    def resumeProducing(self) -> None:
+        """There is room."""
+        self._paused = False
+        self._soon()
+
+    def pauseProducing(self) -> None:
+        """There is none."""
+        self._paused = True
+
+    def wrote(self) -> None:
+        """Something was written."""
+        self._wrote = True
+        if not self._paused and not self._pulls:
+            self._soon()
+
+    def _soon(self) -> None:
+        if self._call is None and not self._finished:
+            self._call = self._reactor.callLater(0, self._pull)
+
+    def _pull(self) -> None:
+        self._call = None
+        self._pulls = True
+        try:
+            for _ in range(PULLS):
+                if self._paused or self._finished:
+                    return
+                self._wrote = False
+                self._producer.resumeProducing()
+                if not self._wrote:
+                    return
+        except Exception:
+            self._log.failure("A pull producer has failed: {producer!r}", producer=self._producer)
+            self.finish()
+            self._failed()
+            return
+        finally:
+            self._pulls = False
+        self._soon()
+
+    def finish(self) -> None:
+        """Ask the producer no more."""
+        self._finished = True
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def stopProducing(self) -> None:
+        """See L{IPushProducer}."""
+        self.finish()
+        self._producer.stopProducing()

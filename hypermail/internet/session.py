@@ -1,0 +1,145 @@
+"""
+A session as its application sees it: what L{ISession} promises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet import defer
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from zope.interface import implementer
+
+from hypermail.errors import Delivered, HypermailError, MessageUndelivered, SessionClosed
+from hypermail.interfaces import ISession
+from hypermail.internet.callbacks import APPLICATION_FAILED
+from hypermail.internet.life import SessionLife
+from hypermail.internet.messaging import octets
+from hypermail.internet.production import Production
+from hypermail.options import Delivery
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+    from hypermail.events import StreamOptions
+
+
+@implementer(ISession)
+class Session(SessionLife):
+    """
+    One session. Its application has it from C{sessionOpened} on, and may call it after its end, too: what
+    is asked for then fails with what has ended it.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"<Session {self.sessionID.hex()} with {self.getPeer()}>"
+
+    # Messages.
+
+    def sendMessage(self, data: bytes, *, lane: int = 0, expires: float | None = None) -> Deferred[None]:
+        """See L{ISession.sendMessage}."""
+        if self.error is not None:
+            return defer.fail(MessageUndelivered(self.error, Delivered.NO))
+        return self.sent.send(data, lane, expires)
+
+    def sendMessages(self, messages: Iterable[bytes], *, lane: int = 0) -> int:
+        """See L{ISession.sendMessages}."""
+        if self.error is not None:
+            raise MessageUndelivered(self.error, Delivered.NO)
+        return self.sent.sendMany(messages, lane)
+
+    def lane(
+        self, number: int, *, ordered: bool = True, delivery: Delivery = Delivery.ACKED, priority: int = 0
+    ) -> None:
+        """See L{ISession.lane}."""
+        self.connection.configure_lane(number, ordered=ordered, delivery=delivery, priority=priority)
+
+    def sendDatagram(self, data: bytes) -> None:
+        """See L{ISession.sendDatagram}."""
+        if self.error is None:
+            self.connection.send_direct(octets(data))
+            self.touch()
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """See L{ISession.registerProducer}."""
+        if self.error is not None:
+            producer.stopProducing()
+            return
+        if self.sent.production is not None:
+            raise RuntimeError(f"{producer!r} cannot be registered: there is a producer already")
+        self.sent.production = Production(
+            producer,
+            streaming,
+            reactor=self.reactor,
+            isFull=lambda: bool(self.connection.messages_full),
+            failed=lambda: self.abort(APPLICATION_FAILED),
+        )
+        self.sent.production.begin()
+
+    def unregisterProducer(self) -> None:
+        """See L{ISession.unregisterProducer}."""
+        production, self.sent.production = self.sent.production, None
+        if production is not None:
+            production.forget()
+            if self._closing and self.error is None:
+                self._close()
+
+    # Streams.
+
+    def openStream(
+        self, factory: IProtocolFactory, name: bytes = b"", options: StreamOptions | None = None
+    ) -> Deferred[IProtocol]:
+        """See L{ISession.openStream}."""
+        if self.error is not None:
+            return defer.fail(self.error)
+        return self.streams.open(factory, name, options)
+
+    # The session.
+
+    def ping(self) -> Deferred[float]:
+        """See L{ISession.ping}."""
+        if self.error is not None:
+            return defer.fail(self.error)
+        try:
+            self.connection.ping(now=self._owner.seconds())
+        except HypermailError as error:
+            return defer.fail(error)
+        # A ping cannot be taken back: when it was cancelled its answer finds that it was.
+        deferred: Deferred[float] = Deferred(lambda _: None)
+        self._pings.append(deferred)
+        self.touch()
+        return deferred
+
+    def close(self) -> Deferred[None]:
+        """See L{ISession.close}. As with Twisted's transports, a registered producer finishes first."""
+        if self.error is not None and self._release is None:
+            return defer.succeed(None) if isinstance(self.error, SessionClosed) else defer.fail(self.error)
+        deferred: Deferred[None] = Deferred(self._cancelClose)
+        self._closing.append(deferred)
+        if self.error is None and self.sent.production is None:
+            self._close()
+        return deferred
+
+    def _close(self) -> None:
+        if not self.closing:
+            self.closing = True
+            self.connection.close(now=self._owner.seconds())
+            self.touch()
+
+    def _cancelClose(self, deferred: Deferred[None]) -> None:
+        self._closing.remove(deferred)
+        self.abort("closing was cancelled")
+
+    def peerCertificate(self) -> Certificate | None:
+        """See L{ISession.peerCertificate}."""
+        return None
+
+    def statistics(self) -> dict[str, Any]:
+        """See L{ISession.statistics}."""
+        found = dict(self.connection.statistics())
+        found["carrier"] = self._owner.carrierStatistics()
+        return found

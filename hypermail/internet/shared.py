@@ -1,0 +1,190 @@
+"""
+Sessions that stream endpoints share: a listener's, whose streams all go to one factory, and a starter's,
+which lives as long as any stream to its destination.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+from twisted.internet import defer, error
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.python.failure import Failure
+
+from hypermail.errors import (
+    HypermailError,
+    Reason,
+    SessionRejected,
+    SessionTimedOut,
+    StreamRejected,
+    Unreachable,
+    UsageError,
+)
+from hypermail.events import StreamOptions
+from hypermail.interfaces import ISessionProtocol
+from hypermail.internet.address import HypermailAddress
+from hypermail.internet.protocol import SessionFactory, SessionProtocol
+from hypermail.internet.session import Session
+
+if TYPE_CHECKING:
+    from hypermail.internet.endpoints import SessionClientEndpoint
+
+
+class StreamServing(SessionFactory):
+    """
+    A listener's sessions, each of whose streams becomes a protocol of one factory.
+
+    @param streams: makes the protocols.
+    """
+
+    noisy = False
+
+    def __init__(self, streams: IProtocolFactory) -> None:
+        self._streams = streams
+
+    def startFactory(self) -> None:
+        """The stream's factory is in use, too."""
+        self._streams.doStart()
+
+    def stopFactory(self) -> None:
+        """... and no longer."""
+        self._streams.doStop()
+
+    def buildProtocol(self, address: HypermailAddress) -> ISessionProtocol:
+        """See L{SessionFactory}."""
+        return _ServedSession(self._streams)
+
+
+class _ServedSession(SessionProtocol):
+    """
+    @param streams: makes the protocols.
+    """
+
+    def __init__(self, streams: IProtocolFactory) -> None:
+        self._streams = streams
+
+    def streamOpened(self, name: bytes, options: StreamOptions) -> IProtocol | None:
+        """See L{SessionProtocol}: what has a name is for somebody else."""
+        if name:
+            raise StreamRejected(f"no stream is called {name[:64]!r} here", Reason.STREAM_NAME_UNKNOWN)
+        address: Any = self.session.getPeer()
+        return self._streams.buildProtocol(address)
+
+
+class SharedSession:
+    """
+    The one session to a destination.
+
+    It is asked for when the first stream is wanted, and closed when the last one is over.
+
+    @ivar users: streams that are wanted, open or about to be.
+    """
+
+    def __init__(self, endpoint: SessionClientEndpoint, registry: dict[object, SharedSession]) -> None:
+        self._endpoint = endpoint
+        self._registry = registry
+        self._connecting: Deferred[None] | None = None
+        self._session: Session | None = None
+        self._waiting: list[Deferred[Session]] = []
+        self.users = 0
+        registry[endpoint.key] = self
+
+    @property
+    def usable(self) -> bool:
+        """Whether it still takes new streams."""
+        session = self._session
+        return session is None or not (session.closing or session.error is not None)
+
+    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See L{HypermailClientEndpoint.connect}."""
+        connecting = Deferred.fromCoroutine(self._connect(factory))
+        return connecting.addErrback(_connectError, HypermailAddress(self._endpoint.host, self._endpoint.port))
+
+    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+        self.users += 1
+        try:
+            session = await self._opened()
+        except BaseException:
+            self._leave()
+            raise
+        return await session.streams.open(factory, b"", None, self._leave)
+
+    def _opened(self) -> Deferred[Session]:
+        if self._session is not None:
+            return defer.succeed(self._session)
+        deferred: Deferred[Session] = Deferred(self._waiting.remove)
+        self._waiting.append(deferred)
+        if self._connecting is None:
+            factory = SessionFactory.forProtocol(SessionProtocol)
+            factory.noisy = False
+            self._connecting = self._endpoint.connect(factory).addCallbacks(self._connected, self._failed)
+        return deferred
+
+    def _connected(self, protocol: ISessionProtocol) -> None:
+        session = protocol.session
+        assert isinstance(session, Session)  # ours, from our own endpoint
+        self._session = session
+        while self._waiting:
+            self._waiting.pop(0).callback(session)
+        self._closeIfUnused()
+
+    def _failed(self, failure: Failure) -> None:
+        self._forget()
+        while self._waiting:
+            self._waiting.pop(0).errback(failure)
+
+    def _leave(self) -> None:
+        """A stream is over, or is not wanted any more."""
+        self.users -= 1
+        self._closeIfUnused()
+
+    def _closeIfUnused(self) -> None:
+        if self.users:
+            return
+        self._forget()
+        if self._session is not None:
+            self._session.close().addErrback(lambda _: None)  # how it ends concerns nobody, and is in the log
+        elif self._connecting is not None:
+            self._connecting.cancel()
+
+    def _forget(self) -> None:
+        if self._registry.get(self._endpoint.key) is self:
+            del self._registry[self._endpoint.key]
+
+
+_registries: WeakKeyDictionary[Any, dict[object, SharedSession]] = WeakKeyDictionary()
+
+
+def sharedSession(reactor: Any, endpoint: SessionClientEndpoint) -> SharedSession:
+    """The session of a reactor's that this endpoint would ask for, or one that it will ask for."""
+    registry = _registries.setdefault(reactor, {})
+    shared = registry.get(endpoint.key)
+    if shared is None or not shared.usable:
+        shared = SharedSession(endpoint, registry)
+    return shared
+
+
+_KINDS: tuple[tuple[type[HypermailError], type[error.ConnectError]], ...] = (
+    (SessionTimedOut, error.TimeoutError),
+    (Unreachable, error.NoRouteError),
+    (SessionRejected, error.ConnectionRefusedError),
+    (StreamRejected, error.ConnectionRefusedError),
+    (HypermailError, error.ConnectError),
+)
+
+
+def _connectError(failure: Failure, address: HypermailAddress) -> Failure:
+    """What Twisted's programs expect of a connection that did not come about."""
+    cause = failure.value
+    if isinstance(cause, defer.CancelledError):
+        return Failure(error.ConnectingCancelledError(address))
+    if isinstance(cause, UsageError):
+        return failure
+    for kind, translation in _KINDS:
+        if isinstance(cause, kind):
+            translated = translation(string=cause.text)
+            translated.__cause__ = cause
+            return Failure(translated)
+    return failure

@@ -1,0 +1,397 @@
+"""
+A stream as an ordinary Twisted transport, so that any protocol runs over it.
+
+It follows TCP where users rely on it. What happens at the end, precisely:
+
+* C{loseConnection}: what is written is flushed first, after a registered producer has finished; what the
+  peer still sends is thrown away. When the peer has acknowledged everything the protocol is told
+  C{ConnectionDone}, and the peer, should it still be sending, that nobody reads any more.
+* The peer finishes: L{IHalfCloseableProtocol} is told C{readConnectionLost} and goes on writing; for any
+  other protocol it is C{loseConnection}, so what it has written is still flushed. A protocol of which the
+  peer has everything is told C{ConnectionDone} at once.
+* C{loseWriteConnection}: what is written is flushed, then L{IHalfCloseableProtocol} is told
+  C{writeConnectionLost}. When both directions are complete: C{ConnectionDone}.
+* C{abortConnection}: C{ConnectionAborted}, at the next turn; the peer is told C{ConnectionLost}.
+* The stream is cleared or the session lost: C{ConnectionLost}. The L{HypermailError} is the reason's
+  C{__cause__}.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.interfaces import (
+    IConsumer,
+    IHalfCloseableDescriptor,
+    IHalfCloseableProtocol,
+    IProtocol,
+    IPushProducer,
+    ITransport,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from hypermail.errors import HypermailError, Reason, StreamAborted, StreamCleared, UsageError
+from hypermail.internet.address import HypermailAddress
+from hypermail.internet.messaging import octets
+from hypermail.internet.production import Production
+from hypermail.options import KIB
+
+if TYPE_CHECKING:
+    from hypermail.streams.stream import Stream
+
+#: Bytes that one C{dataReceived} is given, unless the core has them in one piece.
+MOST_AT_ONCE = 64 * KIB
+
+
+class StreamUser(Protocol):
+    """What a transport needs of its session."""
+
+    reactor: Any
+
+    def touch(self) -> None:
+        """The core has something new to send."""
+
+    def soon(self, call: Callable[[], object]) -> None:
+        """Call when the events that are there have been dealt with, in this turn or the next."""
+
+    def getHost(self) -> HypermailAddress:
+        """Our address."""
+
+    def getPeer(self) -> HypermailAddress:
+        """The peer's address."""
+
+
+@implementer(ITransport, IConsumer, IPushProducer, IHalfCloseableDescriptor)
+class StreamTransport:
+    """
+    One stream, once both sides have accepted it.
+
+    @ivar connected: until C{connectionLost}.
+    @ivar disconnecting: since C{loseConnection}.
+    @ivar disconnected: since C{connectionLost}.
+    """
+
+    _log = Logger()
+
+    __slots__ = (
+        "_aborting",
+        "_endError",
+        "_ended",
+        "_finishArrived",
+        "_finished",
+        "_flushed",
+        "_gone",
+        "_held",
+        "_paused",
+        "_production",
+        "_readOver",
+        "_session",
+        "_stream",
+        "_writeClosing",
+        "disconnected",
+        "disconnecting",
+        "protocol",
+    )
+
+    def __init__(self, session: StreamUser, stream: Stream, protocol: IProtocol, gone: Callable[[], object]) -> None:
+        """
+        @param gone: called after the protocol's C{connectionLost}.
+        """
+        self._session = session
+        self._stream = stream
+        self.protocol = protocol
+        self._gone = gone
+        self._production: Production | None = None
+        self._held: deque[bytes] = deque()
+        self._paused = False
+        self._finishArrived = False  # the peer's direction is complete, here
+        self._readOver = False  # ... and the protocol knows
+        self._writeClosing = False
+        self._finished = False  # the core was told that nothing more is written
+        self._flushed = False  # ... and the peer has it all
+        self._ended = False
+        self._endError: HypermailError | None = None
+        self._aborting = False
+        self.disconnecting = False
+        self.disconnected = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether the protocol has not been told C{connectionLost}."""
+        return not self.disconnected
+
+    def begin(self) -> None:
+        """Connect the protocol."""
+        try:
+            self.protocol.makeConnection(self)
+        except Exception:
+            self._protocolFailed()
+
+    # ITransport, for writing.
+
+    def write(self, data: bytes) -> None:
+        """Write bytes, in order, as many as you like; a producer is told when there is room for more."""
+        data = octets(data)
+        if not data or not self._mayWrite():
+            return
+        try:
+            self._stream.write(data)
+        except UsageError:
+            return  # it is over, as an event that waits will tell
+        self._session.touch()
+        if self._production is not None:
+            self._production.wrote()
+
+    def writeSequence(self, data: Iterable[bytes]) -> None:
+        """Write the pieces one after the other."""
+        self.write(b"".join(data))
+
+    def _mayWrite(self) -> bool:
+        if self._finished or self.disconnected or self._aborting:
+            return False
+        # As with Twisted's TLS: after loseConnection only a producer may finish what it has begun.
+        return not self.disconnecting or self._production is not None
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """
+        See L{IConsumer.registerProducer}.
+
+        @raise RuntimeError: when there is one already.
+        """
+        if self._production is not None:
+            raise RuntimeError(f"{producer!r} cannot be registered: there is a producer already")
+        if self.disconnected or self._aborting:
+            producer.stopProducing()
+            return
+        self._production = Production(
+            producer,
+            streaming,
+            reactor=self._session.reactor,
+            isFull=lambda: bool(self._stream.full),
+            failed=self.abortConnection,
+        )
+        self._production.begin()
+
+    def unregisterProducer(self) -> None:
+        """See L{IConsumer.unregisterProducer}."""
+        if self._production is not None:
+            self._production.forget()
+            self._production = None
+        if self.disconnecting or self._writeClosing:
+            self._finish()
+
+    def loseWriteConnection(self) -> None:
+        """Write no more; what is written is flushed. The peer's direction goes on."""
+        self._writeClosing = True
+        if self._production is None:
+            self._finish()
+
+    def loseConnection(self) -> None:
+        """Flush what is written, then end the stream."""
+        if self.disconnecting or self.disconnected:
+            return
+        self.disconnecting = True
+        self._held.clear()
+        self._resume()
+        if self._flushed:
+            self._session.soon(self._close)
+        elif self._production is None:
+            self._finish()
+
+    def _finish(self) -> None:
+        if not self._finished and not self._aborting and not self.disconnected:
+            self._finished = True
+            self._stream.finish()
+            self._session.touch()
+
+    def abortConnection(self) -> None:
+        """End the stream at once, whatever is on its way."""
+        if self._aborting or self.disconnected:
+            return
+        self._aborting = True
+        self._held.clear()
+        if not self._ended:
+            self._stream.clear(Reason.STREAM_ABORTED, "the stream was aborted")
+        self._session.soon(self._aborted)
+
+    def _aborted(self) -> None:
+        self._lost(_reason(ConnectionAborted, StreamAborted("the stream was aborted")))
+
+    def getHost(self) -> HypermailAddress:
+        """Our address."""
+        return self._session.getHost()
+
+    def getPeer(self) -> HypermailAddress:
+        """The peer's address."""
+        return self._session.getPeer()
+
+    # IPushProducer: what the peer sends.
+
+    def pauseProducing(self) -> None:
+        """Give the protocol nothing until C{resumeProducing}; the peer is held up."""
+        if not self._paused and not self.disconnecting and not self.disconnected:
+            self._paused = True
+            self._stream.pause()
+            self._session.touch()
+
+    def resumeProducing(self) -> None:
+        """Go on."""
+        if self._paused:
+            self._resume()
+            self._session.soon(self._catchUp)
+
+    def stopProducing(self) -> None:
+        """The protocol wants no more."""
+        self.loseConnection()
+
+    def _resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            if not self._ended:
+                self._stream.resume()
+            self._session.touch()
+
+    # What the core tells.
+
+    def dataArrived(self, pieces: list[bytes]) -> None:
+        """Bytes of the peer."""
+        if self.disconnecting or self.disconnected or self._aborting:
+            return
+        self._held += pieces
+        self._deliver()
+
+    def finishArrived(self) -> None:
+        """The peer's direction is complete."""
+        self._finishArrived = True
+        if not self._held:
+            self.readConnectionLost(Failure(ConnectionDone()))
+
+    def flushed(self) -> None:
+        """The peer has everything that was written."""
+        self._flushed = True
+        if self.disconnecting:
+            self._session.soon(self._close)
+            return
+        if not self.disconnected:
+            self.writeConnectionLost(Failure(ConnectionDone()))
+
+    def writable(self) -> None:
+        """There is room to write."""
+        if self._production is not None:
+            self._production.writable()
+
+    def ended(self, error: HypermailError | None) -> None:
+        """Both directions are over. What was received and is held back is still delivered, unless there is an error."""
+        self._ended = True
+        self._endError = error
+        if error is not None or not self._held:
+            self._end()
+
+    # What the protocol is told.
+
+    def _catchUp(self) -> None:
+        """Deliver what was held back while the protocol was paused."""
+        self._deliver()
+        if self._held or self.disconnected:
+            return
+        if self._finishArrived and not self._readOver:
+            self.readConnectionLost(Failure(ConnectionDone()))
+        if self._ended:
+            self._end()
+
+    def _deliver(self) -> None:
+        held = self._held
+        while held and not self._paused:
+            data = held.popleft()
+            if held and len(data) < MOST_AT_ONCE:
+                data = self._join(data)
+            self._tell(self.protocol.dataReceived, data)
+
+    def _join(self, first: bytes) -> bytes:
+        held = self._held
+        size = len(first)
+        pieces = [first]
+        while held and size + len(held[0]) <= MOST_AT_ONCE:
+            size += len(held[0])
+            pieces.append(held.popleft())
+        return b"".join(pieces)
+
+    def readConnectionLost(self, reason: Failure) -> None:
+        """See L{IHalfCloseableDescriptor}: the protocol has everything that the peer has sent."""
+        self._readOver = True
+        if self.disconnecting or self.disconnected or self._aborting:
+            return
+        half: Any = IHalfCloseableProtocol(self.protocol, None)
+        if half is not None:
+            self._tell(half.readConnectionLost)
+            return
+        self.loseConnection()
+        if self._finished and not self._stream.outgoing.unacked:
+            self._lost(_reason(ConnectionDone, None))
+
+    def writeConnectionLost(self, reason: Failure) -> None:
+        """See L{IHalfCloseableDescriptor}: the peer has everything that the protocol has written."""
+        half: Any = IHalfCloseableProtocol(self.protocol, None)
+        if half is not None:
+            self._tell(half.writeConnectionLost)
+
+    def _close(self) -> None:
+        """Everything is flushed after C{loseConnection}: done, whatever the peer still sends."""
+        if self.disconnected:
+            return
+        if not self._finishArrived and not self._ended:
+            self._stream.clear(Reason.NONE, "nobody reads any more")
+            self._session.touch()
+        self._lost(_reason(ConnectionDone, None))
+
+    def _end(self) -> None:
+        error = self._endError
+        if error is None or (self.disconnecting and isinstance(error, StreamCleared) and error.code == Reason.NONE):
+            self._lost(_reason(ConnectionDone, None))
+        elif isinstance(error, StreamAborted):
+            self._lost(_reason(ConnectionAborted, error))
+        else:
+            self._lost(_reason(ConnectionLost, error))
+
+    def _tell(self, callback: Callable[..., object], *arguments: Any) -> None:
+        try:
+            callback(*arguments)
+        except Exception:
+            self._protocolFailed()
+
+    def _protocolFailed(self) -> None:
+        """As with TCP: the connection is lost with what the protocol has raised."""
+        failure = Failure()
+        self._log.failure("A stream's protocol has failed: {protocol!r}", failure, protocol=self.protocol)
+        if not self._ended:
+            self._stream.clear(Reason.APPLICATION, "the application failed")
+            self._session.touch()
+        self._lost(failure)
+
+    def _lost(self, reason: Failure) -> None:
+        if self.disconnected:
+            return
+        self.disconnected = True
+        self._held.clear()
+        production, self._production = self._production, None
+        try:
+            if production is not None:
+                production.stop()
+            self.protocol.connectionLost(reason)
+        except Exception:
+            self._log.failure("connectionLost has failed: {protocol!r}", protocol=self.protocol)
+        self._gone()
+
+
+def _reason(kind: type[Exception], cause: HypermailError | None) -> Failure:
+    """Twisted's reason, with hypermail's as its cause."""
+    if cause is None:
+        return Failure(kind())
+    reason = kind(cause.text)
+    reason.__cause__ = cause
+    return Failure(reason)

@@ -1,0 +1,269 @@
+"""
+The carrier for UDP on Linux: whole trains in one system call, out (UDP_SEGMENT) and in (UDP_GRO).
+
+A system call for each datagram costs more than everything else that hypermail does with it, so both
+directions move batches. Reading fills an arena with one C{recvmsg_into} after the other, each of which may
+bring a train that the kernel has put together, and hands over views of it. Writing hands a train to one
+C{sendmsg}; where the kernel, the device or the path refuses that, the train is cut smaller, down to single
+datagrams, and what was learned is kept.
+
+Don't-fragment stays as the system has it: the datagrams are of a size that paths carry.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections import Counter, deque
+from collections.abc import Sequence
+from typing import Any
+
+from twisted.internet import udp
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from hypermail.interfaces import ICarrier, ICarrierUser
+from hypermail.internet.carrier import LARGEST_DATAGRAM, NO_WAY
+from hypermail.link.train import Train
+from hypermail.options import KIB, MIB
+
+# linux/udp.h; the socket module has no names for them.
+SOL_UDP = 17
+UDP_SEGMENT = 103
+UDP_GRO = 104
+
+#: Segments of one C{sendmsg}: what every kernel with UDP_SEGMENT takes.
+MAX_SEGMENTS = 64
+
+#: Bytes to read into before what was read is handed over.
+ARENA = 256 * KIB
+
+#: Reads before the reactor gets its turn, however little each has brought.
+MAX_READS = 512
+
+#: Trains that wait for a full socket before further ones are dropped.
+MAX_QUEUED = 256
+
+#: Addresses to which trains cannot be segmented that are remembered before they are tried again.
+MAX_UNSEGMENTED = 1_024
+
+_GRO_SPACE = socket.CMSG_SPACE(4)
+_INT = struct.Struct("=i")
+_UINT16 = struct.Struct("=H")
+
+#: A train refused with one of these may pass in smaller pieces: too many segments (EINVAL), a device that
+#: cannot checksum them (EIO), segments larger than the path's MTU (EMSGSIZE, EINVAL).
+_REFUSES_SEGMENTS = {errno.EINVAL, errno.EIO, errno.EMSGSIZE}
+
+
+@implementer(ICarrier)
+class SegmentingPort(udp.Port):
+    """
+    A UDP port that reads and writes trains.
+
+    @ivar protocol: a L{DatagramProtocol} that is an L{ICarrierUser}.
+    @ivar bufferSize: bytes asked for as the socket's buffers.
+    @ivar receiveBuffer: bytes granted for receiving.
+    @ivar segments: how many datagrams one system call sends, as far as is known; 1 without UDP_SEGMENT.
+    @ivar lost: how many datagrams or reads have failed, by the name of the error.
+    """
+
+    bufferSize = 4 * MIB
+    maxThroughput = 1 * MIB
+    receiveBuffer: int | None = None
+    segments = 1
+
+    def __init__(self, port: int, protocol: ICarrierUser, interface: str, reactor: Any) -> None:
+        super().__init__(port, protocol, interface, LARGEST_DATAGRAM, reactor)  # type: ignore[no-untyped-call]
+        self._user = protocol
+        self.lost: Counter[str] = Counter()
+        self._arena = memoryview(bytearray(ARENA))
+        self._waiting: deque[tuple[Any, Sequence[bytes]]] = deque()
+        self._unsegmented: set[Any] = set()
+        self._control: list[tuple[int, int, bytes]] = []
+        self._controlSize = 0
+
+    # The socket.
+
+    def createInternetSocket(self) -> socket.socket:
+        """A socket of its own for each family, with large buffers, that segments and joins as the system can."""
+        made: socket.socket = super().createInternetSocket()
+        try:
+            self._prepare(made)
+        except BaseException:
+            made.close()
+            raise
+        return made
+
+    def _prepare(self, made: socket.socket) -> None:
+        if self.addressFamily == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
+            made.setsockopt(socket.SOL_SOCKET, option, self.bufferSize)
+        # Linux grants twice of what it gives, for its own bookkeeping (socket(7)).
+        self.receiveBuffer = made.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+        try:
+            made.setsockopt(SOL_UDP, UDP_GRO, 1)
+        except OSError as error:
+            self._count(error)
+        try:
+            made.setsockopt(SOL_UDP, UDP_SEGMENT, 0)
+            self.segments = MAX_SEGMENTS
+        except OSError as error:
+            self._count(error)
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """Forget what waits; the protocol may still send its last words from C{stopProtocol}."""
+        self._waiting.clear()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+    def stop(self) -> None:
+        """See L{ICarrier.stop}."""
+        self._waiting.clear()
+        self.stopWriting()  # type: ignore[no-untyped-call]
+
+    def statistics(self) -> dict[str, int]:
+        """See L{ICarrier.statistics}."""
+        return dict(self.lost)
+
+    def _count(self, error: OSError, datagrams: int = 1) -> None:
+        self.lost[errno.errorcode.get(error.errno or 0, "unknown")] += datagrams
+
+    # Reading.
+
+    def doRead(self) -> None:
+        """Read arena by arena, until nothing is left or the rest of the program should have its turn."""
+        taken = reads = 0
+        more = True
+        while more and self.connected and taken < self.maxThroughput and reads < MAX_READS:
+            batches, size, count, more = self._fill(MAX_READS - reads)
+            taken += size
+            reads += count
+            for address, datagrams in batches.items():
+                self._user.datagramsReceived(datagrams, address)
+
+    def _fill(self, reads: int) -> tuple[dict[Any, list[memoryview]], int, int, bool]:
+        """
+        Fill the arena once.
+
+        @return: the datagrams by their address; how many bytes and reads they were; whether more may wait.
+        """
+        batches: dict[Any, list[memoryview]] = {}
+        arena = self._arena
+        receive = self.socket.recvmsg_into
+        start = count = 0
+        while start <= ARENA - LARGEST_DATAGRAM and count < reads:
+            count += 1
+            try:
+                size, ancillary, _, address = receive([arena[start:]], _GRO_SPACE)
+            except BlockingIOError:
+                return batches, start, count, False
+            except OSError as error:
+                # An answer to something that was sent, as ECONNREFUSED: no reason to stop listening.
+                self._count(error)
+                continue
+            if len(address) == 4:
+                address = _withZone(address)
+            datagrams = batches.get(address)
+            if datagrams is None:
+                datagrams = batches[address] = []
+            whole = arena[start : start + size]
+            segment = _INT.unpack_from(ancillary[0][2])[0] if ancillary else size
+            if segment >= size:
+                datagrams.append(whole)
+            else:
+                datagrams += [whole[at : at + segment] for at in range(0, size, segment)]
+            start += size
+        return batches, start, count, True
+
+    # Writing.
+
+    def send(self, train: Train) -> bool:
+        """See L{ICarrier.send}."""
+        address, datagrams = train
+        if not self._waiting:
+            rest = self._transmit(address, datagrams)
+            if not rest:
+                return True
+            if self.connected:
+                self._waiting.append((address, rest))
+                self.startWriting()  # type: ignore[no-untyped-call]
+                return False
+        elif len(self._waiting) < MAX_QUEUED:
+            self._waiting.append((address, datagrams))
+            return False
+        self.lost["dropped"] += len(datagrams)
+        return False
+
+    def doWrite(self) -> None:
+        """The socket has room: send what waits, then ask for more."""
+        waiting = self._waiting
+        while waiting:
+            address, datagrams = waiting[0]
+            rest = self._transmit(address, datagrams)
+            if rest:
+                waiting[0] = (address, rest)
+                return
+            waiting.popleft()
+        self.stopWriting()  # type: ignore[no-untyped-call]
+        self._user.carrierWritable()
+
+    def _transmit(self, address: Any, datagrams: Sequence[bytes]) -> Sequence[bytes]:
+        """
+        Give datagrams to the socket, in as few calls as it takes.
+
+        @return: those for which it has no room now.
+        """
+        most = limit = 1 if address in self._unsegmented else self.segments
+        while datagrams:
+            count = min(len(datagrams), limit)
+            piece = datagrams if count == len(datagrams) else datagrams[:count]
+            try:
+                self.socket.sendmsg(piece, self._segmentsOf(len(piece[0])) if count > 1 else (), 0, address)
+            except BlockingIOError:
+                return datagrams
+            except OSError as error:
+                if count > 1 and error.errno in _REFUSES_SEGMENTS:
+                    limit = count // 2 if error.errno == errno.EINVAL else 1
+                    continue
+                self._failed(error, address, count)
+            else:
+                if limit < most:
+                    most = limit
+                    self._learn(address, limit)
+            datagrams = datagrams[count:]
+        return datagrams
+
+    def _segmentsOf(self, size: int) -> list[tuple[int, int, bytes]]:
+        """The control message that has the kernel cut a buffer into datagrams of C{size}."""
+        if size != self._controlSize:
+            self._controlSize = size
+            self._control = [(SOL_UDP, UDP_SEGMENT, _UINT16.pack(size))]
+        return self._control
+
+    def _learn(self, address: Any, limit: int) -> None:
+        """
+        A piece of C{limit} datagrams has passed where a larger one had not.
+
+        Only success teaches: an address that takes nothing at all, which a stranger can forge, says
+        nothing about segments. For the same reason one path's refusal does not count for others.
+        """
+        if limit > 1:
+            self.segments = limit
+            return
+        if len(self._unsegmented) >= MAX_UNSEGMENTED:
+            self._unsegmented.clear()
+        self._unsegmented.add(address)
+
+    def _failed(self, error: OSError, address: Any, datagrams: int) -> None:
+        """These datagrams will not be sent; to the core they are lost on the way."""
+        self._count(error, datagrams)
+        if error.errno in NO_WAY:
+            self._user.addressUnreachable(address, error)
+
+
+def _withZone(address: Any) -> tuple[str, int]:
+    """An IPv6 socket's address as (host, port); the zone of a link-local one goes into its host."""
+    host, port, _, zone = address
+    return (f"{host}%{zone}", port) if zone else (host, port)
