@@ -1,0 +1,168 @@
+"""
+The C{hypermail} command: it reads arguments, runs the reactor, and turns what comes of it into an exit code.
+
+0: everything was stored, or answered. 1: it was not, and standard error has the reason. 2: the arguments
+make no sense. What it does is in L{hypermail.services.starter}.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+import click
+
+from hypermail._version import __version__
+from hypermail.errors import UsageError
+from hypermail.options import Options
+from hypermail.services.addresses import Destination, parse_destination
+
+Work = Callable[[Any], Coroutine[Any, Any, bool]]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _destination(context: click.Context, parameter: click.Parameter, value: str) -> Destination:
+    try:
+        return parse_destination(value)
+    except UsageError as error:
+        raise click.BadParameter(error.text, context, parameter) from None
+
+
+def calling(command: F) -> F:
+    """The parameters of every command that opens a session."""
+    for decorate in (
+        click.option(
+            "--timeout",
+            type=click.FloatRange(min=0, min_open=True, max=86_400),
+            default=Options().connection_timeout,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long opening the session may take.",
+        ),
+        click.option(
+            "--trace",
+            type=click.Path(file_okay=False),
+            metavar="DIR",
+            help="Write a structured event log (qlog), one file per connection.",
+        ),
+        click.option(
+            "--allow-remote-plain",
+            is_flag=True,
+            help="Leave this machine although mode plain neither encrypts nor authenticates.",
+        ),
+        click.argument("destination", callback=_destination, metavar="HOST:PORT"),
+    ):
+        command = decorate(command)
+    return command
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="hypermail")
+def main() -> None:
+    """Files and messages over UDP, to a listener that `twistd hypermail` runs."""
+
+
+@main.command()
+@calling
+@click.argument("files", nargs=-1, type=click.Path(), metavar="[FILE]...")
+@click.option("-r", "--recursive", is_flag=True, help="Send what is in directories, too.")
+@click.option("-m", "--message", "messages", multiple=True, metavar="TEXT", help="Send a message.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+def send(
+    destination: Destination,
+    files: tuple[str, ...],
+    messages: tuple[str, ...],
+    recursive: bool,
+    quiet: bool,
+    timeout: float,
+    trace: str | None,
+    allow_remote_plain: bool,
+) -> None:
+    """
+    Send files and messages; done when the other side has stored them.
+
+    Directories keep their name and what is below them; symbolic links to files are sent as the files,
+    those to directories are not followed, and empty directories are not sent.
+    """
+    if not files and not messages:
+        raise click.UsageError("nothing to send: name a FILE, or give --message TEXT")
+    from hypermail.services import starter
+    from hypermail.services.progress import Progress
+
+    how = starter.Calling(
+        destination=destination, timeout=timeout, traceDirectory=trace, allowRemotePlain=allow_remote_plain
+    )
+    load = starter.Load(
+        files=files, messages=tuple(text.encode("utf-8", "surrogateescape") for text in messages), recursive=recursive
+    )
+
+    def work(reactor: Any) -> Coroutine[Any, Any, bool]:
+        from time import monotonic
+
+        return starter.send(reactor, how, load, Progress(sys.stdout, sys.stderr, quiet=quiet, seconds=monotonic))
+
+    run(work)
+
+
+@main.command()
+@calling
+@click.option("-c", "--count", type=click.IntRange(min=0), default=4, show_default=True, help="How often; 0: no end.")
+@click.option(
+    "-i",
+    "--interval",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait between two.",
+)
+def ping(
+    destination: Destination,
+    count: int,
+    interval: float,
+    timeout: float,
+    trace: str | None,
+    allow_remote_plain: bool,
+) -> None:
+    """Measure round trips to a listener."""
+    from hypermail.services import starter
+
+    how = starter.Calling(
+        destination=destination, timeout=timeout, traceDirectory=trace, allowRemotePlain=allow_remote_plain
+    )
+    run(lambda reactor: starter.ping(reactor, how, sys.stdout, times=count, interval=interval))
+
+
+def run(work: Work) -> None:
+    """
+    Run the reactor until some work is done, and exit.
+
+    @param work: given the reactor, a coroutine of whether everything went well.
+    @raise click.UsageError: when the work finds that the arguments make no sense.
+    @raise SystemExit: otherwise, with the exit code.
+    """
+    from hypermail.services.running import Interrupted, runReactor
+
+    for stream in (sys.stdout, sys.stderr):
+        # File names may have characters that a terminal's encoding lacks.
+        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+    try:
+        succeeded = runReactor(work)
+    except UsageError as error:
+        raise click.UsageError(error.text) from None
+    except Interrupted as error:
+        click.echo("hypermail: interrupted", err=True)
+        sys.exit(128 + error.signal)
+    except Exception as error:
+        from hypermail.errors import HypermailError
+
+        if not isinstance(error, (HypermailError, OSError)):
+            raise
+        click.echo(f"hypermail: {error}", err=True)
+        sys.exit(1)
+    sys.exit(0 if succeeded else 1)
+
+
+if __name__ == "__main__":
+    main()

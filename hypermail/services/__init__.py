@@ -1,0 +1,23 @@
+"""
+Ready-made services: the programs behind C{twistd hypermail} and the C{hypermail} command.
+
+=============  =====================================================================================
+L{paths}       which names may become files here, and how a taken name is numbered
+L{disk}        the few things that are done to a file system, in one object that tests replace
+L{directory}   the inbox on disk: a file arrives as C{NAME.part} and becomes C{NAME} when it is safe
+L{files}       how a file travels on a stream: shared by both sides
+L{inbox}       streams and messages into the directory
+L{echo}        everything back to where it came from
+L{listener}    the service: a socket, an inbox, an echo, a graceful end
+L{ending}      how a program that cannot start says so
+L{tap}         the options of C{twistd hypermail}
+L{tree}        what is meant by the files and directories of a command line
+L{reading}     a file read off the reactor's thread, into a stream that may be slow
+L{sending}     many files through one session
+L{progress}    how far it is
+L{addresses}   C{HOST:PORT} and C{udp:4700:interface=127.0.0.1}
+=============  =====================================================================================
+
+This room imports everything below C{hypermail.internet} and Twisted. Nothing of hypermail but
+C{hypermail.cli} and the plugin imports it.
+"""

@@ -1,0 +1,317 @@
+"""
+The service of C{twistd hypermail}: a socket, and what to do with what comes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, DeferredList, gatherResults
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IProtocol
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hypermail.errors import (
+    HypermailError,
+    MessageRejected,
+    Reason,
+    SessionRejected,
+    StreamRejected,
+)
+from hypermail.events import SessionRequested, StreamOptions
+from hypermail.internet.address import HypermailAddress
+from hypermail.internet.endpoints import SessionServerEndpoint
+from hypermail.internet.protocol import SessionFactory, SessionProtocol
+from hypermail.options import Options
+from hypermail.services.addresses import Listening, describe
+from hypermail.services.directory import InboxDirectory, check_trace_directory, reason
+from hypermail.services.disk import Disk
+from hypermail.services.echo import MessageEcho, StreamEcho
+from hypermail.services.ending import cannotStart, endWithFailure
+from hypermail.services.files import NAME
+from hypermail.services.inbox import FileReceiver, Inbox
+from hypermail.services.workers import Workers
+
+GRACE = 3.0
+"""Seconds that sessions have to end by themselves when the service stops."""
+
+FILES_AT_ONCE = 256
+"""Files of one session that may be arriving: each holds two descriptors."""
+
+_GOODBYE = "the listener is shutting down"
+_NEITHER = "neither --inbox DIR, which stores what comes, nor --echo, which sends it back"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Doing:
+    """
+    What a listener does; see L{hypermail.services.tap}.
+
+    @ivar inbox: the directory that files and messages land in, or None.
+    @ivar echo: whether everything is sent back.
+    """
+
+    listening: Listening
+    inbox: str | None = None
+    echo: bool = False
+    allowRemotePlain: bool = False
+    traceDirectory: str | None = None
+    options: Options = field(default_factory=Options)
+
+
+class ListenerProtocol(SessionProtocol):
+    """One session of the listener."""
+
+    _log = Logger()
+
+    def __init__(self, sessions: ListenerSessions, address: HypermailAddress) -> None:
+        self._sessions = sessions
+        self._peer = describe(address)
+        self._echo: MessageEcho | None = None
+        self._arriving: set[FileReceiver] = set()
+        self._ending: Deferred[None] | None = None
+        self._refused = 0
+
+    def sessionOpened(self) -> None:
+        """See L{ISessionProtocol}."""
+        self._sessions.open.add(self)
+        self._log.info("session with {peer}", peer=self._peer)
+        if self._sessions.echo:
+            self._echo = MessageEcho(self.session)
+
+    def messageReceived(self, message: bytes) -> Deferred[Any] | None:
+        """See L{ISessionProtocol}: a message is taken when all that is to be done with it is done."""
+        inbox, echo = self._sessions.inbox, self._echo
+        if inbox is None and echo is None:
+            raise MessageRejected(self._refuse("a message"))
+        echoed = None if echo is None else echo.echo(message)
+        if inbox is None:
+            return echoed
+        storing = inbox.storeMessage(message, self._peer)
+        return storing if echoed is None else gatherResults((storing, echoed), consumeErrors=True)
+
+    def datagramReceived(self, data: bytes) -> None:
+        """See L{ISessionProtocol}."""
+        if self._sessions.echo:
+            self.session.sendDatagram(data)
+        else:
+            self._refuse("a direct message")
+
+    def streamOpened(self, name: bytes, options: StreamOptions) -> IProtocol:
+        """See L{ISessionProtocol}."""
+        inbox = self._sessions.inbox
+        if inbox is not None and name == NAME:
+            return self._receive(inbox, options)
+        if self._sessions.echo:
+            return StreamEcho()
+        kind = "a file" if name == NAME else f"a stream {name[:80]!r}"
+        raise StreamRejected(self._refuse(kind), Reason.STREAM_NAME_UNKNOWN)
+
+    def _receive(self, inbox: Inbox, options: StreamOptions) -> FileReceiver:
+        if self._ending is not None:
+            raise StreamRejected(_GOODBYE, Reason.SHUTTING_DOWN)
+        if len(self._arriving) >= FILES_AT_ONCE:
+            raise StreamRejected(f"{FILES_AT_ONCE} files are arriving already", Reason.LIMIT_EXCEEDED)
+        receiver = inbox.receiver(options, self._peer, self._arrived)
+        self._arriving.add(receiver)
+        return receiver
+
+    def _arrived(self, receiver: FileReceiver) -> None:
+        self._arriving.discard(receiver)
+        if self._ending is not None and not self._arriving:
+            self._close()
+
+    def end(self) -> Deferred[None]:
+        """
+        Close the session when the files that are arriving have arrived.
+
+        @return: fires, whatever happens, when it is over.
+        """
+        if self._ending is None:
+            self._ending = Deferred()
+            if not self._arriving:
+                self._close()
+        return self._ending
+
+    def _close(self) -> None:
+        self.session.close().addErrback(lambda _: None)
+
+    def _refuse(self, kind: str) -> str:
+        """Log the first refusal of a session, count the others; the text for the peer."""
+        what = "no streams but files are taken here" if self._sessions.inbox is not None else f"there is {_NEITHER}"
+        if not self._refused:
+            self._log.warn("refused {kind} from {peer}: {what}", kind=kind, peer=self._peer, what=what)
+        self._refused += 1
+        return f"{kind} is refused: {what}"
+
+    def sessionLost(self, reason: Failure) -> None:
+        """See L{ISessionProtocol}."""
+        self._sessions.open.discard(self)
+        if self._ending is not None:
+            self._ending.callback(None)
+        if self._refused > 1:
+            self._log.warn("refused {count} times from {peer} in all", count=self._refused, peer=self._peer)
+
+
+class ListenerSessions(SessionFactory):
+    """
+    The sessions of the listener.
+
+    @ivar inbox: where everything lands, or None.
+    @ivar echo: whether everything is sent back.
+    @ivar open: the sessions that are.
+    """
+
+    noisy = False
+
+    def __init__(self, echo: bool) -> None:
+        self.inbox: Inbox | None = None
+        self.echo = echo
+        self.open: set[ListenerProtocol] = set()
+        self._ending = False
+
+    def sessionRequested(self, request: SessionRequested) -> None:
+        """See L{ISessionFactory}."""
+        if self._ending:
+            raise SessionRejected(_GOODBYE, Reason.SHUTTING_DOWN)
+
+    def buildProtocol(self, address: HypermailAddress) -> ListenerProtocol:
+        """See L{ISessionFactory}."""
+        return ListenerProtocol(self, address)
+
+    async def end(self, clock: Any) -> None:
+        """
+        Close all sessions, once their files have arrived; those that are not done after L{GRACE} end at once.
+
+        The peers are told.
+        """
+        self._ending = True
+        deadline = clock.callLater(GRACE, self._abort)
+        try:
+            await DeferredList([protocol.end() for protocol in list(self.open)])
+        finally:
+            if deadline.active():
+                deadline.cancel()
+
+    def _abort(self) -> None:
+        for protocol in list(self.open):
+            protocol.session.abort(_GOODBYE, Reason.SHUTTING_DOWN)
+
+
+class ListenerService(Service):
+    """
+    Listens, and does what it was told with what comes.
+
+    @param reactor: of the program.
+    @param doing: what it was told.
+    @param disk: the file system of the inbox.
+    """
+
+    name = "hypermail"
+    _log = Logger()
+
+    def __init__(self, reactor: Any, doing: Doing, disk: Disk | None = None) -> None:
+        self._reactor = reactor
+        self._doing = doing
+        self._sessions = ListenerSessions(doing.echo)
+        self._binding: Deferred[None] | None = None
+        self._port: IListeningPort | None = None
+        self._workers = Workers(reactor, name="hypermail inbox")
+        self._directory = None if doing.inbox is None else InboxDirectory(doing.inbox, disk)
+
+    def privilegedStartService(self) -> None:
+        """Bind the socket, which may need privileges; C{twistd} gives them up afterwards."""
+        self._bind()
+
+    def startService(self) -> None:
+        """
+        Begin; C{twist} calls this alone.
+
+        @raise hypermail.services.ending.CannotStart: when it cannot.
+        """
+        Service.startService(self)
+        if self._binding is None:
+            self._bind()
+        self._openInbox()
+        self._sayWhatIsDone()
+
+    def _bind(self) -> None:
+        doing = self._doing
+        try:
+            check_trace_directory(doing.traceDirectory)
+            endpoint = SessionServerEndpoint(
+                self._reactor,
+                doing.listening.port,
+                interface=doing.listening.interface,
+                options=doing.options,
+                allowRemotePlain=doing.allowRemotePlain,
+                traceDirectory=doing.traceDirectory,
+            )
+        except HypermailError as error:
+            cannotStart(self._log, error.text)
+        failures: list[Failure] = []
+        self._binding = endpoint.listen(self._sessions).addCallbacks(self._bound, failures.append)
+        for failure in failures:
+            cannotStart(self._log, self._whyNotBound(failure))
+        # An endpoint that closes one socket again because another could not be opened takes its time.
+        self._binding.addCallback(self._boundLate, failures)
+
+    def _bound(self, port: IListeningPort) -> None:
+        self._port = port
+
+    def _boundLate(self, _: object, failures: list[Failure]) -> None:
+        for failure in failures:
+            endWithFailure(self._reactor, self._log, self._whyNotBound(failure))
+
+    def _whyNotBound(self, failure: Failure) -> str:
+        error = failure.value
+        if isinstance(error, CannotListenError):
+            where = f"UDP port {error.port}" + (f" of {error.interface}" if error.interface else "")
+            cause = error.socketError
+            return f"cannot listen on {where}: {reason(cause) if isinstance(cause, OSError) else cause}"
+        if isinstance(error, OSError):
+            return f"cannot listen on UDP port {self._doing.listening.port}: {reason(error)}"
+        return error.text if isinstance(error, HypermailError) else failure.getErrorMessage()
+
+    def _openInbox(self) -> None:
+        directory = self._directory
+        if directory is None:
+            return
+        try:
+            directory.open()
+        except HypermailError as error:
+            cannotStart(self._log, error.text)
+        self._workers.start()
+        inbox = Inbox(
+            directory, run=self._workers.run, clock=self._reactor, now=lambda: datetime.now(UTC)
+        )
+        self._sessions.inbox = inbox
+        inbox.sweep()
+
+    def _sayWhatIsDone(self) -> None:
+        if self._doing.inbox is not None:
+            self._log.info("files and messages land in {inbox!r}", inbox=self._doing.inbox)
+        if self._doing.echo:
+            self._log.info("everything is sent back")
+        if self._doing.inbox is None and not self._doing.echo:
+            self._log.info("only pings are answered: there is {neither}", neither=_NEITHER)
+
+    def stopService(self) -> Deferred[None]:
+        """End all sessions, then close the socket, then the inbox; takes little more than L{GRACE}."""
+        Service.stopService(self)
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        await self._sessions.end(self._reactor)
+        port, self._port = self._port, None
+        if port is not None:
+            stopping = port.stopListening()
+            if stopping is not None:
+                await stopping
+        await self._workers.stop()
+        if self._directory is not None:
+            self._directory.close()

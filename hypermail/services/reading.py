@@ -1,0 +1,173 @@
+"""
+A file read on a thread, block by block, into a stream that may be slow.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from twisted.internet.interfaces import IPushProducer
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from hypermail.errors import HypermailError
+from hypermail.services.workers import Run
+
+BLOCK = 256 * 1024
+"""Bytes that are read at once."""
+
+
+class NotSent(HypermailError):
+    """A file could not be sent; the text says why, without its name."""
+
+
+class Block(NamedTuple):
+    """A part of a file, and, with the last one, its SHA-256; C{data} is without it."""
+
+    data: bytes
+    digest: bytes | None
+
+
+class FileReader:
+    """
+    An open file; everything blocks.
+
+    @ivar size: bytes when it was opened; this many are sent.
+    """
+
+    def __init__(self, path: str) -> None:
+        """
+        @raise NotSent: when it cannot be opened.
+        """
+        try:
+            self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
+        except OSError as error:
+            raise NotSent(f"it cannot be read: {error.strerror}") from None
+        self.size = os.fstat(self._descriptor).st_size
+        self._left = self.size
+        self._hash = hashlib.sha256()
+
+    def read(self) -> Block:
+        """
+        The next block; not to be called after the last, which bears the digest.
+
+        @raise NotSent: when it cannot be read, or is not as long as it was.
+        """
+        try:
+            data = os.read(self._descriptor, min(BLOCK, self._left))
+            size = os.fstat(self._descriptor).st_size
+        except OSError as error:
+            raise NotSent(f"it cannot be read: {error.strerror}") from None
+        if size != self.size or (self._left and not data):
+            raise NotSent(f"it had {self.size} bytes and now has {size}: it changed while it was being sent")
+        self._left -= len(data)
+        self._hash.update(data)
+        return Block(data, None if self._left else self._hash.digest())
+
+    def close(self) -> None:
+        """Close the file; harmless when called again."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+@implementer(IPushProducer)
+class FileProducer:
+    """
+    Writes a file and its digest to a stream, as fast as the stream goes; one block is read ahead.
+
+    @param first: the block that was read when the file was opened.
+    @param wrote: is called with the bytes of each block that was given to the stream.
+    @param failed: is called when the file cannot be read on.
+    """
+
+    def __init__(
+        self,
+        transport: Any,
+        reader: FileReader,
+        first: Block,
+        *,
+        run: Run,
+        wrote: Callable[[int], object],
+        failed: Callable[[Failure], object],
+    ) -> None:
+        self._transport = transport
+        self._reader = reader
+        self._ready: Block | None = first
+        self._run = run
+        self._wrote = wrote
+        self._failed = failed
+        self._paused = False
+        self._stopped = False
+        self._reading = False
+        self._writing = False
+
+    def start(self) -> None:
+        """Begin; the stream's direction is closed behind the digest."""
+        self._transport.registerProducer(self, True)
+        self._write()
+
+    def resumeProducing(self) -> None:
+        """See L{IPushProducer}."""
+        self._paused = False
+        self._write()
+
+    def pauseProducing(self) -> None:
+        """See L{IPushProducer}."""
+        self._paused = True
+
+    def stopProducing(self) -> None:
+        """See L{IPushProducer}: nobody wants the rest."""
+        self._stop()
+
+    def _write(self) -> None:
+        if self._writing:
+            return
+        self._writing = True
+        while self._ready is not None and not self._paused and not self._stopped:
+            block, self._ready = self._ready, None
+            if block.digest is None:
+                self._read()
+            self._transport.write(block.data)
+            self._wrote(len(block.data))
+            if block.digest is not None:
+                self._end(block.digest)
+        self._writing = False
+
+    def _end(self, digest: bytes) -> None:
+        self._transport.write(digest)
+        if not self._stopped:
+            self._stop()
+            self._transport.unregisterProducer()
+            self._transport.loseWriteConnection()
+
+    def _read(self) -> None:
+        self._reading = True
+        self._run(self._reader.read).addCallbacks(self._gotBlock, self._gotFailure)
+
+    def _gotBlock(self, block: Block) -> None:
+        self._reading = False
+        if self._stopped:
+            self._close()
+        else:
+            self._ready = block
+            self._write()
+
+    def _gotFailure(self, failure: Failure) -> None:
+        self._reading = False
+        stopped = self._stopped
+        self._stop()
+        if not stopped:
+            self._failed(failure)
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self._ready = None
+        if not self._reading:
+            self._close()
+
+    def _close(self) -> None:
+        self._reader.close()

@@ -1,0 +1,188 @@
+"""
+What the C{hypermail} command does once its arguments are read: open a session, use it, close it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TextIO
+
+from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.task import LoopingCall, deferLater
+
+from hypermail.errors import HypermailError, SessionLost, SessionTimedOut
+from hypermail.interfaces import ISession
+from hypermail.internet.endpoints import SessionClientEndpoint
+from hypermail.internet.protocol import SessionFactory, SessionProtocol
+from hypermail.options import Options
+from hypermail.services.addresses import Destination
+from hypermail.services.directory import check_trace_directory
+from hypermail.services.paths import printable
+from hypermail.services.progress import INTERVAL, Progress, count
+from hypermail.services.sending import Sending
+from hypermail.services.tree import Item, find
+from hypermail.services.workers import Workers
+
+CLOSING = 2.0
+"""Seconds that closing may take; all that matters is settled by then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calling:
+    """
+    How to open the session.
+
+    @ivar timeout: C{connection_timeout}, s.
+    """
+
+    destination: Destination
+    allowRemotePlain: bool = False
+    traceDirectory: str | None = None
+    timeout: float = Options().connection_timeout
+
+    async def open(self, reactor: Any) -> ISession:
+        """
+        Open the session.
+
+        @raise CannotCall: with one clear line, when it does not open.
+        """
+        host, port = self.destination
+        check_trace_directory(self.traceDirectory)
+        try:
+            endpoint = SessionClientEndpoint(
+                reactor,
+                host,
+                port,
+                options=Options(connection_timeout=self.timeout),
+                allowRemotePlain=self.allowRemotePlain,
+                traceDirectory=self.traceDirectory,
+            )
+            factory = SessionFactory.forProtocol(SessionProtocol)
+            factory.noisy = False
+            protocol = await endpoint.connect(factory)
+        except SessionTimedOut as error:
+            raise CannotCall(f"nobody has answered at {self.destination} for {self.timeout:g} s") from error
+        except HypermailError as error:
+            raise CannotCall(f"no session with {self.destination}: {printable(error.text)}") from error
+        except CannotListenError as error:
+            raise CannotCall(f"no session with {self.destination}: there is no socket ({error.socketError})") from error
+        session: ISession = protocol.session
+        return session
+
+
+class CannotCall(SessionLost):
+    """The session did not open; the text says with whom and why."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What C{hypermail send} is to send."""
+
+    files: Sequence[str] = ()
+    messages: Sequence[bytes] = ()
+    recursive: bool = False
+
+
+async def send(reactor: Any, calling: Calling, load: Load, progress: Progress) -> bool:
+    """
+    Send files and messages.
+
+    @return: whether the other side has stored all of it.
+    @raise UsageError: when a directory is named, and C{load.recursive} is not set.
+    @raise CannotCall: when no session opens.
+    """
+    workers = Workers(reactor, name="hypermail send")
+    workers.start()
+    try:
+        found = await workers.run(partial(find, load.files, recursive=load.recursive))
+        for problem in found.problems:
+            progress.fail(problem)
+        if found.items or load.messages:
+            await _sendFound(reactor, calling, found.items, load.messages, workers, progress)
+        elif not found.problems:
+            progress.fail("there is no file to send")
+    finally:
+        await workers.stop()
+    return not progress.failures
+
+
+async def _sendFound(
+    reactor: Any,
+    calling: Calling,
+    items: Sequence[Item],
+    messages: Sequence[bytes],
+    workers: Workers,
+    progress: Progress,
+) -> None:
+    session = await calling.open(reactor)
+    progress.begin(len(items), sum(item.size for item in items))
+    looking = LoopingCall(progress.look)
+    looking.clock = reactor
+    looking.start(INTERVAL[progress.terminal], now=True)
+    try:
+        taken = await _sendMessages(session, messages, progress)
+        sending = Sending(session, items, run=workers.run, watcher=progress)
+        await sending.start()
+        if sending.lost is not None:
+            progress.fail(f"the session with {calling.destination} was lost: {printable(sending.lost.text)}")
+    finally:
+        looking.stop()
+        await _close(reactor, session)
+    progress.end(str(calling.destination), taken)
+
+
+async def _sendMessages(session: ISession, messages: Sequence[bytes], progress: Progress) -> int:
+    """Send messages, one after the other; how many were taken."""
+    taken = 0
+    for message in messages:
+        try:
+            await session.sendMessage(message)
+        except HypermailError as error:
+            progress.fail(f"the message was not stored: {printable(error.text)}")
+        else:
+            taken += 1
+    return taken
+
+
+async def _close(reactor: Any, session: ISession) -> None:
+    """Close the session; how it ends makes no difference any more."""
+    closing: Deferred[Any] = session.close()
+    closing.addTimeout(CLOSING, reactor)
+    closing.addErrback(lambda _: None)
+    await closing
+
+
+async def ping(reactor: Any, calling: Calling, out: TextIO, *, times: int, interval: float) -> bool:
+    """
+    Measure and print round trips.
+
+    @param times: how many; 0 for no end.
+    @param interval: s between two.
+    @return: True.
+    @raise HypermailError: when no session opens, or it is lost.
+    """
+    session = await calling.open(reactor)
+    trips: list[float] = []
+    try:
+        while not times or len(trips) < times:
+            if trips:
+                await deferLater(reactor, interval)
+            trips.append(await session.ping())
+            print(f"{calling.destination}: {trips[-1] * 1e3:.3f} ms", file=out, flush=True)
+    except SessionLost as error:
+        raise CannotCall(f"the session with {calling.destination} was lost: {printable(error.text)}") from error
+    finally:
+        if trips:
+            _summary(calling.destination, trips, out)
+        await _close(reactor, session)
+    return True
+
+
+def _summary(destination: Destination, trips: Sequence[float], out: TextIO) -> None:
+    least, mean, most = min(trips), sum(trips) / len(trips), max(trips)
+    line = f"{count(len(trips), 'round trip')} to {destination}: "
+    line += f"least {least * 1e3:.3f} ms, mean {mean * 1e3:.3f} ms, most {most * 1e3:.3f} ms"
+    print(line, file=out, flush=True)

@@ -1,0 +1,223 @@
+"""
+What the tests of L{hypermail.services} share: disks that fail, threads that wait to be told, a peer's end of a stream.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.testing import StringTransport
+
+import hypermail.services
+from hypermail.services.disk import Disk
+
+T = TypeVar("T")
+
+PATIENCE = 120.0
+"""Seconds after which a process that should have ended, or said something, is given up."""
+
+TWISTD = [sys.executable, "-c", "from twisted.scripts.twistd import run; run()"]
+TWIST = [sys.executable, "-m", "twisted"]
+COMMAND = [sys.executable, "-m", "hypermail.cli"]
+
+
+def atOnce(job: Callable[[], T], /) -> Deferred[T]:
+    """A L{hypermail.services.workers.Run} without threads: the job is done when this returns."""
+    return maybeDeferred(job)
+
+
+class LaterJobs:
+    """A L{hypermail.services.workers.Run} whose jobs wait until L{runOne} is called."""
+
+    def __init__(self) -> None:
+        self.waiting: deque[tuple[Deferred[Any], Callable[[], Any]]] = deque()
+
+    def __call__(self, job: Callable[[], T], /) -> Deferred[T]:
+        """Remember the job."""
+        done: Deferred[T] = Deferred()
+        self.waiting.append((done, job))
+        return done
+
+    def runOne(self) -> None:
+        """Do the oldest job."""
+        done, job = self.waiting.popleft()
+        maybeDeferred(job).chainDeferred(done)
+
+    def runAll(self) -> None:
+        """Do all jobs, those that they bring included."""
+        while self.waiting:
+            self.runOne()
+
+
+class FaultyDisk(Disk):
+    """
+    A disk that does as it is told, and then fails.
+
+    @ivar faults: method name to the error number that it raises.
+    @ivar calls: method names in the order of the calls.
+    @ivar room: bytes that it still takes.
+    """
+
+    def __init__(self, **faults: int) -> None:
+        self.faults = faults
+        self.calls: list[str] = []
+        self.room: int | None = None
+
+    def _may(self, method: str) -> None:
+        self.calls.append(method)
+        if method in self.faults:
+            number = self.faults[method]
+            raise OSError(number, os.strerror(number))
+
+    def make_top(self, path: str) -> None:
+        self._may("make_top")
+        super().make_top(path)
+
+    def create(self, name: str, parent: int) -> int:
+        self._may("create")
+        return super().create(name, parent)
+
+    def write(self, descriptor: int, pieces: Sequence[bytes]) -> None:
+        self._may("write")
+        if self.room is not None:
+            self.room -= sum(map(len, pieces))
+            if self.room < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().write(descriptor, pieces)
+
+    def sync(self, descriptor: int) -> None:
+        self._may("sync")
+        super().sync(descriptor)
+
+    def link(self, name: str, final: str, parent: int) -> None:
+        self._may("link")
+        super().link(name, final, parent)
+
+    def unlink(self, name: str, parent: int) -> None:
+        self._may("unlink")
+        super().unlink(name, parent)
+
+    def unmark(self, descriptor: int, mode: int) -> None:
+        self._may("unmark")
+        super().unmark(descriptor, mode)
+
+
+class StreamEnd(StringTransport):
+    """A stream's transport in memory, which remembers how it was closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writeClosed = False
+        self.aborted = False
+
+    def loseWriteConnection(self) -> None:
+        """See L{IHalfCloseableDescriptor}."""
+        self.writeClosed = True
+
+    def abortConnection(self) -> None:
+        """See L{IAbortingTransport}."""
+        self.aborted = True
+        super().abortConnection()
+
+
+def environment() -> dict[str, str]:
+    """The environment for a process that is to find this very hypermail, wherever it runs."""
+    top = os.path.dirname(os.path.dirname(os.path.abspath(hypermail.services.__path__[0])))
+    paths = [top, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+
+
+def tree(top: str) -> dict[str, bytes]:
+    """All files below a directory: relative path to content; an empty directory is a path with a slash."""
+    found: dict[str, bytes] = {}
+    for directory, directories, files in os.walk(top):
+        relative = os.path.relpath(directory, top)
+        for name in files:
+            with open(os.path.join(directory, name), "rb") as file:
+                found[os.path.normpath(os.path.join(relative, name))] = file.read()
+        if not files and not directories and relative != ".":
+            found[relative + "/"] = b""
+    return found
+
+
+class ListenerProcess:
+    """
+    C{twistd -n hypermail} in a process of its own.
+
+    @ivar log: the lines that it has logged, as far as L{expect} has read them.
+    @ivar port: where it listens.
+    """
+
+    def __init__(self, directory: Path, *options: str, port: str = "udp:0:interface=127.0.0.1", **popen: Any) -> None:
+        self.log: list[str] = []
+        self._process = subprocess.Popen(
+            [*TWISTD, "-n", "--pidfile=", "hypermail", "--port", port, *options],
+            cwd=directory,
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            **popen,
+        )
+        # A test that waits for a line that never comes ends all the same.
+        self._watchdog = threading.Timer(PATIENCE, self._process.kill)
+        self._watchdog.start()
+        try:
+            self.port = int(self.expect(r"listening on \S+:(\d+)")[1])
+            self.expect("land in|is sent back|only pings")
+        except BaseException:
+            self.stop()
+            raise
+
+    def expect(self, pattern: str) -> re.Match[str]:
+        """Read the log up to a line in which the pattern is found."""
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.log.append(line.rstrip())
+            match = re.search(pattern, self.log[-1])
+            if match is not None:
+                return match
+        raise AssertionError(f"{pattern!r} is not in the log:\n" + "\n".join(self.log))
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
+    def stop(self) -> int:
+        """End it as C{kill} does, and read the rest of its log; the exit code."""
+        self._process.terminate()
+        with self._process:
+            if self._process.stdout is not None and not self._process.stdout.closed:
+                self.log += self._process.stdout.read().splitlines()
+        self._watchdog.cancel()
+        return self._process.returncode
+
+
+def command(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the C{hypermail} command to its end."""
+    return program(directory, *COMMAND, *arguments)
+
+
+def program(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a program that is expected to end by itself."""
+    return subprocess.run(
+        arguments,
+        cwd=directory,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )

@@ -1,0 +1,139 @@
+"""
+Tests for L{hypermail.cli}: what arguments are understood, and what exit code comes of what.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from click.testing import CliRunner, Result
+from twisted.trial.unittest import SynchronousTestCase
+
+from hypermail import cli
+from hypermail._version import __version__
+from hypermail.errors import HypermailError, UsageError
+from hypermail.services import running, starter
+from hypermail.services.addresses import Destination
+
+
+class CommandCase(SynchronousTestCase):
+    """A command line whose work is done by the test."""
+
+    def invoke(self, *arguments: str) -> Result:
+        """Run the command."""
+        return CliRunner().invoke(cli.main, arguments)
+
+
+class UsageTests(CommandCase):
+    """Wrong usage: exit code 2, a reason, no work."""
+
+    def setUp(self) -> None:
+        self.patch(running, "runReactor", lambda work: self.fail("there was work"))
+
+    def test_wrong(self) -> None:
+        """Every kind of wrong arguments."""
+        for arguments, reason in (
+            (["send"], "Missing argument 'HOST:PORT'"),
+            (["send", "127.0.0.1:4700"], "nothing to send"),
+            (["send", "127.0.0.1:0", "a"], "'0' is not a port"),
+            (["send", "127.0.0.1:65536", "a"], "from 1 to 65535"),
+            (["send", "127.0.0.1", "a"], "is not HOST:PORT"),
+            (["send", "--timeout", "0", "127.0.0.1:1", "a"], "--timeout"),
+            (["send", "--timeout", "soon", "127.0.0.1:1", "a"], "--timeout"),
+            (["send", "--frobnicate", "127.0.0.1:1", "a"], "--frobnicate"),
+            (["ping"], "Missing argument 'HOST:PORT'"),
+            (["ping", "[::1]:70000"], "from 1 to 65535"),
+            (["ping", "--count", "-1", "[::1]:1"], "--count"),
+            (["ping", "--interval", "-1", "[::1]:1"], "--interval"),
+            (["ping", "[::1]:1", "more"], "unexpected extra argument"),
+            (["status"], "No such command"),
+        ):
+            result = self.invoke(*arguments)
+            self.assertEqual(result.exit_code, 2, result.output)
+            self.assertIn(reason, result.output)
+
+    def test_help(self) -> None:
+        """Help and version end well."""
+        for arguments, text in (
+            (["--version"], f"hypermail, version {__version__}"),
+            (["--help"], "send"),
+            (["send", "--help"], "HOST:PORT [FILE]..."),
+            (["ping", "-h"], "HOST:PORT"),
+        ):
+            result = self.invoke(*arguments)
+            self.assertEqual(result.exit_code, 0)
+            self.assertIn(text, result.output)
+
+
+class ExitTests(CommandCase):
+    """What comes of the work."""
+
+    def setUp(self) -> None:
+        self.asked: list[Any] = []
+
+    def working(self, result: bool | Exception) -> None:
+        """Let the work end like this."""
+
+        def runReactor(work: cli.Work) -> bool:
+            coroutine = work(None)
+            try:
+                coroutine.send(None)
+            except StopIteration:
+                pass
+            if isinstance(result, Exception):
+                raise result
+            return result
+
+        async def note(*arguments: Any, **options: Any) -> bool:
+            self.asked.append((arguments, options))
+            return True
+
+        self.patch(running, "runReactor", runReactor)
+        self.patch(starter, "send", note)
+        self.patch(starter, "ping", note)
+
+    def test_codes(self) -> None:
+        """0 for success, 1 for failure with a line at most, 2 for usage that only the work finds wrong."""
+        for outcome, code, text in (
+            (True, 0, ""),
+            (False, 1, ""),
+            (HypermailError("no session with x:1: nobody"), 1, "hypermail: no session with x:1: nobody\n"),
+            (OSError(28, "No space left on device"), 1, "No space left on device\n"),
+            (UsageError("'d' is a directory: --recursive sends what is in it"), 2, "Error: 'd' is a directory"),
+            (running.Interrupted(2), 130, "hypermail: interrupted\n"),
+        ):
+            self.working(outcome)
+            result = self.invoke("send", "x:1", "d")
+            self.assertEqual(result.exit_code, code)
+            self.assertIn(text, result.stderr)
+            if code == 1:
+                self.assertLessEqual(result.stderr.count("\n"), 1)
+
+    def test_bug(self) -> None:
+        """What nobody has thought of is not hidden."""
+        self.working(ZeroDivisionError())
+        self.assertIsInstance(self.invoke("send", "x:1", "d").exception, ZeroDivisionError)
+
+    def test_send(self) -> None:
+        """Every argument of C{send} reaches the work."""
+        self.working(True)
+        arguments = "send -r -q --timeout 3 --trace t --allow-remote-plain -m one --message two [::1]:4700 a b".split()
+        self.assertEqual(self.invoke(*arguments).exit_code, 0)
+        (((_, calling, load, _), _),) = self.asked
+        self.assertEqual(
+            calling,
+            starter.Calling(
+                destination=Destination("::1", 4700), timeout=3.0, traceDirectory="t", allowRemotePlain=True
+            ),
+        )
+        self.assertEqual(load, starter.Load(files=("a", "b"), messages=(b"one", b"two"), recursive=True))
+
+    def test_ping(self) -> None:
+        """Every argument of C{ping} reaches the work."""
+        self.working(True)
+        self.assertEqual(self.invoke("ping", "--count", "3", "-i", "0.5", "localhost:1").exit_code, 0)
+        (((_, calling, _), options),) = self.asked
+        self.assertEqual(calling.destination, Destination("localhost", 1))
+        self.assertEqual(options, {"times": 3, "interval": 0.5})
+
+
