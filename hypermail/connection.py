@@ -14,6 +14,7 @@ from typing import Any
 
 from hypermail.errors import (
     HypermailError,
+    LimitExceeded,
     PeerSilent,
     ProtocolViolation,
     Reason,
@@ -216,6 +217,8 @@ class Connection:
                 except HypermailError as error:
                     self._fail(error, now)
         link.end_turn(now)
+        if self._session.control.crowded and not self._over:
+            self._fail(LimitExceeded("the peer leaves too many control packets unacknowledged"), now)
         self._session.drain()
         self._end_if_over(now)
 
@@ -321,7 +324,7 @@ class Connection:
             self._check_opening(now)
         if beat is Beat.DEAD and not self._over:
             limit = self.options.ping_interval * (self.options.ping_packet_count + 1)
-            text = f"nothing was heard from the peer at {self.address} for about {limit:g} s"
+            text = f"the peer has gone silent: nothing was heard from it for about {limit:g} s"
             self._session.die(PeerSilent(text), Reason.PEER_SILENT, "the link went silent")
             self._until = now
         self._end_if_over(now)
@@ -330,7 +333,7 @@ class Connection:
         if self._session.state not in (State.NEW, State.OPENING):
             self._opening_until = None
         elif self._opening_until is not None and now >= self._opening_until:
-            text = f"no answer from {self.address} within {self.options.connection_timeout:g} s"
+            text = f"nobody has answered within {self.options.connection_timeout:g} s"
             self._session.die(SessionTimedOut(text), Reason.CONNECTION_TIMEOUT, "opening took too long")
             self._until = now
 

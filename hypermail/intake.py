@@ -8,6 +8,7 @@ until its application has decided; what it can't hold is dropped, and never ackn
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from hypermail.errors import ProtocolViolation
 from hypermail.events import PingAnswered
@@ -76,7 +77,8 @@ class Intake:
         """Measure a round trip for the application."""
         self._next_ping += 1
         self._pings[self._next_ping] = now
-        self._session.control.put(("ping", self._next_ping), p.HealthPing(self._next_ping))
+        answered = partial(self._ping_answered, self._next_ping)
+        self._session.control.put(("ping", self._next_ping), p.HealthPing(self._next_ping), answered)
 
     @property
     def _carries(self) -> bool:
@@ -123,10 +125,14 @@ class Intake:
     def _take_links(self, packet: p.Packet, long: bool = False) -> None:
         pong = self._link.take(packet, self._now, long)
         if pong is not None:
-            started = self._pings.pop(pong.id, None)
-            if started is not None:
-                self._session.control.withdraw(("ping", pong.id))
-                self._session.events.append(PingAnswered(self._now - started))
+            self._ping_answered(pong.id)
+
+    def _ping_answered(self, number: int) -> None:
+        """By its pong, or by the link's acknowledgement when the pong was lost, or was one too many."""
+        started = self._pings.pop(number, None)
+        if started is not None:
+            self._session.control.withdraw(("ping", number))
+            self._session.events.append(PingAnswered(self._now - started))
 
     def _take_lack(self, packet: p.StreamLack) -> None:
         outgoing = self._session.streams.sender(packet.id)

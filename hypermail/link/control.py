@@ -44,6 +44,11 @@ class Control:
         """Whether any packet should leave."""
         return bool(self._waiting)
 
+    @property
+    def crowded(self) -> bool:
+        """Whether so many wait that the peer counts as broken, while there is still room for what one turn adds."""
+        return len(self._unacked) > self.MOST_UNACKED // 2
+
     def put(self, key: Hashable, packet: Encodable, acked: Callable[[], None] | None = None) -> None:
         """
         Send a packet reliably.

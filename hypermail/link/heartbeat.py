@@ -49,6 +49,7 @@ class Heartbeat:
         """
         if self._role is Role.STARTER:
             self._interval = min(self._interval, max(silence / 3, SHORTEST_INTERVAL))
+            self.deadline = min(self.deadline, self._heard + self._interval)
 
     def heard(self, now: float) -> None:
         """An authentic datagram has arrived."""

@@ -117,7 +117,7 @@ class Recovery:
         lost: list[Sent] = []
         self._loss_at = None
         overtaken = self._largest_acked - PACKET_THRESHOLD
-        delay = self._rtt.loss_delay
+        delay = min(self._rtt.loss_delay, self._delivery_timeout)
         for number, sent in self._sent.items():
             if number > self._largest_acked:
                 if sent.time + self._delivery_timeout > now:

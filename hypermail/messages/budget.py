@@ -29,7 +29,16 @@ class Budget:
     @property
     def full(self) -> bool:
         """Whether producers should pause."""
-        return self.queued_bytes + 64 * self.queued_messages >= self._most_queued
+        return self._queued_cost >= self._most_queued
+
+    @property
+    def drained(self) -> bool:
+        """Whether producers that paused may go on."""
+        return self._queued_cost * 2 <= self._most_queued
+
+    @property
+    def _queued_cost(self) -> int:
+        return self.queued_bytes + 64 * self.queued_messages
 
     def headroom(self, priority: int) -> tuple[int, int]:
         """How many messages, and bytes, lanes of a priority may begin."""

@@ -5,11 +5,13 @@ One lane's incoming messages: put together, delivered in order, settled by the a
 from __future__ import annotations
 
 from functools import partial
+from itertools import islice
 
 from hypermail.errors import LimitExceeded, ProtocolViolation, Reason, UsageError
 from hypermail.link.control import Control
 from hypermail.messages.holdings import Holdings
 from hypermail.options import Delivery
+from hypermail.wire.fields import MAX_TEXT
 from hypermail.wire.packets import Data, MessageClear, StreamBlock, StreamBlockAck, Verdict
 from hypermail.wire.ranges import RangeSet
 from hypermail.wire.reassembly import Reassembly
@@ -117,6 +119,7 @@ class IncomingLane:
         Take whole messages with consecutive numbers.
 
         @raise LimitExceeded: when the peer goes past its allowance.
+        @raise ProtocolViolation: when fragments of one of them have said another length.
         """
         count = len(messages)
         if first == self._top and (first == self._next or not self._ordered) and not self._held:
@@ -126,6 +129,7 @@ class IncomingLane:
                 return
         for number, data in enumerate(messages, first):
             if self._is_new(number) or number in self._partial:
+                self._check_total(number, len(data))
                 self._admit(number, len(data))
                 self._partial.pop(number, None)
                 self._complete(number, bytes(data))
@@ -158,14 +162,17 @@ class IncomingLane:
                 self._complete(number, bytes(block.data))
                 return
             partial = self._partial[number] = _Partial(block.total)
-        elif partial.total != block.total:
-            raise ProtocolViolation(
-                f"message {number} of lane {self.number} has {partial.total} bytes, or {block.total}?"
-            )
+        self._check_total(number, block.total)
         partial.pieces += partial.bytes.add(block.offset, block.data, partial.total)
         if partial.bytes.offset == partial.total:
             del self._partial[number]
             self._complete(number, b"".join(partial.pieces))
+
+    def _check_total(self, number: int, total: int) -> None:
+        if number in self._partial and self._sizes[number] != total:
+            raise ProtocolViolation(
+                f"message {number} of lane {self.number} has {self._sizes[number]} bytes, or {total}?"
+            )
 
     def _is_new(self, number: int) -> bool:
         return number >= self._watermark and number not in self._sizes and number not in self._settled
@@ -264,12 +271,12 @@ class IncomingLane:
         told: list[Verdict] = []
         size = 0
         watermark = self._watermark
-        limit = self._watermark if self._ordered else None
+        limit = self._watermark if self._ordered else self._reach()
         for number in sorted(self._verdicts):
             verdict = self._verdicts[number]
             if limit is not None and number >= limit:
                 break
-            size += VERDICT_BYTES + len(verdict.text.encode("utf-8", "replace"))
+            size += VERDICT_BYTES + min(len(verdict.text.encode("utf-8", "replace")), MAX_TEXT)
             if size > MOST_VERDICT_BYTES:
                 watermark = min(watermark, number)
                 limit = number
@@ -279,6 +286,12 @@ class IncomingLane:
         packet = StreamBlockAck(self.number, watermark, ranges, tuple(told))
         confirm = partial(self._confirm, tuple(verdict.number for verdict in told)) if told else None
         self._control.put(("lane", self.number), packet, confirm)
+
+    def _reach(self) -> int | None:
+        """Where the settled numbers end that one acknowledgement has room for; None when it has room for all."""
+        if len(self._settled) <= MOST_RANGES:
+            return None
+        return next(islice(self._settled, MOST_RANGES - 1, None))[1]
 
     def _told_ranges(self, watermark: int, limit: int | None) -> tuple[tuple[int, int], ...]:
         """Settled numbers above the watermark, none at or above the first verdict that isn't told."""

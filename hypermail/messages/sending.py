@@ -27,6 +27,9 @@ from hypermail.options import Delivery, Options
 from hypermail.wire.packets import DIRECT, Direct, MessageClear, StreamBlockAck
 from hypermail.wire.parameters import Parameters
 
+#: C{MessageClear}s on their way, at most.
+MOST_CLEARS = 1_024
+
 
 class _Gone:
     """The source of direct messages: sent once, whatever becomes of them."""
@@ -59,6 +62,8 @@ class Sending:
         self._directs: deque[bytes] = deque()
         self._expiries: list[tuple[float, int, OutgoingMessage]] = []
         self._serial = 0
+        self._clearing: deque[OutgoingMessage] = deque()  # the peer is to be asked about them
+        self._clears = 0  # asked and not arrived
         self._was_full = False
         self.budget = Budget(options.outgoing_bytes, peer.allowance_bytes, peer.allowance_messages)
         self.directs_dropped = 0
@@ -125,8 +130,21 @@ class Sending:
         """Give a message up, unless the peer's application has it already."""
         lane = self._lanes[message.lane]
         if lane.withdraw(message, error or MessageCancelled("the message was cancelled")):
-            clear = MessageClear(lane.number, lane.properties.flags, message.number)
-            self._control.put(("message", lane.number, message.number), clear)
+            self._clearing.append(message)
+            self._ask_to_clear()
+
+    def _ask_to_clear(self) -> None:
+        """Ask the peer about withdrawn messages, not about too many at once: all may expire together."""
+        while self._clearing and self._clears < MOST_CLEARS:
+            message = self._clearing.popleft()
+            if not message.settled:
+                self._clears += 1
+                clear = MessageClear(message.lane, self._lanes[message.lane].properties.flags, message.number)
+                self._control.put(("message", message.lane, message.number), clear, self._clear_arrived)
+
+    def _clear_arrived(self) -> None:
+        self._clears -= 1
+        self._ask_to_clear()
 
     def send_direct(self, data: bytes, room: int) -> None:
         """
@@ -225,7 +243,7 @@ class Sending:
 
     def take_drained(self) -> bool:
         """Whether there is room again after L{full} was true; True once for each time."""
-        if self._was_full and self.budget.queued_bytes * 2 <= self._options.outgoing_bytes:
+        if self._was_full and self.budget.drained:
             self._was_full = False
             return True
         return False

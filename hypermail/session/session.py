@@ -5,6 +5,7 @@ A session: who may speak, what was agreed, and how it ends. It carries messages 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from hypermail.errors import (
@@ -40,6 +41,14 @@ EARLY = Parameters(
     silence=30_000,
 )
 
+_EARLY_LIMITS = ("max_message", "allowance_bytes", "allowance_messages", "max_lanes", "max_streams", "stream_window")
+
+
+def _bear_early(options: Options) -> Options:
+    """The options of a listener that bears what a starter may send before it has been told the listener's limits."""
+    early = {name: getattr(EARLY, name) for name in _EARLY_LIMITS if getattr(options, name) < getattr(EARLY, name)}
+    return replace(options, **early) if early else options
+
 
 class Session:
     """
@@ -68,8 +77,9 @@ class Session:
         self.events: list[Event] = []
         self.control = Control()
         self.sending = Sending(options, EARLY, self.control)
-        self.receiving = Receiving(options, self.control)
-        self.streams = Streams(role, options, EARLY, self.control)
+        bearing = options if role is Role.STARTER else _bear_early(options)
+        self.receiving = Receiving(bearing, self.control)
+        self.streams = Streams(role, bearing, EARLY, self.control)
         self._told_end = False
         self._agree(options.way)
 
@@ -141,6 +151,8 @@ class Session:
 
     def reopen_asked(self, packet: p.SessionReopen) -> None:
         """Listener: the peer wants a session of before to go on here, which the mode does not allow."""
+        if self._role is Role.STARTER:
+            raise ProtocolViolation("the listener asks for a session")
         self.control.put("session", p.SessionReopenAck(b"", Reason.CANNOT_REOPEN, "this mode cannot reopen sessions"))
 
     # Ending

@@ -130,14 +130,14 @@ class Streams:
     def idle(self) -> bool:
         """Whether the peer has everything that was written."""
         undecided = (Opening.UNSEEN, Opening.OFFERED)
-        return not self._waiting and all(
-            stream.outgoing.over or stream.opening in undecided for stream in self._streams.values()
+        return all(
+            stream.outgoing.over or stream.opening in undecided for stream in (*self._streams.values(), *self._waiting)
         )
 
     def end_all(self, error: HypermailError) -> None:
         """The session is over, and so is every stream."""
         for stream in (*self._streams.values(), *self._waiting):
-            stream.end(error)
+            stream.end(None if stream.over else error)
         self._waiting.clear()
 
     # For streams
@@ -337,8 +337,11 @@ class Streams:
                 stream.end(None)
         if stream.opening is Opening.OVER and not stream.told_ended:
             stream.told_ended = True
+            self._tell_flushed(stream, events)
             if stream.id >= 0:
                 self._forget(stream)
+            elif stream in self._waiting:
+                self._waiting.remove(stream)
             if stream.told_of:
                 events.append(StreamEnded(stream, stream.error))
 
@@ -350,6 +353,9 @@ class Streams:
             events.append(StreamFinished(stream))
         if stream.outgoing.take_drained():
             events.append(StreamWritable(stream))
+        self._tell_flushed(stream, events)
+
+    def _tell_flushed(self, stream: Stream, events: list[Event]) -> None:
         if stream.outgoing.state is Sending.FLUSHED and not stream.told_flushed:
             stream.told_flushed = True
             events.append(StreamFlushed(stream))
