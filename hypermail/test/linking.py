@@ -1,0 +1,160 @@
+"""
+For tests of the link: a source that keeps a ledger, and two sides with a link each and nothing above it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from hypermail.link.control import Control
+from hypermail.link.link import Link
+from hypermail.link.newreno import NewReno
+from hypermail.link.payload import Sent
+from hypermail.link.recovery import Recovery
+from hypermail.options import Options, Role
+from hypermail.security.handshake import PlainHandshake
+from hypermail.trace import NullTrace
+from hypermail.wire import header
+from hypermail.wire import packets as p
+from hypermail.wire.codec import decode
+
+STARTER_TAG = 0x1111111111111111
+LISTENER_TAG = 0x2222222222222222
+FIRST_TAG = 0x3333333333333333
+#: A time on a monotonic clock that is not 0.
+START = 1_000.0
+
+
+class Ledger:
+    """A L{hypermail.link.payload.Source} that writes down what it is told."""
+
+    def __init__(self) -> None:
+        self.arrived: list[tuple[int, int]] = []
+        self.gone: list[tuple[int, int]] = []
+
+    def acked(self, start: int, stop: int) -> None:
+        self.arrived.append((start, stop))
+
+    def lost(self, start: int, stop: int) -> None:
+        self.gone.append((start, stop))
+
+
+def send(
+    recovery: Recovery, source: Ledger, times: Iterable[float], size: int = 1_200, long: bool = False
+) -> list[int]:
+    """Note datagrams sent at some times; each one's content is its own number. @return: the numbers."""
+    numbers = []
+    for time in times:
+        number = recovery.take_number()
+        recovery.sent(Sent(number, time, size, [(source, number, number + 1)], long))
+        numbers.append(number)
+    return numbers
+
+
+def ack(*numbers: int, delay: float = 0.0) -> p.Ack:
+    """An acknowledgement of some numbers."""
+    ranges: list[tuple[int, int]] = []
+    for number in sorted(numbers, reverse=True):
+        if ranges and ranges[-1][0] == number + 1:
+            ranges[-1] = (number, ranges[-1][1])
+        else:
+            ranges.append((number, number + 1))
+    return p.Ack(int(delay * 1e6), tuple(ranges))
+
+
+class Side:
+    """One side: a link, and control packets as what it carries."""
+
+    def __init__(self, role: Role, options: Options, now: float, remote_tag: int) -> None:
+        self.role = role
+        self.control = Control()
+        self.taken: list[p.Packet] = []
+        self.link = Link(
+            role,
+            options,
+            PlainHandshake(role),
+            local_tag=STARTER_TAG if role is Role.STARTER else LISTENER_TAG,
+            first_tag=FIRST_TAG,
+            remote_tag=remote_tag,
+            address="peer",
+            now=now,
+            congestion=NewReno,
+            trace=NullTrace(),
+        )
+
+    def receive(self, datagrams: list[bytes], now: float) -> None:
+        """One turn: take datagrams as a connection does."""
+        forced = False
+        for datagram in datagrams:
+            opened = self.link.open(memoryview(datagram), now)
+            if opened is None:
+                continue
+            packets = decode(opened.payload)
+            for packet in packets:
+                if isinstance(packet, p.Ack | p.Handshake | p.HealthPing | p.PathChallenge):
+                    self.link.take(packet, now, opened.long)
+                elif not isinstance(packet, p.Padding):
+                    self.taken.append(packet)
+            eliciting = any(not isinstance(packet, p.Ack | p.Padding | p.PathResponse) for packet in packets)
+            self.link.received(opened, eliciting, now)
+            forced = forced or opened.long
+        self.link.end_turn(now)
+        if forced:
+            self.link.acks.force()
+
+    def send(self, now: float) -> list[bytes]:
+        """All that leaves now."""
+        datagrams = self.link.long_datagrams(now)
+        while self.link.keyed:
+            controlling = self.control.waiting and self.link.control_allowance > 0
+            payload = self.link.begin(now, controlling)
+            if controlling:
+                self.control.fill(payload)
+            datagram = self.link.finish(payload, now)
+            if datagram is None:
+                self.link.blocked(now, self.control.waiting)
+                break
+            datagrams.append(datagram)
+        return datagrams
+
+
+class Pair:
+    """A starter and a listener, and the virtual time that they share."""
+
+    def __init__(self, starter: Options | None = None, listener: Options | None = None, delay: float = 0.01) -> None:
+        self.now = START
+        self.delay = delay
+        self.listener_options = listener or Options()
+        self.starter = Side(Role.STARTER, starter or Options(), self.now, FIRST_TAG)
+        self.listener: Side | None = None
+
+    def to_listener(self, datagrams: list[bytes]) -> Side:
+        """Datagrams reach the listener, which comes into being with the first."""
+        if self.listener is None:
+            head = header.decode_long(memoryview(datagrams[0]))
+            assert head is not None
+            self.listener = Side(Role.LISTENER, self.listener_options, self.now, head.source)
+        self.listener.receive(datagrams, self.now)
+        return self.listener
+
+    def turn(self) -> int:
+        """What the starter has to say arrives, then what the listener has to say. @return: how many datagrams."""
+        there = self.starter.send(self.now)
+        self.now += self.delay
+        if there:
+            self.to_listener(there)
+        back = self.listener.send(self.now) if self.listener is not None else []
+        self.now += self.delay
+        if back:
+            self.starter.receive(back, self.now)
+        return len(there) + len(back)
+
+    def settle(self) -> Side:
+        """Turn until both have nothing more to say at once. @return: the listener."""
+        for _ in range(100):
+            if not self.turn():
+                break
+        else:
+            raise AssertionError("they never stop talking")
+        assert self.listener is not None
+        return self.listener

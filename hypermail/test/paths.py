@@ -1,0 +1,392 @@
+"""
+The scenarios of single network faults and of load, on the sans-I/O core: one function each, run to the end.
+
+Each asserts at least that everything was delivered exactly once, in order, byte-identical, and that nothing is left
+when the sessions have closed; then what its network makes interesting. How fast it must go belongs to the
+congestion controllers; the rates that are asserted here only show that nothing stalls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from random import Random
+
+from hypermail.errors import PeerSilent
+from hypermail.options import ListenerOptions, Options
+from hypermail.testing import Application, Blackhole, Conditions, Counters, GatheredStream, Node, Pair, Side, World
+
+KIB = 1 << 10
+MIB = 1 << 20
+SIZE = 2 * MIB
+
+#: 10 Mbit/s with 30 ms of round trip, and a queue of two thirds of what is on the way then.
+CLEAN = Conditions(delay=0.015, bandwidth=10e6, queue_datagrams=25)
+
+
+def counted(world: World, side: Side) -> tuple[Counters, Counters]:
+    """What has happened to what a side has sent, and to what it was sent."""
+    here, there = side.node.address[0], side.connection.address[0]
+    return world.network.direction(here, there).counters, world.network.direction(there, here).counters
+
+
+def demand(true: bool, what: str, world: World) -> None:
+    """Assert, whatever the interpreter's flags."""
+    if not true:
+        raise AssertionError(f"{what}\n{world.describe()}")
+
+
+def gathered(side: Side, id: int) -> GatheredStream:
+    """What a side has of a stream."""
+    return side.application.streams[id]
+
+
+def transfer(pair: Pair, size: int = SIZE, limit: float = 600.0) -> float:
+    """
+    Bring messages, one of them large, and a stream of the same size to the listener, some messages back, and end.
+
+    @return: bit/s, of the two large ones together.
+    """
+    pair.open()
+    random = Random(f"transfer {pair.network.seed}")
+    starter, listener = pair.starter, pair.listener
+    began = pair.now
+    data = random.randbytes(size)
+    messages = [random.randbytes(length) for length in (0, 1, 100, 1_500, 20_000)]
+    stream = starter.open_stream(b"the same", data)
+    starter.application.send_all((number % 2, message) for number, message in enumerate([*messages, data, *messages]))
+    listener.application.send_all((0, message) for message in messages)
+
+    def arrived() -> bool:
+        streams = listener.application.streams
+        whole = stream.id in streams and streams[stream.id].finished
+        sent = starter.outgoing and not starter.application.busy
+        return bool(whole and sent and all(message.settled for side in pair.sides for message in side.outgoing))
+
+    pair.run(arrived, limit=limit)
+    rate = 2 * size * 8 / (pair.now - began)
+    pair.close()
+    pair.assert_delivered()
+    demand(bytes(gathered(listener, stream.id).data) == data, "the stream has brought something else", pair)
+    return rate
+
+
+# Rates and delays
+
+
+def clean(seed: int) -> World:
+    """A good network."""
+    pair = Pair(seed, CLEAN)
+    rate = transfer(pair)
+    demand(rate >= 0.8 * 10e6, f"{rate:.0f} bit/s", pair)
+    return pair
+
+
+def long_round_trip(seed: int) -> World:
+    """1.5 s there and back."""
+    pair = Pair(seed, Conditions(delay=0.75))
+    transfer(pair, 256 * KIB)
+    demand(pair.starter.connection.statistics()["bytes_lost"] == 0, "something was taken for lost", pair)
+    return pair
+
+
+def jitter(seed: int) -> World:
+    """1 to 10 ms of it; with every second seed, datagrams overtake each other."""
+    overtakes = bool(seed % 2)
+    pair = Pair(seed, replace(CLEAN, delay=0.006, jitter=0.009, jitter_overtakes=overtakes))
+    rate = transfer(pair, SIZE if not overtakes else SIZE // 4)
+    demand(rate >= (0.05 if overtakes else 0.7) * 10e6, f"{rate:.0f} bit/s", pair)
+    return pair
+
+
+def asymmetric(seed: int) -> World:
+    """A hundred times as much there as back."""
+    pair = Pair(seed, to_listener=CLEAN, to_starter=replace(CLEAN, bandwidth=100e3))
+    transfer(pair, SIZE // 2)
+    forth, back = counted(pair, pair.starter)
+    demand(back.sent_bytes <= 0.2 * forth.sent_bytes, f"acknowledgements of {back.sent_bytes} bytes", pair)
+    return pair
+
+
+def deep_buffer(seed: int) -> World:
+    """A queue ten times as long as what is on the way."""
+    pair = Pair(seed, replace(CLEAN, queue_datagrams=None, queue_bytes=375_000))
+    rate = transfer(pair)
+    demand(rate >= 0.7 * 10e6, f"{rate:.0f} bit/s", pair)
+    return pair
+
+
+def shallow_buffer(seed: int) -> World:
+    """A queue a tenth as long as what is on the way."""
+    pair = Pair(seed, replace(CLEAN, queue_datagrams=3))
+    rate = transfer(pair)
+    demand(rate >= 0.4 * 10e6, f"{rate:.0f} bit/s", pair)
+    return pair
+
+
+def cross_traffic(seed: int) -> World:
+    """Two sessions share a bottleneck; each gets some of it."""
+    pair = Pair(seed, CLEAN)
+    host, _ = pair.starter.node.address
+    second = Node(pair.network, (host, 40_001))
+    pair.starter_nodes.append(second)
+    other = second.start(pair.listener_node.address)
+    sides = (pair.starter, other)
+    pair.run(lambda: all(side.application.opened for side in sides))
+    data = Random(seed).randbytes(SIZE)
+    streams = [side.open_stream(b"", data) for side in sides]
+    peers = [pair.peer(side) for side in sides]
+
+    def arrived(number: int) -> int:
+        peer = peers[number]
+        streams_there = peer.application.streams if peer is not None else {}
+        return len(streams_there[streams[number].id].data) if streams[number].id in streams_there else 0
+
+    pair.run(lambda: max(arrived(0), arrived(1)) == SIZE, limit=120)
+    slower = min(arrived(0), arrived(1))
+    demand(slower >= 0.15 * SIZE, f"one session has brought {SIZE} bytes, the other {slower}", pair)
+    pair.run(lambda: arrived(0) == arrived(1) == SIZE, limit=120)
+    pair.close()
+    return pair
+
+
+# Faults
+
+
+def transfer_loss(seed: int) -> World:
+    """2 %, in runs of up to three; what is sent again is at most twice what was lost."""
+    pair = Pair(seed, replace(CLEAN, loss=0.02, longest_loss=3))
+    transfer(pair)
+    forth, _ = counted(pair, pair.starter)
+    again = pair.starter.connection.statistics()["bytes_lost"]
+    lost = forth.lost_bytes + forth.overflowed * 1_200
+    demand(again <= 2 * lost + 20 * 1_200, f"{lost} bytes were lost, {again} were sent again", pair)
+    return pair
+
+
+def transfer_corruption(seed: int) -> World:
+    """2 % come with a byte changed; none of those is taken, each is counted."""
+    pair = Pair(seed, replace(CLEAN, corruption=0.02))
+    transfer(pair)
+    corrupted = sum(counters.corrupted for counters in counted(pair, pair.starter))
+    dropped = sum(side.connection.statistics()["datagrams_dropped"] for side in pair.sides)
+    dropped += sum(node.demux.dropped for node in pair.nodes)
+    demand(corrupted > 0, "nothing was corrupted", pair)
+    # A changed tag or kind makes a listener answer rather than count; then at least nothing was taken.
+    demand(dropped >= 0.5 * corrupted, f"{corrupted} datagrams were corrupted, {dropped} were counted as such", pair)
+    return pair
+
+
+def reordering(seed: int) -> World:
+    """30 % are held up by 5 to 30 ms."""
+    pair = Pair(seed, replace(CLEAN, reordering=0.30))
+    transfer(pair, SIZE // 2)
+    return pair
+
+
+def duplication(seed: int) -> World:
+    """20 % come twice."""
+    pair = Pair(seed, replace(CLEAN, duplication=0.20))
+    transfer(pair)
+    demand(counted(pair, pair.starter)[0].duplicated > 0, "nothing came twice", pair)
+    return pair
+
+
+def blackhole(seed: int) -> World:
+    """5 s on, 2 s off, again and again: each time it goes on within a round trip and 300 ms of the network's return."""
+    every, dark = 7.0, 2.0
+    # Another phase for each seed, so that it does not always begin at the same point of the transfer.
+    phase = Random(seed).uniform(0.5, every - dark)
+    hole = Blackhole(phase, phase + dark, every=every)
+    pair = Pair(seed, replace(CLEAN, bandwidth=1e6, blackholes=(hole,)))
+    pair.open()
+    data = Random(seed).randbytes(SIZE)
+    stream = pair.starter.open_stream(b"", data)
+    listener = pair.listener.application
+    pair.run(lambda: stream.id in listener.streams, limit=20)
+    here = listener.streams[stream.id]
+    elapsed = pair.now - pair.network.start
+    back = phase + dark if elapsed < phase + dark else phase + dark + every
+    while not here.finished:
+        pair.run_for(max(0.0, back - pair.now))
+        before = len(here.data)
+        at = pair.now
+        pair.run(lambda so_far=before: here.finished or len(here.data) > so_far, limit=10)  # type: ignore[misc]
+        demand(pair.now - at <= 0.030 + 0.300, f"it took {pair.now - at:.3f} s to go on", pair)
+        back += every
+    pair.close()
+    demand(bytes(here.data) == data, "the stream has brought something else", pair)
+    return pair
+
+
+def amplification(seed: int) -> World:
+    """
+    Datagrams 2 to 7 to the listener are lost: until it knows that the starter receives there, it sends at
+    most three times what it got.
+    """
+    pair = Pair(seed, to_listener=Conditions(delay=0.02, lost_numbers=range(2, 8)), to_starter=Conditions(delay=0.02))
+    forth, back = counted(pair, pair.starter)
+    while forth.delivered < 2:
+        pair.step()
+        most = 3 * forth.delivered_bytes
+        demand(back.sent_bytes <= most, f"the listener has sent {back.sent_bytes} bytes, {most} are allowed", pair)
+    pair.open()
+    transfer_some(pair)
+    return pair
+
+
+def handshake_loss(seed: int) -> World:
+    """30 % are lost both ways, in runs of up to three; 50 sessions open."""
+    return fifty(seed, Conditions(delay=0.015, loss=0.30, longest_loss=3))
+
+
+def handshake_corruption(seed: int) -> World:
+    """30 % come with a byte changed; 50 sessions open."""
+    return fifty(seed, Conditions(delay=0.015, corruption=0.30))
+
+
+def fifty(seed: int, conditions: Conditions, sessions: int = 50) -> World:
+    """Open many sessions, send a message each way, close them."""
+    world = World(seed, conditions, starters=sessions, options=Options(connection_timeout=30, ping_interval=20))
+    world.run(lambda: all_opened(world, sessions), limit=30)
+    for side in world.sides:
+        side.send_message(b"hello")
+    world.run(lambda: all(message.settled for side in world.sides for message in side.outgoing), limit=60)
+    world.close()
+    world.assert_delivered()
+    return world
+
+
+def all_opened(world: World, sessions: int) -> bool:
+    """Whether both sides of so many sessions have opened."""
+    listeners = world.listener_node.sides
+    return (
+        len(listeners) >= sessions
+        and all(node.sides[0].application.opened for node in world.starter_nodes)
+        and sum(side.application.opened for side in listeners) >= sessions
+    )
+
+
+def transfer_some(pair: Pair) -> None:
+    """A few messages each way, and the end."""
+    for side in pair.sides:
+        side.application.send_all((0, bytes(size)) for size in (0, 1_000, 100_000))
+    pair.run(lambda: all(m.settled for side in pair.sides for m in side.outgoing), limit=60)
+    pair.close()
+    pair.assert_delivered()
+
+
+# Load
+
+
+def many_streams(seed: int, count: int = 2_000) -> World:
+    """Many streams at once, all in both directions."""
+    pair = Pair(seed, Conditions(delay=0.015, bandwidth=100e6, queue_datagrams=250, loss=0.002))
+    pair.open()
+    random = Random(seed)
+    sent = {}
+    for _ in range(count):
+        data = random.randbytes(random.choice((100, 1_000, 5_000)))
+        sent[pair.starter.open_stream(b"s", data)] = data
+    listener = pair.listener.application
+    pair.run(lambda: sum(stream.finished for stream in listener.streams.values()) == count, limit=60)
+    pair.close()
+    for stream, data in sent.items():
+        demand(bytes(listener.streams[stream.id].data) == data, f"stream {stream.id} has brought something else", pair)
+    return pair
+
+
+def stalled_reader(seed: int) -> World:
+    """
+    The listener's application pauses one stream and its messages for 30 s: what it holds meanwhile is bounded,
+    another stream flows, nothing is lost.
+    """
+    options = Options(stream_pool=256 * KIB, stream_pool_max=256 * KIB, max_message=64 * KIB, allowance_bytes=256 * KIB)
+    pair = Pair(seed, Conditions(delay=0.015, loss=0.01), options=options)
+    pair.open()
+    random = Random(seed)
+    starter, listener = pair.starter, pair.listener.application
+    data = random.randbytes(SIZE)
+    stalled = starter.open_stream(b"stalled", data)
+    pair.run(lambda: stalled.id in listener.streams)
+    listener.pause()
+    flowing = starter.open_stream(b"flowing", data)
+    pair.run(lambda: flowing.id in listener.streams)
+    listener.streams[flowing.id].stream.resume()
+    starter.application.send_all((0, random.randbytes(50_000)) for _ in range(40))
+    until = pair.now + 30
+    before = len(listener.streams[stalled.id].data)
+    while pair.now < until:
+        pair.run_for(1)
+        held = pair.listener.connection.statistics()
+        demand(len(listener.streams[stalled.id].data) <= before + 64 * KIB, "a paused stream goes on", pair)
+        demand(sum(len(m.data) for m in listener.received.get(0, ())) <= 256 * KIB, f"too much is held: {held}", pair)
+    demand(listener.streams[flowing.id].finished, "the other stream has waited", pair)
+    listener.resume()
+    pair.run(lambda: listener.streams[stalled.id].finished, limit=120)
+    pair.run(lambda: not starter.application.busy and all(m.settled for m in starter.outgoing), limit=120)
+    pair.close()
+    pair.assert_delivered()
+    demand(all(bytes(listener.streams[s.id].data) == data for s in (stalled, flowing)), "other bytes came", pair)
+    return pair
+
+
+def idle(seed: int) -> World:
+    """Ten minutes of nothing but pings; then the network goes, and four unanswered pings end the session."""
+    conditions = Conditions(delay=0.015)
+    pair = Pair(seed, conditions)
+    pair.open()
+    pair.run_to_quiescence()
+    forth, back = counted(pair, pair.starter)
+    before = forth.sent + back.sent
+    pair.run_for(600)
+    pings = 600 / pair.starter.connection.options.ping_interval
+    demand(forth.sent + back.sent - before <= 3 * pings + 3, f"{forth.sent + back.sent} datagrams while idle", pair)
+    demand(all(not side.application.error for side in pair.sides), "an idle session has ended", pair)
+    at = pair.now
+    pair.network.set_conditions(replace(conditions, loss=1.0))
+    pair.run(lambda: not any(node.live for node in pair.nodes), limit=60)
+    for side in pair.sides:
+        demand(isinstance(side.application.error, PeerSilent), f"{side!r}: {side.application.error!r}", pair)
+    demand(pair.now - at <= 40, f"it took {pair.now - at:.1f} s to notice", pair)
+    pair.run_to_quiescence()
+    pair.assert_clean()
+    return pair
+
+
+def many_sessions(seed: int, count: int = 10_000) -> World:
+    """Very many sessions on one listener, all open at once."""
+    strangers = ListenerOptions(max_sessions=count, max_opening=count)
+    world = World(seed, Conditions(delay=0.015, loss=0.01), strangers=strangers, options=Options(ping_interval=60))
+    while len(world.starter_nodes) < count:
+        for _ in range(min(100, count - len(world.starter_nodes))):
+            world.start(Application())
+        world.run_for(0.05)
+    world.run_for(10)
+    demand(all_opened(world, count), "not all have opened", world)
+    demand(len(world.listener_node.demux) == count, f"{len(world.listener_node.demux)} connections", world)
+    world.close()
+    return world
+
+
+PATHS: dict[str, Callable[[int], World]] = {
+    "clean": clean,
+    "long-rtt": long_round_trip,
+    "handshake-loss": handshake_loss,
+    "handshake-corruption": handshake_corruption,
+    "transfer-loss": transfer_loss,
+    "transfer-corruption": transfer_corruption,
+    "reordering": reordering,
+    "duplication": duplication,
+    "jitter": jitter,
+    "blackhole": blackhole,
+    "amplification": amplification,
+    "asymmetric": asymmetric,
+    "deep-buffer": deep_buffer,
+    "shallow-buffer": shallow_buffer,
+    "cross-traffic": cross_traffic,
+    "many-streams": many_streams,
+    "stalled-reader": stalled_reader,
+    "idle": idle,
+    "many-sessions": many_sessions,
+}

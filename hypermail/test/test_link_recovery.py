@@ -1,0 +1,427 @@
+"""
+Tests for L{hypermail.link.recovery}: RFC 9002 §6 and §7.6, and seed 001's C{delivery_timeout}.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from hypermail.errors import ProtocolViolation
+from hypermail.link.newreno import NewReno
+from hypermail.link.recovery import FIRST_PROBE, LAST_OPENING_PROBE, LONGEST_PROBE, PROBES, Recovery
+from hypermail.link.rtt import RoundTrip
+from hypermail.test.linking import Ledger, ack, send
+
+STEPS = ["send", "ack", "time", "timeout", "long"]
+
+
+class RecoveryTestCase(SynchronousTestCase):
+    """A recovery with a real congestion controller, on a path of which nothing is known yet."""
+
+    delivery_timeout = 1_000.0
+
+    def setUp(self) -> None:
+        self.rtt = RoundTrip()
+        self.reno = NewReno(1_200)
+        self.recovery = Recovery(self.reno, self.rtt, self.delivery_timeout)
+        self.recovery.opening = False
+        self.source = Ledger()
+
+    def send(self, *times: float, long: bool = False) -> list[int]:
+        """Send datagrams."""
+        return send(self.recovery, self.source, times, long=long)
+
+    def acknowledge(self, *numbers: int, now: float, delay: float = 0.0, long: bool = False) -> None:
+        """Take an acknowledgement."""
+        self.recovery.acknowledge(ack(*numbers, delay=delay), now, long)
+
+    def measure(self, elapsed: float = 0.1, now: float = 0.0) -> None:
+        """Have one datagram acknowledged, so that the round trip is known; then forget about it."""
+        (number,) = self.send(now - elapsed)
+        self.acknowledge(number, now=now)
+        self.source.arrived.clear()
+
+    def assertFate(self, arrived: list[int], gone: list[int]) -> None:
+        """Exactly these datagrams' contents have been reported, in this order."""
+        self.assertEqual([start for start, _ in self.source.arrived], arrived)
+        self.assertEqual([start for start, _ in self.source.gone], gone)
+
+
+class AcknowledgementTests(RecoveryTestCase):
+    """What arrived."""
+
+    def test_arrived(self) -> None:
+        """What is acknowledged is reported with its range, once, and leaves the flight."""
+        self.send(0.0, 0.0, 0.0)
+        self.assertEqual(self.recovery.in_flight, 3_600)
+        self.acknowledge(0, 2, now=0.1)
+        self.assertEqual(sorted(self.source.arrived), [(0, 1), (2, 3)])
+        self.assertEqual(self.recovery.in_flight, 1_200)
+        self.acknowledge(0, 2, now=0.2)
+        self.assertEqual(len(self.source.arrived), 2)
+        self.assertEqual(self.recovery.in_flight, 1_200)
+
+    def test_unsent(self) -> None:
+        """Who acknowledges a number that was never sent breaks the protocol; nothing is taken of it."""
+        self.send(0.0)
+        for numbers in ((1,), (0, 1), (0, 1_000_000)):
+            error = self.assertRaises(ProtocolViolation, self.acknowledge, *numbers, now=0.1)
+            self.assertIn("never sent", error.text)
+        self.assertFate([], [])
+        self.assertFalse(self.rtt.measured)
+
+    def test_numbers_without_content(self) -> None:
+        """A datagram that carried nothing but an ack may be acknowledged, to no effect."""
+        self.recovery.take_number()
+        self.acknowledge(0, now=0.1)
+        self.assertFate([], [])
+        self.assertFalse(self.rtt.measured)
+
+    def test_sample(self) -> None:
+        """The round trip is measured by the largest number, less the peer's delay."""
+        self.measure(0.1)
+        numbers = self.send(1.0, 1.05)
+        self.acknowledge(*numbers, now=1.17, delay=0.01)
+        self.assertAlmostEqual(self.rtt.latest, 0.12)
+        self.assertAlmostEqual(self.rtt.smoothed, 0.10125)
+
+    def test_no_sample(self) -> None:
+        """Nothing is measured when the largest number was acknowledged before (RFC 9002 §5.1)."""
+        old, new = self.send(0.0, 0.0)
+        self.acknowledge(new, now=0.1)
+        self.acknowledge(old, new, now=5.0)
+        self.assertEqual(self.rtt.latest, 0.1)
+        self.assertFate([new, old], [])
+
+    def test_window_grows(self) -> None:
+        """The congestion controller hears of what arrived, and whether the window was what limited."""
+        self.measure()
+        before = self.reno.window
+        self.recovery.limited = True
+        self.acknowledge(*self.send(0.1, 0.1), now=0.2)
+        self.assertEqual(self.reno.window, before + 2_400)
+        self.recovery.limited = False
+        self.acknowledge(*self.send(0.3, 0.3), now=0.4)
+        self.assertEqual(self.reno.window, before + 2_400)
+
+    def test_long_acks(self) -> None:
+        """An ack in a long datagram speaks of long ones only: before there are keys it may be anybody's."""
+        long, short = self.send(0.0, long=True) + self.send(0.0)
+        self.acknowledge(long, short, now=0.1, long=True)
+        self.assertFate([long], [])
+        self.assertEqual(self.recovery.in_flight, 1_200)
+        self.acknowledge(long, short, now=0.2)
+        self.assertFate([long, short], [])
+
+    def test_short_acks(self) -> None:
+        """An ack in a short datagram speaks of both kinds."""
+        numbers = self.send(0.0, long=True) + self.send(0.0)
+        self.acknowledge(*numbers, now=0.1)
+        self.assertEqual(sorted(start for start, _ in self.source.arrived), numbers)
+        self.assertEqual(self.recovery.in_flight, 0)
+
+    def test_forget_long(self) -> None:
+        """When their keys are gone, long datagrams leave the flight, and nothing becomes of them."""
+        self.send(0.0, long=True)
+        short = self.send(0.0)
+        self.recovery.forget_long()
+        self.assertEqual(self.recovery.in_flight, 1_200)
+        self.assertFate([], [])
+        self.acknowledge(0, *short, now=0.1)
+        self.assertFate(short, [])
+
+    def test_flying(self) -> None:
+        """What of a source is in flight can be told, apart from what others have there."""
+        other = Ledger()
+        self.send(0.0, 0.0)
+        send(self.recovery, other, [0.0])
+        self.send(0.0)
+        self.assertEqual(list(self.recovery.flying(self.source)), [(0, 2), (3, 4)])
+        self.assertEqual(list(self.recovery.flying(other)), [(2, 3)])
+        self.acknowledge(1, now=0.1)
+        self.assertEqual(list(self.recovery.flying(self.source)), [(0, 1), (3, 4)])
+
+    def test_all_gone(self) -> None:
+        """Ranges below what is in flight cost nothing and mean nothing."""
+        self.send(*[0.0] * 10)
+        self.acknowledge(9, 8, 5, 3, 1, now=0.1)
+        self.acknowledge(9, 4, 2, 0, now=0.2)
+        self.assertFate([8, 9, 5, 3, 1], [0, 2, 4, 6])
+        self.assertEqual(list(self.recovery.flying(self.source)), [(7, 8)])
+
+
+class LossTests(RecoveryTestCase):
+    """What was overtaken."""
+
+    def test_packet_threshold(self) -> None:
+        """What was overtaken by three is lost at once, what by two is not (RFC 9002 §6.1.1)."""
+        self.measure()
+        first, *_, last = self.send(0.0, 0.0, 0.0, 0.0)
+        self.acknowledge(last - 1, now=0.05)
+        self.assertFate([last - 1], [])
+        self.acknowledge(last, now=0.05)
+        self.assertFate([last - 1, last], [first])
+        self.assertEqual((self.recovery.lost_datagrams, self.recovery.lost_bytes), (1, 1_200))
+        self.assertEqual(self.recovery.in_flight, 1_200)
+
+    def test_time_threshold(self) -> None:
+        """What was overtaken at all is lost 9/8 of a round trip after it was sent (RFC 9002 §6.1.2)."""
+        self.measure(0.08)
+        first, second = self.send(0.0, 0.0)
+        self.acknowledge(second, now=0.08)
+        self.assertFate([second], [])
+        deadline = self.recovery.deadline()
+        assert deadline is not None
+        self.assertAlmostEqual(deadline, 1.125 * 0.08)
+        self.recovery.timeout(deadline - 1e-6)
+        self.assertFate([second], [])
+        self.recovery.timeout(deadline)
+        self.assertFate([second], [first])
+        self.assertEqual((self.recovery.probes, self.recovery.probe_timeouts), (0, 0))
+
+    def test_overtaken_long_ago(self) -> None:
+        """What is older than that when it is overtaken is lost with the very ack that shows it."""
+        self.measure()
+        first, second = self.send(0.0, 0.2)
+        self.acknowledge(second, now=0.3)
+        self.assertFate([second], [first])
+
+    def test_not_overtaken(self) -> None:
+        """What nothing overtook is not lost, whatever time passes: it is asked for."""
+        self.measure()
+        self.send(0.0)
+        self.recovery.detect(900.0)
+        self.assertFate([], [])
+
+    def test_late_ack(self) -> None:
+        """An acknowledgement of what was declared lost comes too late to count, and harms nothing."""
+        self.measure()
+        first, *rest = self.send(0.0, 0.0, 0.0, 0.0)
+        self.acknowledge(*rest, now=0.1)
+        in_flight = self.recovery.in_flight
+        self.acknowledge(first, *rest, now=0.2)
+        self.assertEqual(self.source.gone, [(first, first + 1)])
+        self.assertEqual(sorted(start for start, _ in self.source.arrived), rest)
+        self.assertEqual((self.recovery.in_flight, in_flight), (0, 0))
+
+    def test_window_halves(self) -> None:
+        """The congestion controller hears of loss."""
+        self.measure()
+        self.acknowledge(self.send(0.0, 0.0, 0.0, 0.0)[-1], now=0.1)
+        self.assertEqual(self.reno.window, 6_000)
+
+    @settings(deadline=None, max_examples=200)
+    @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 99)), max_size=60))
+    def test_books_balance(self, steps: list[tuple[str, int]]) -> None:
+        """Whatever happens, each datagram is in flight, arrived, or was reported lost, and the sum of bytes fits."""
+        recovery = Recovery(NewReno(1_200), RoundTrip(), 5.0)
+        recovery.opening = False
+        source = Ledger()
+        now = 0.0
+        sent: list[int] = []
+        for name, amount in steps:
+            if name == "send":
+                sent += send(recovery, source, [now] * (amount % 8), size=1_000)
+            elif name == "ack" and sent:
+                chosen = {sent[index * 7919 % len(sent)] for index in range(amount % 5 + 1)}
+                recovery.acknowledge(ack(*chosen), now, False)
+            elif name == "time":
+                now += amount / 100
+            elif name == "timeout":
+                recovery.timeout(now)
+            else:
+                recovery.forget_long()
+            flying = {n for start, stop in recovery.flying(source) for n in range(start, stop)}
+            arrived = [start for start, _ in source.arrived]
+            gone = {start for start, _ in source.gone}
+            self.assertEqual(recovery.in_flight, 1_000 * len(flying))
+            self.assertEqual(len(arrived), len(set(arrived)))
+            self.assertFalse(flying & set(arrived))
+            self.assertEqual(flying | set(arrived) | gone, set(sent))
+            self.assertEqual(len(sent) - len(flying) - len(arrived), recovery.lost_datagrams)
+            deadline = recovery.deadline()
+            self.assertEqual(deadline is None, not flying)
+            if deadline is not None:
+                recovery.timeout(deadline)
+                later = recovery.deadline()
+                self.assertTrue(later is None or later > deadline, "a timer that does nothing makes a busy loop")
+                now = max(now, deadline)
+
+
+class ProbeTests(RecoveryTestCase):
+    """Nothing was heard."""
+
+    def timeouts(self, count: int) -> list[float]:
+        """Let the timer run out so often. @return: the pauses between."""
+        pauses = []
+        last = self.recovery._last_sent
+        for _ in range(count):
+            deadline = self.recovery.deadline()
+            assert deadline is not None
+            self.recovery.timeout(deadline)
+            pauses.append(round(deadline - last, 6))
+            last = deadline
+        return pauses
+
+    def test_probe(self) -> None:
+        """After a probe timeout two datagrams may leave, the oldest contents in them; nothing counts as lost."""
+        self.measure()
+        oldest, second, _ = self.send(0.0, 0.0, 0.01)
+        deadline = self.recovery.deadline()
+        assert deadline is not None
+        self.assertAlmostEqual(deadline, 0.01 + self.rtt.probe_timeout)
+        self.recovery.timeout(deadline - 1e-6)
+        self.assertEqual(self.recovery.probes, 0)
+        self.recovery.timeout(deadline)
+        self.assertEqual(self.recovery.probes, PROBES)
+        self.assertFate([], [oldest, second])
+        self.assertEqual((self.recovery.in_flight, self.recovery.lost_datagrams), (3_600, 0))
+        self.assertEqual(self.recovery.probe_timeouts, 1)
+
+    def test_probes_are_used_up(self) -> None:
+        """Each datagram that leaves uses a probe up, and an answer takes the rest away."""
+        self.measure()
+        self.send(0.0)
+        self.timeouts(1)
+        self.send(0.4)
+        self.assertEqual(self.recovery.probes, PROBES - 1)
+        self.acknowledge(1, now=0.5)
+        self.assertEqual(self.recovery.probes, 0)
+
+    def test_nothing_in_flight(self) -> None:
+        """With nothing in flight there is nothing to ask for, and a timeout does nothing."""
+        self.measure()
+        self.assertIsNone(self.recovery.deadline())
+        self.recovery.timeout(1e6)
+        self.assertEqual((self.recovery.probes, self.recovery.probe_timeouts), (0, 0))
+
+    def test_doubling(self) -> None:
+        """On a short path the timeout doubles up to 250 ms and no further, so that a path that returns is found."""
+        self.measure(0.01)
+        self.assertAlmostEqual(self.rtt.probe_timeout, 0.055)
+        self.send(0.0)
+        self.assertEqual(self.timeouts(6), [0.055, 0.11, 0.22, LONGEST_PROBE, LONGEST_PROBE, LONGEST_PROBE])
+
+    def test_long_path(self) -> None:
+        """On a path whose timeout is longer than that it does not double at all."""
+        self.measure(0.5)
+        self.assertAlmostEqual(self.rtt.probe_timeout, 1.525)
+        self.send(0.0)
+        self.assertEqual(self.timeouts(30), [1.525] * 30)
+
+    def test_answer_revives(self) -> None:
+        """After an answer the doubling starts afresh."""
+        self.measure(0.01)
+        self.send(0.0)
+        self.timeouts(4)
+        (number,) = self.send(5.0)
+        self.acknowledge(number, now=5.01)
+        self.send(6.0)
+        self.assertEqual(self.timeouts(1), [round(self.rtt.probe_timeout, 6)])
+
+    def test_opening(self) -> None:
+        """While the link opens: 200 ms first, doubling to 500, and even with nothing in flight."""
+        self.recovery.opening = True
+        self.assertEqual(self.timeouts(4), [FIRST_PROBE, 0.4, LAST_OPENING_PROBE, LAST_OPENING_PROBE])
+        self.assertEqual(self.recovery.probes, PROBES)
+
+    def test_opening_with_more(self) -> None:
+        """While it opens the contents in flight are sent again, as later."""
+        self.recovery.opening = True
+        (number,) = self.send(3.0, long=True)
+        self.assertEqual(self.timeouts(1), [FIRST_PROBE])
+        self.assertFate([], [number])
+
+    def test_opening_measured(self) -> None:
+        """While it opens on a path that is known to be short it asks sooner, on a long one not later."""
+        self.recovery.opening = True
+        self.measure(0.01)
+        self.assertEqual(self.timeouts(5), [0.055, 0.11, 0.22, 0.44, LAST_OPENING_PROBE])
+        self.setUp()
+        self.recovery.opening = True
+        self.measure(2.0, now=5.0)
+        self.assertEqual(self.timeouts(2)[1], 0.4)
+
+    def test_loss_goes_first(self) -> None:
+        """While overtaken datagrams wait for their time, that is the timer, and it makes no probes."""
+        self.measure(0.08)
+        self.send(0.0, 0.0, 0.001)
+        self.acknowledge(2, now=0.08)
+        self.timeouts(1)
+        self.assertEqual(len(self.source.gone), 1)
+        self.assertEqual(self.recovery.probe_timeouts, 0)
+
+
+class DeliveryTimeoutTests(RecoveryTestCase):
+    """Seed 001: content that is not acknowledged by then is sent again, whatever the estimate says."""
+
+    delivery_timeout = 1.0
+
+    def test_not_overtaken(self) -> None:
+        """What nobody overtook is lost after it; what is younger is not."""
+        self.measure(0.1)
+        old, young = self.send(0.0, 0.5)
+        while self.recovery.lost_datagrams == 0:
+            deadline = self.recovery.deadline()
+            assert deadline is not None
+            self.recovery.timeout(deadline)
+        self.assertEqual(deadline, 1.0)
+        self.assertEqual(self.source.gone[-1], (old, old + 1))
+        self.assertEqual(list(self.recovery.flying(self.source)), [(young, young + 1)])
+
+    def test_slow_estimate(self) -> None:
+        """An estimate of minutes does not put it off, neither for what was overtaken nor for the rest."""
+        self.measure(100.0)
+        overtaken, answered, last = self.send(0.0, 0.1, 0.2)
+        self.acknowledge(answered, now=0.3)
+        for number, expected in ((overtaken, 1.0), (last, 1.2)):
+            deadline = self.recovery.deadline()
+            assert deadline is not None
+            self.assertAlmostEqual(deadline, expected)
+            self.recovery.timeout(deadline)
+            self.assertEqual(self.source.gone[-1], (number, number + 1))
+        self.assertEqual(self.recovery.in_flight, 0)
+
+
+class PersistentCongestionTests(RecoveryTestCase):
+    """Nothing got through for so long that the path must have changed: RFC 9002 §7.6."""
+
+    def lose(self, *times: float, skip: int = 0) -> None:
+        """Lose datagrams of these times, with numbers between the last two that carried nothing."""
+        self.send(*times[:-1])
+        for _ in range(skip):
+            self.recovery.take_number()
+        self.send(times[-1])
+        survivors = self.send(*[times[-1]] * 3)
+        self.acknowledge(*survivors, now=times[-1] + 0.1)
+
+    def test_persistent(self) -> None:
+        """Losses in a row over more than three probe timeouts (3 × 275 ms) leave two datagrams of window."""
+        self.measure(0.1)
+        self.lose(0.0, 0.4, 0.83)
+        self.assertEqual(self.recovery.lost_datagrams, 3)
+        self.assertEqual(self.reno.window, 2_400)
+
+    def test_shorter(self) -> None:
+        """Over less than that the window only halves."""
+        self.measure(0.1)
+        self.lose(0.0, 0.4, 0.82)
+        self.assertEqual(self.recovery.lost_datagrams, 3)
+        self.assertEqual(self.reno.window, 6_000)
+
+    def test_not_in_a_row(self) -> None:
+        """When a number between them is unaccounted for, they are not in a row."""
+        self.measure(0.1)
+        self.lose(0.0, 0.5, 1.0, skip=1)
+        self.assertEqual(self.recovery.lost_datagrams, 3)
+        self.assertEqual(self.reno.window, 6_000)
+
+    def test_unmeasured(self) -> None:
+        """Without a sample from before nobody knows what a probe timeout is (RFC 9002 §7.6.2)."""
+        self.assertFalse(self.rtt.measured)
+        self.send(0.0, 600.0)
+        self.recovery.detect(2_000.0)
+        self.assertEqual(self.recovery.lost_datagrams, 2)
+        self.assertEqual(self.reno.window, 6_000)
