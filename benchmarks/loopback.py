@@ -181,6 +181,7 @@ async def measure(reactor: Any, what: str, count: int, size: int, ports: list[in
         bulk = Bulk(size)
         await session.openStream(Once(bulk))
         await bulk.done
+        print("datagrams lost", session.statistics()["datagrams_lost"], "of", session.statistics()["datagrams_sent"])
     seconds["hypermail"] = time.perf_counter() - started
     started = time.perf_counter()
     if what == "messages":

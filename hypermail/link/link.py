@@ -29,6 +29,8 @@ from hypermail.wire.packets import Handshake as HandshakePacket
 MOST_ANSWERS = 4
 #: Datagrams that may leave before anything is known of a path (RFC 9002 §7.2).
 INITIAL_WINDOW = 10
+#: s; a round trip below this is one to the same machine, or to the next.
+NEAR = 0.002
 #: Marks the numbers of the link's own pings, whose pongs interest nobody else.
 OWN_PINGS = 1 << 63
 
@@ -312,13 +314,23 @@ class Link:
         self._note_sent(number, datagram, payload, now, long=True)
         return datagram
 
+    @property
+    def _window(self) -> int:
+        """
+        Bytes that may be in flight. On a path that is this short the queue is the receiver's socket buffer:
+        it is not filled, or everything is lost whenever the receiver has other things to do.
+        """
+        if self.rtt.measured and self.rtt.least < NEAR:
+            return min(self.congestion.window, self._peer_buffer // 2)
+        return self.congestion.window
+
     def allowance(self, now: float) -> int:
         """Bytes of data that may leave now: window, pace and probes considered. Not yet is C{<= 0}."""
         self._resume_at = None
         recovery = self.recovery
         if recovery.probes:
             return recovery.probes * self.path.mtu
-        window = self.congestion.window - recovery.in_flight
+        window = self._window - recovery.in_flight
         if window < self.path.mtu:
             return 0
         if not self.rtt.measured:
@@ -344,7 +356,7 @@ class Link:
         @param more: whether there was more that the allowance held back.
         """
         self.recovery.limited = more
-        if more and self.rtt.measured and self.congestion.window - self.recovery.in_flight >= self.path.mtu:
+        if more and self.rtt.measured and self._window - self.recovery.in_flight >= self.path.mtu:
             self._resume_at = self._pacer.resume_at(now, self.congestion.rate(self.rtt))
 
     def begin(self, now: float, talkative: bool) -> Payload:
@@ -354,7 +366,7 @@ class Link:
         @param talkative: whether something will follow, so that acknowledgements may ride along.
         """
         payload = Payload(self.room)
-        if self.acks.due or (talkative and self.acks.pending):
+        if self.acks.due or ((talkative or self._answers) and self.acks.pending):
             payload.add(self.acks.packet(now).encode())
         if self._answers:
             for answer in self._answers:
