@@ -290,6 +290,9 @@ class Connection:
             session.receiving.acknowledge()
             session.drain()
         self._end_if_over(now)
+        if self._over and not link.keyed:  # nobody could read a last word
+            self._bury()
+            return []
         datagrams = link.long_datagrams(now)
         if link.keyed:
             self._outlet.fill(datagrams, now)

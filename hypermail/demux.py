@@ -111,6 +111,8 @@ class Demux:
                 touched.setdefault(connection, []).append(datagram)
         for connection, theirs in touched.items():
             connection.receive(theirs, address, now=now)
+            if connection in self._opening and not connection.opening:
+                self._opening.discard(connection)
         for connection in self._touched_otherwise:
             touched.setdefault(connection, [])
         self._touched_otherwise.clear()
@@ -196,11 +198,6 @@ class Demux:
         return connection
 
     def _has_room(self) -> bool:
-        """
-        Whether another connection may be made, if only to be refused with a reason; those that have opened
-        meanwhile no longer count as opening.
-        """
-        if len(self._opening) >= self._listener_options.max_opening:
-            self._opening = {connection for connection in self._opening if connection.opening}
+        """Whether another connection may be made, if only to be refused with a reason."""
         limits = self._listener_options
         return len(self._opening) < limits.max_opening and len(self) < limits.max_sessions + limits.max_opening

@@ -116,8 +116,9 @@ class Intake:
                 rest.append(packet)
         if rest and not self._hold.take(rest, len(opened.payload)):
             return
-        self._link.received(opened, any(type(packet) not in SILENT for packet in packets), now)
-        if opened.long or self._over:
+        eliciting = any(type(packet) not in SILENT for packet in packets)
+        self._link.received(opened, eliciting, now)
+        if eliciting and (opened.long or self._over):  # never an ack for an ack: RFC 9000 §13.2.1
             self._link.acks.force()
         if self._carries:
             self.release()

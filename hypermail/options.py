@@ -113,6 +113,11 @@ class Options:
         for name, least in _LEAST.items():
             if getattr(self, name) < least:
                 raise UsageError(f"{name} must be at least {least}, not {getattr(self, name)!r}")
+        for name in _LEAST:
+            if getattr(self, name) >= 1 << 62:
+                raise UsageError(f"{name} must be below 2**62, not {getattr(self, name)!r}")
+        if self.mtu > min(65_507, self.receive_buffer // 2):
+            raise UsageError("mtu must be at most 65507, and at most half of receive_buffer")
         if self.max_message >= 1 << 32:
             raise UsageError("max_message must be below 4 GiB")
         if self.allowance_bytes < self.max_message:

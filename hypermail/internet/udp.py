@@ -173,7 +173,7 @@ class SegmentingPort(udp.Port):
             if segment >= size:
                 datagrams.append(whole)
             else:
-                datagrams += [whole[at : at + segment] for at in range(0, size, segment+1)]
+                datagrams += [whole[at : at + segment] for at in range(0, size, segment)]
             start += size
         return batches, start, count, True
 

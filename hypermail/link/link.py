@@ -101,8 +101,11 @@ class Link:
         self.recovery = Recovery(self.congestion, self.rtt, options.delivery_timeout)
         self.acks = Acks()
         self.heartbeat = Heartbeat(role, options, now)
+        self.recovery.opening = role is Role.STARTER  # it alone probes with nothing in flight: RFC 9002 §6.2.2.1
         self._pacer = Pacer(self.path.mtu, now)
         self._resume_at: float | None = None
+        self._forgets_long = False
+        self._acknowledged = 0  # what the datagram that is being filled acknowledges, all below it
         self._peer_buffer = options.receive_buffer
         self._pings = 0
         self._answers: list[bytes] = []
@@ -197,7 +200,7 @@ class Link:
         self._state = LINK.next(self._state, Input.SHORT_OPENED)
         self.path.validated = True
         self.recovery.opening = False
-        self.recovery.forget_long()
+        self._forgets_long = True
 
     def _open_long(self, datagram: memoryview) -> Opened | None:
         self.path.received(len(datagram))
@@ -209,7 +212,8 @@ class Link:
         if content is None:
             return None
         if self._role is Role.STARTER:
-            self.remote_tag = head.source
+            if self.remote_tag == self.first_tag:  # the first answer settles it: RFC 9000 §7.2
+                self.remote_tag = head.source
         elif head.destination == self.local_tag:
             self.path.validated = True
         return Opened(number, content, True)
@@ -257,6 +261,11 @@ class Link:
     def received(self, opened: Opened, eliciting: bool, now: float) -> None:
         """The contents of a datagram have been taken, so it may be acknowledged."""
         self.acks.received(opened.number, now, eliciting)
+        if self._forgets_long:  # not before the acknowledgement that came with the confirmation
+            self._forgets_long = False
+            self.recovery.forget_long()
+            if eliciting:
+                self.acks.force()  # the peer's probe timer runs until it hears that we have the keys
 
     def end_turn(self, now: float) -> None:
         """All datagrams of one read have been taken."""
@@ -380,6 +389,8 @@ class Link:
             self._add_ping(payload)
         if not payload.parts or self._sealing is None:
             return None
+        if payload.contents and self._acknowledged:
+            payload.contents.append((self.acks, 0, self._acknowledged))
         if payload.full and 0 < payload.room <= self.path.mtu >> 2:
             payload.add(Padding(payload.room).encode())  # equal sizes make trains
         number = self.recovery.take_number()

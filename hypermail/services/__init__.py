@@ -15,6 +15,9 @@ L{tree}        what is meant by the files and directories of a command line
 L{reading}     a file read off the reactor's thread, into a stream that may be slow
 L{sending}     many files through one session
 L{progress}    how far it is
+L{starter}     what the C{hypermail} command does, from opening a session to closing it
+L{running}     the reactor of a command, until its work is done or a signal ends it
+L{workers}     threads for what blocks
 L{addresses}   C{HOST:PORT} and C{udp:4700:interface=127.0.0.1}
 =============  =====================================================================================
 

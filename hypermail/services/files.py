@@ -114,4 +114,4 @@ def read_answer(line: bytes) -> Answer:
     for word, is_stored in ((_STORED, True), (_FAILED, False)):
         if text.startswith(word) and text.endswith("\n"):
             return Answer(is_stored, text[len(word) : -1])
-    raise BadFile(f"the other side is no inbox: it answered {line[:80]!r}")
+    raise BadFile(f"the other side is no inbox: it answered {line[:24]!r}")

@@ -103,7 +103,7 @@ class FileSender(Protocol):
             self._answered(bytes(self._line[: end + 1]))
         elif len(self._line) > MAX_ANSWER:
             self._giveUp()
-            self._end(Failure(BadFile(f"the other side is no inbox: it answered {bytes(self._line[:40])!r}...")))
+            self._end(Failure(BadFile(f"the other side is no inbox: it answered {bytes(self._line[:24])!r}...")))
 
     def _answered(self, line: bytes) -> None:
         try:

@@ -13,7 +13,7 @@ from hypermail.errors import UsageError
 from hypermail.services.addresses import parse_listening
 
 
-class Options(usage.Options):
+class ListenerCommand(usage.Options):
     """What C{twistd hypermail} understands."""
 
     synopsis = "[options]"
@@ -52,7 +52,10 @@ class Options(usage.Options):
                 raise usage.UsageError(f"--{name} needs the name of a directory")
 
 
-def makeService(options: Options) -> IService:
+Options = ListenerCommand  # the name that Twisted's plugins ask for
+
+
+def makeService(options: ListenerCommand) -> IService:
     """
     The service that the options ask for.
 

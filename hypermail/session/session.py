@@ -217,7 +217,8 @@ class Session:
         self.error = error
         self.streams.end_all(error)
         self.control.retain(("session", "closeack", "death"))
-        self.receiving.forget()
+        if not isinstance(error, SessionClosed):  # what came before a close is still told
+            self.receiving.forget()
 
     def check_sending(self) -> None:
         """

@@ -97,6 +97,7 @@ class Outgoing:
             return
         self.state = SENDING.next(self.state, SendingInput.CLEAR)
         self._buffer.forget()
+        self._next = self._buffer.stop
         self._resend = RangeSet()
         self._control.withdraw(("flush", self.id))
 

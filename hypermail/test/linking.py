@@ -97,7 +97,7 @@ class Side:
                     self.taken.append(packet)
             eliciting = any(not isinstance(packet, p.Ack | p.Padding | p.PathResponse) for packet in packets)
             self.link.received(opened, eliciting, now)
-            forced = forced or opened.long
+            forced = forced or (opened.long and eliciting)
         self.link.end_turn(now)
         if forced:
             self.link.acks.force()

@@ -80,8 +80,8 @@ u8 = st.integers(0, (1 << 8) - 1)
 u32 = st.integers(0, (1 << 32) - 1)
 u64 = st.integers(0, (1 << 64) - 1)
 data = st.binary(max_size=64)
-#: Reasons' texts that need not be cut.
-texts = st.text(st.characters(codec="utf-8"), max_size=50)
+#: Reasons' texts that need neither be cut nor cleaned.
+texts = st.text(st.characters(codec="utf-8").filter(str.isprintable), max_size=50)
 parameters = st.builds(
     Parameters, u64, u64, u64, u64, u64, u64, u64, u64, u64, st.just(b"") | st.binary(min_size=16, max_size=16)
 )

@@ -4,6 +4,7 @@ Tests for L{hypermail.cli}: what arguments are understood, and what exit code co
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import Any
 
 from click.testing import CliRunner, Result
@@ -21,7 +22,9 @@ class CommandCase(SynchronousTestCase):
 
     def invoke(self, *arguments: str) -> Result:
         """Run the command."""
-        return CliRunner().invoke(cli.main, arguments)
+        # Before click 8.2 standard error had to be asked for.
+        separate: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
+        return CliRunner(**separate).invoke(cli.main, arguments)
 
 
 class UsageTests(CommandCase):
@@ -49,8 +52,8 @@ class UsageTests(CommandCase):
             (["status"], "No such command"),
         ):
             result = self.invoke(*arguments)
-            self.assertEqual(result.exit_code, 2, result.output)
-            self.assertIn(reason, result.output)
+            self.assertEqual(result.exit_code, 2, result.stderr)
+            self.assertIn(reason, result.stderr)
 
     def test_help(self) -> None:
         """Help and version end well."""

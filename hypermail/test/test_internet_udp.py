@@ -26,7 +26,6 @@ from hypermail.link.train import Train
 from hypermail.options import MIB
 
 if sys.platform != "linux" or not IReactorFDSet.providedBy(reactor):
-    __doctest_skip__ = ["*"]
     skip = "UDP_SEGMENT and UDP_GRO are Linux's, and the reactor must watch file descriptors"
 
 

@@ -581,10 +581,15 @@ class AllowanceTests(SynchronousTestCase):
 
     def test_paced(self) -> None:
         """Beyond a train the pace decides: the link asks to be woken, and then at least a datagram may leave."""
+        datagrams = 0
         while allowed := self.link.allowance(self.now):
             self.assertLess(allowed, self.link.congestion.window)
-            self.link._pacer.spent(allowed)
-            self.fly(allowed)
+            payload = self.link.begin(self.now, False)
+            payload.add(p.Direct(bytes(payload.room - 3)).encode())
+            payload.contents.append((Ledger(), 0, 1))
+            self.assertIsNotNone(self.link.finish(payload, self.now))
+            datagrams += 1
+        self.assertGreaterEqual(datagrams, 2)
         self.assertGreater(self.link.congestion.window - self.link.recovery.in_flight, 1_200)
         self.link.blocked(self.now, True)
         deadline = self.link.next_timeout()

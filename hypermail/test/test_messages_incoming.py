@@ -35,9 +35,7 @@ class ReceivingCase(SynchronousTestCase):
         """Whole messages arrive."""
         self.receiving.receive_run(p.StreamBlocks(lane, flags, first, [memoryview(data) for data in messages]))
 
-    def fragment(
-        self, number: int, data: bytes, start: int, stop: int, lane: int = 0, flags: int = ORDERED
-    ) -> None:
+    def fragment(self, number: int, data: bytes, start: int, stop: int, lane: int = 0, flags: int = ORDERED) -> None:
         """A fragment arrives."""
         block = p.StreamBlock(lane, flags, number, len(data), start, memoryview(data)[start:stop])
         self.receiving.receive_fragment(block)

@@ -60,9 +60,7 @@ class SendingCase(SynchronousTestCase):
         self.control = Control()
         self.sending = Sending(self.options, self.peer, self.control)
 
-    def send(
-        self, data: bytes, lane: int = 0, expires: float | None = None, wanted: bool = True
-    ) -> OutgoingMessage:
+    def send(self, data: bytes, lane: int = 0, expires: float | None = None, wanted: bool = True) -> OutgoingMessage:
         """Queue a message."""
         return self.sending.send(data, lane, expires, wanted)
 

@@ -173,7 +173,7 @@ class OutgoingTests(SynchronousTestCase):
 
     def test_clear(self) -> None:
         """After a clear nothing is kept, sent or believed."""
-        self.outgoing.write(bytes(1_000))
+        self.outgoing.write(bytes(2_000))
         self.outgoing.finish()
         _, payload = self.datagram()
         self.outgoing.clear()

@@ -43,6 +43,19 @@ class ReaderTests(SynchronousTestCase):
         """A text that is no UTF-8 is made readable instead of being trusted or refused."""
         self.assertEqual(Reader(memoryview(b"\x03a\xffb"), 0).text(), "a\ufffdb")
 
+    @settings(deadline=None)
+    @given(st.text(st.characters(codec="utf-8"), max_size=40))
+    def test_printable(self, value: str) -> None:
+        """What could do something to a log or a terminal is replaced, character by character; all else stays."""
+        found = Reader(memoryview(text(value)), 0).text()
+        self.assertTrue(found.isprintable())
+        self.assertEqual(found, "".join(one if one.isprintable() else "\ufffd" for one in value))
+
+    def test_escapes(self) -> None:
+        """Escape sequences, line breaks and marks that turn the direction of writing don't come through."""
+        for nasty in ("\x1b[2J", "a\nb", "a\rb", "\x85", "\u2028", "\u202e", "\0"):
+            self.assertTrue(Reader(memoryview(text(nasty)), 0).text().isprintable(), ascii(nasty))
+
 
 class TextTests(SynchronousTestCase):
     """The text of a reason, as it is written."""
@@ -56,8 +69,10 @@ class TextTests(SynchronousTestCase):
         self.assertLessEqual(len(written) - 1, MAX_TEXT)
         read = Reader(memoryview(written), 0).text()
         expected = value.encode("utf-8", "replace").decode("utf-8")
+        whole = len(expected.encode("utf-8")) <= MAX_TEXT
+        expected = "".join(one if one.isprintable() else "\ufffd" for one in expected)
         self.assertTrue(expected.startswith(read))
-        if len(expected.encode("utf-8")) <= MAX_TEXT:
+        if whole:
             self.assertEqual(read, expected)
         else:
             self.assertGreater(len(written) - 1, MAX_TEXT - 4)

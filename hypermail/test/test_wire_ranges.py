@@ -12,7 +12,13 @@ from hypermail.wire.ranges import RangeSet
 
 numbers = st.integers(0, 40)
 operations = st.lists(
-    st.tuples(st.sampled_from(["add", "add", "remove", "remove_below", "drop_first"]), numbers, numbers), max_size=40
+    st.tuples(
+        st.sampled_from(["add", "add", "add", "remove", "remove_below", "drop_first"]),
+        numbers,
+        st.sampled_from([-1, 0, 1, 1, 2, 3, 10]),
+    ),
+    min_size=1,
+    max_size=60,
 )
 
 
@@ -36,7 +42,8 @@ class RangeSetTests(SynchronousTestCase):
         """After any operations it holds what a set holds, in normal form, and each operation tells the truth."""
         ranges = RangeSet()
         model: set[int] = set()
-        for name, start, stop in operations:
+        for name, start, size in operations:
+            stop = start + size
             if name == "add":
                 self.assertEqual(ranges.add(start, stop), not model.issuperset(range(start, stop)))
                 model.update(range(start, stop))
@@ -56,7 +63,7 @@ class RangeSetTests(SynchronousTestCase):
             self.assertEqual(list(reversed(ranges)), expected[::-1])
             self.assertEqual(len(ranges), len(expected))
             self.assertEqual(ranges.total, len(model))
-            self.assertEqual([number in ranges for number in range(42)], [number in model for number in range(42)])
+            self.assertEqual([number in ranges for number in range(52)], [number in model for number in range(52)])
             if model:
                 self.assertEqual((ranges.first(), ranges.last()), (expected[0], expected[-1]))
 
@@ -66,6 +73,21 @@ class RangeSetTests(SynchronousTestCase):
         """What is missing between two numbers is exactly what the set does not hold."""
         model = {number for pair in added for number in range(*pair)}
         self.assertEqual(RangeSet(added).missing(start, stop), normal(set(range(start, stop)) - model))
+
+    def test_neighbours(self) -> None:
+        """Ranges that touch become one, below others as at the end, on either side and on both."""
+        for added, expected in (
+            ((3, 4), [(1, 4), (10, 12), (20, 22)]),
+            ((8, 10), [(1, 3), (8, 12), (20, 22)]),
+            ((3, 10), [(1, 12), (20, 22)]),
+            ((2, 20), [(1, 22)]),
+            ((22, 23), [(1, 3), (10, 12), (20, 23)]),
+            ((4, 9), [(1, 3), (4, 9), (10, 12), (20, 22)]),
+        ):
+            ranges = RangeSet([(1, 3), (10, 12), (20, 22)])
+            self.assertTrue(ranges.add(*added))
+            self.assertEqual(list(ranges), expected)
+            self.assertFalse(ranges.add(*added))
 
     def test_empty(self) -> None:
         """An empty set is falsy, holds nothing, has no first and no last range, and bears every question."""

@@ -44,8 +44,12 @@ class Reader:
         return data
 
     def text(self) -> str:
-        """A reason's text: one byte of length, then UTF-8; what is no UTF-8 is replaced, not trusted."""
-        return self.bytes(self.integer(1)).decode("utf-8", "replace")
+        """
+        A reason's text: one byte of length, then UTF-8. What is no UTF-8, and what would do something to a
+        log or a terminal instead of standing there, is replaced.
+        """
+        found = self.bytes(self.integer(1)).decode("utf-8", "replace")
+        return found if found.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in found)
 
 
 def text(value: str) -> bytes:

@@ -1,0 +1,510 @@
+"""
+Tests of L{hypermail.internet.messaging}: messages of a session, over the core in the simulated network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from hypermail.errors import (
+    Delivered,
+    HypermailError,
+    MessageCancelled,
+    MessageExpired,
+    MessageRejected,
+    MessageTooLarge,
+    MessageUndelivered,
+    Reason,
+    SessionKilled,
+    UsageError,
+)
+from hypermail.internet.session import Session
+from hypermail.options import Delivery, Options
+from hypermail.test.sessions import Hosts
+from hypermail.testing import Conditions
+
+
+class MessagingTests(SynchronousTestCase):
+    """
+    A session over a network with a delay of 10 ms.
+    """
+
+    def setUp(self) -> None:
+        self.hosts = Hosts(Conditions(delay=0.01))
+        self.ours, self.theirs = self.hosts.open()
+        self.session = self.ours.session
+        self.addCleanup(self.hosts.end)
+
+    def assertRejected(self, sent: Deferred[None], code: int, text: str) -> HypermailError:
+        self.hosts.settle()
+        error = self.failureResultOf(sent, MessageRejected).value
+        self.assertEqual(error.code, code)
+        self.assertIn(text, error.text)
+        assert isinstance(error, HypermailError)
+        return error
+
+
+class SendingTests(MessagingTests):
+    """
+    C{sendMessage} and C{sendMessages}
+    """
+
+    def test_taken(self) -> None:
+        """The Deferred fires when the peer's application has taken the message, not before."""
+        sent = self.session.sendMessage(b"hello")
+        self.hosts.settle(0.015)
+        self.assertEqual(self.theirs.messages, [b"hello"])
+        self.assertNoResult(sent)
+        self.hosts.settle(0.01)
+        self.assertIsNone(self.successResultOf(sent))
+
+    def test_bothWays(self) -> None:
+        """Listeners send just the same."""
+        self.hosts.run(self.theirs.session.sendMessage(b"hello"))
+        self.assertEqual(self.ours.messages, [b"hello"])
+
+    def test_sizes(self) -> None:
+        """Messages of any size arrive whole and in order."""
+        messages = [b"x" * size for size in (0, 1, 1_199, 1_200, 70_000, 0, 1_000_000)]
+        for message in messages:
+            self.session.sendMessage(message)
+        self.hosts.run(self.session.sendMessage(b"end"))
+        self.assertEqual(self.theirs.messages, [*messages, b"end"])
+
+    def test_bytesLike(self) -> None:
+        """What is like bytes is copied, as its owner may change it; what is not is refused."""
+        data = bytearray(b"before")
+        sent = self.session.sendMessage(data)
+        data[:] = b"after!"
+        self.hosts.run(sent)
+        self.hosts.run(self.session.sendMessage(memoryview(b"view")))
+        self.assertEqual(self.theirs.messages, [b"before", b"view"])
+        self.assertRaises(TypeError, self.session.sendMessage, "text")
+
+    def test_tooLarge(self) -> None:
+        """A message that the peer doesn't take fails at once."""
+        sent = self.session.sendMessage(b"x" * (Options().max_message + 1))
+        self.failureResultOf(sent, MessageTooLarge)
+
+    def test_oneTurnSharesDatagrams(self) -> None:
+        """Messages of one turn share datagrams."""
+        self.hosts.settle()
+        before = self.session.statistics()["datagrams_sent"]
+        for _ in range(10):
+            self.session.sendMessage(b"small")
+        self.hosts.settle()
+        self.assertEqual(len(self.theirs.messages), 10)
+        self.assertLessEqual(self.session.statistics()["datagrams_sent"] - before, 3)
+
+    def test_cancelled(self) -> None:
+        """Cancelling withdraws the message, and the Deferred says so."""
+        self.hosts.network.set_conditions(Conditions(loss=1.0))
+        first, second = self.session.sendMessage(b"gone"), self.session.sendMessage(b"stays")
+        first.cancel()
+        self.failureResultOf(first, MessageCancelled)
+        self.hosts.settle(0.1)
+        self.hosts.network.set_conditions(Conditions())
+        self.hosts.run(second)
+        self.assertEqual(self.theirs.messages, [b"stays"])
+
+    def test_cancelledTooLate(self) -> None:
+        """Cancelling what the peer has taken already is too late, and harmless."""
+        sent = self.session.sendMessage(b"taken")
+        self.hosts.settle(0.015)
+        sent.cancel()
+        self.failureResultOf(sent, MessageCancelled)
+        self.hosts.settle()
+        sent.cancel()
+        self.assertEqual(self.theirs.messages, [b"taken"])
+        self.hosts.run(self.session.sendMessage(b"next"))
+
+    def test_expires(self) -> None:
+        """A message that isn't taken in time is given up."""
+        self.hosts.network.set_conditions(Conditions(loss=1.0))
+        sent = self.session.sendMessage(b"milk", expires=2.0)
+        self.hosts.settle(2.1)
+        self.hosts.network.set_conditions(Conditions())
+        self.hosts.settle(5.0)
+        self.failureResultOf(sent, MessageExpired)
+        self.assertEqual(self.theirs.messages, [])
+
+    def test_undelivered(self) -> None:
+        """When the session is lost, every message says whether it may have arrived."""
+        self.theirs.answer = lambda message: Deferred()
+        first = self.session.sendMessage(b"arrives")
+        self.hosts.settle()
+        self.theirs.session.abort("enough")
+        self.hosts.settle()
+        error = self.failureResultOf(first, MessageUndelivered).value
+        self.assertEqual(error.delivered, Delivered.UNKNOWN)
+        self.assertIsInstance(error.cause, SessionKilled)
+        self.assertEqual(
+            self.failureResultOf(self.session.sendMessage(b"late"), MessageUndelivered).value.delivered, Delivered.NO
+        )
+
+    def test_whileClosing(self) -> None:
+        """A session that is closing takes no new messages."""
+        self.theirs.answer = lambda message: deferLater(self.hosts.server, 1.0)
+        self.session.sendMessage(b"x")
+        closing = self.session.close()
+        self.failureResultOf(self.session.sendMessage(b"y"), UsageError)
+        self.hosts.run(closing)
+        self.assertEqual(self.theirs.messages, [b"x"])
+
+    def test_lanes(self) -> None:
+        """Lanes are independent: one that waits holds up no other."""
+        self.session.lane(1, priority=3)
+        self.session.lane(2, ordered=False)
+        self.assertRaises(UsageError, self.session.lane, 1, priority=4)
+        for lane in (0, 1, 2):
+            self.hosts.run(self.session.sendMessage(b"%d" % lane, lane=lane))
+        self.assertEqual(self.theirs.messages, [b"0", b"1", b"2"])
+        self.failureResultOf(self.session.sendMessage(b"x", lane=240), UsageError)
+
+    def test_directLane(self) -> None:
+        """Messages of a direct lane go once; the Deferred fires at once."""
+        self.session.lane(3, delivery=Delivery.DIRECT)
+        self.successResultOf(self.session.sendMessage(b"now", lane=3))
+        self.failureResultOf(self.session.sendMessage(b"x" * 2_000, lane=3), MessageTooLarge)
+        self.hosts.settle()
+        self.assertEqual((self.theirs.datagrams, self.theirs.messages), ([b"now"], []))
+
+    def test_many(self) -> None:
+        """C{sendMessages} takes what there is room for, and leaves the rest of the iterator alone."""
+        messages = iter([b"x" * 1_000] * 5_000)
+        taken = self.session.sendMessages(messages)
+        self.assertGreater(taken, 100)
+        self.assertEqual(len(list(messages)), 5_000 - taken)
+        self.hosts.run(self.session.close())
+        self.assertEqual(len(self.theirs.messages), taken)
+
+    def test_manyOfFew(self) -> None:
+        """It takes all of what is less than that."""
+        self.assertEqual(self.session.sendMessages([b"a", b"b"]), 2)
+        self.assertEqual(self.session.sendMessages([]), 0)
+        self.hosts.settle()
+        self.assertEqual(self.theirs.messages, [b"a", b"b"])
+
+    def test_manyWithOneTooLarge(self) -> None:
+        """One that cannot be sent raises; those before it are sent."""
+        large = b"x" * (Options().max_message + 1)
+        self.assertRaises(MessageTooLarge, self.session.sendMessages, [b"a", large, b"b"])
+        self.hosts.settle()
+        self.assertEqual(self.theirs.messages, [b"a"])
+
+
+class ReceivingTests(MessagingTests):
+    """
+    C{messageReceived}, and what it answers
+    """
+
+    def test_takenLater(self) -> None:
+        """A Deferred: the sender's fires when it has fired."""
+        answer: Deferred[None] = Deferred()
+        self.theirs.answer = lambda message: answer
+        sent = self.session.sendMessage(b"x")
+        self.hosts.settle()
+        self.assertNoResult(sent)
+        answer.callback(None)
+        self.hosts.run(sent)
+
+    def test_coroutine(self) -> None:
+        """A coroutine: likewise."""
+
+        async def answer(message: bytes) -> None:
+            await deferLater(self.hosts.server, 2.0)
+
+        self.theirs.answer = answer
+        sent = self.session.sendMessage(b"x")
+        self.hosts.settle(1)
+        self.assertNoResult(sent)
+        self.hosts.settle(2)
+        self.successResultOf(sent)
+
+    def test_coroutineAtOnce(self) -> None:
+        """A coroutine that is done at once takes the message at once."""
+
+        async def answer(message: bytes) -> None:
+            """Nothing to wait for."""
+
+        self.theirs.answer = answer
+        for _ in range(3):
+            self.session.sendMessage(b"x")
+        self.hosts.run(self.session.sendMessage(b"y"))
+
+    def test_anyOrder(self) -> None:
+        """Messages may be settled in any order; the sender hears of each in the lane's order."""
+        answers: list[Deferred[None]] = []
+
+        def answer(message: bytes) -> Deferred[None]:
+            answers.append(Deferred())
+            return answers[-1]
+
+        self.theirs.answer = answer
+        sent = [self.session.sendMessage(b"%d" % number) for number in range(3)]
+        self.hosts.settle()
+        for number in (2, 0, 1):
+            answers[number].callback(None)
+            self.hosts.settle()
+        for deferred in sent:
+            self.successResultOf(deferred)
+
+    def test_mixed(self) -> None:
+        """Messages of one batch may each be answered in another way."""
+        later: Deferred[None] = Deferred()
+        answers: dict[bytes, Callable[[], Any]] = {
+            b"now": lambda: None,
+            b"fired": lambda: succeed(None),
+            b"later": lambda: later,
+            b"failed": lambda: fail(MessageRejected("no", 5)),
+        }
+        order = [b"now", b"now", b"failed", b"fired", b"later", b"now", b"failed", b"now"]
+        self.theirs.answer = lambda message: answers[message]()
+        sent = [self.session.sendMessage(message) for message in order]
+        self.hosts.settle()
+        later.callback(None)
+        self.hosts.settle()
+        for message, deferred in zip(order, sent):
+            if message == b"failed":
+                self.failureResultOf(deferred, MessageRejected)
+            else:
+                self.successResultOf(deferred)
+
+    def test_rejected(self) -> None:
+        """A hypermail error rejects with its code and text."""
+
+        def answer(message: bytes) -> None:
+            raise MessageRejected("no room", 99)
+
+        self.theirs.answer = answer
+        self.assertRejected(self.session.sendMessage(b"x"), 99, "no room")
+
+    def test_failed(self) -> None:
+        """Any other exception rejects, too; it is logged, and the sender learns no more than its class."""
+
+        def answer(message: bytes) -> None:
+            raise ValueError("secret")
+
+        self.theirs.answer = answer
+        error = self.assertRejected(self.session.sendMessage(b"x"), Reason.APPLICATION, "ValueError")
+        self.assertNotIn("secret", error.text)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.theirs.answer = lambda message: None
+        self.hosts.run(self.session.sendMessage(b"y"))
+
+    def test_failedLater(self) -> None:
+        """So it is with an errback."""
+        answer: Deferred[None] = Deferred()
+        self.theirs.answer = lambda message: answer
+        sent = self.session.sendMessage(b"x")
+        self.hosts.settle()
+        answer.errback(ValueError("secret"))
+        self.assertRejected(sent, Reason.APPLICATION, "ValueError")
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_longText(self) -> None:
+        """However long an error's text is, the rejection fits."""
+
+        def answer(message: bytes) -> None:
+            raise MessageRejected("ä" * 100_000)
+
+        self.theirs.answer = answer
+        self.assertRejected(self.session.sendMessage(b"x"), Reason.MESSAGE_REJECTED, "ä" * 50)
+
+    def test_nobodyTakesMessages(self) -> None:
+        """An application that has no C{messageReceived} of its own rejects."""
+        from hypermail.internet.protocol import SessionFactory, SessionProtocol
+
+        self.hosts.starting = SessionFactory.forProtocol(SessionProtocol)  # type: ignore[assignment]
+        self.hosts.run(self.hosts.ask())
+        session = self.hosts.listening.built[-1].session
+        self.assertRejected(session.sendMessage(b"x"), Reason.MESSAGE_REJECTED, "takes no messages")
+
+    def test_abortWhileReceiving(self) -> None:
+        """An application that aborts in the middle of a batch is given no more of it."""
+
+        def answer(message: bytes) -> None:
+            if message == b"1":
+                self.theirs.session.abort()
+
+        self.theirs.answer = answer
+        sent = [self.session.sendMessage(b"%d" % number) for number in range(3)]
+        self.hosts.settle()
+        self.assertEqual(self.theirs.messages, [b"0", b"1"])
+        for deferred in sent:
+            self.failureResultOf(deferred, MessageUndelivered)
+
+    def test_abortAndFail(self) -> None:
+        """One that aborts and raises is logged, and that is all."""
+
+        def answer(message: bytes) -> None:
+            self.theirs.session.abort()
+            raise ValueError()
+
+        self.theirs.answer = answer
+        sent = self.session.sendMessage(b"x")
+        self.hosts.settle()
+        self.failureResultOf(sent, MessageUndelivered)
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_settledAfterTheEnd(self) -> None:
+        """Verdicts after the session's end are for nobody, and harmless."""
+        answers: list[Deferred[None]] = []
+
+        def answer(message: bytes) -> Deferred[None]:
+            answers.append(Deferred())
+            return answers[-1]
+
+        self.theirs.answer = answer
+        sent = [self.session.sendMessage(b"x") for _ in range(2)]
+        self.hosts.settle()
+        self.session.abort()
+        self.hosts.settle()
+        answers[0].callback(None)
+        answers[1].errback(MessageRejected())
+        self.hosts.settle()
+        for deferred in sent:
+            self.failureResultOf(deferred, MessageUndelivered)
+
+    def test_killedInTheSameBatch(self) -> None:
+        """Messages that come with the peer's death are given to the application, whose verdict is for nobody."""
+        self.session.sendMessage(b"x").addErrback(lambda _: None)
+        self.hosts.settle(0.0)
+        self.session.abort()
+        self.hosts.settle()
+        assert self.theirs.reason is not None
+        self.theirs.reason.trap(SessionKilled)
+
+    def test_answersInTheCallback(self) -> None:
+        """An application may send from within its callback: an echo."""
+        self.theirs.answer = lambda message: self.theirs.session.sendMessage(message)
+        self.hosts.run(self.session.sendMessage(b"there and back"))
+        self.assertEqual(self.ours.messages, [b"there and back"])
+
+
+class ProducerTests(MessagingTests):
+    """
+    Producers of messages
+    """
+
+    def test_pull(self) -> None:
+        """A pull producer is asked as there is room; closing waits until it has finished."""
+        session = self.session
+
+        class Pull:
+            messages: Iterator[bytes] = iter([b"x" * 50_000] * 100)
+            count = 0
+
+            def resumeProducing(self) -> None:
+                taken = session.sendMessages(self.messages)
+                self.count += taken
+                if self.count == 100:
+                    session.unregisterProducer()
+
+            def stopProducing(self) -> None:
+                raise AssertionError("it has finished")
+
+        producer = Pull()
+        session.registerProducer(producer, False)
+        self.assertRaises(RuntimeError, session.registerProducer, producer, False)
+        self.hosts.run(session.close())
+        self.assertEqual((producer.count, len(self.theirs.messages)), (100, 100))
+
+    def test_push(self) -> None:
+        """A push producer is paused when enough waits, and resumed when there is room."""
+        told: list[str] = []
+
+        class Push:
+            def pauseProducing(self) -> None:
+                told.append("pause")
+
+            def resumeProducing(self) -> None:
+                told.append("resume")
+
+            def stopProducing(self) -> None:
+                told.append("stop")
+
+        self.session.registerProducer(Push(), True)
+        sent = []
+        while not told:
+            sent.append(self.session.sendMessage(b"x" * 50_000))
+        self.assertEqual(told, ["pause"])
+        for deferred in sent:
+            self.hosts.run(deferred)
+        self.assertEqual(told, ["pause", "resume"])
+        self.session.abort()
+        self.hosts.settle()
+        self.assertEqual(told, ["pause", "resume", "stop"])
+
+    def test_fails(self) -> None:
+        """A pull producer that raises ends the session: what it had to say is incomplete."""
+
+        class Pull:
+            def resumeProducing(self) -> None:
+                raise ValueError()
+
+            def stopProducing(self) -> None:
+                """It knows."""
+
+        self.session.registerProducer(Pull(), False)
+        self.hosts.settle()
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        assert self.theirs.reason is not None
+        self.theirs.reason.trap(SessionKilled)
+
+    def test_afterTheEnd(self) -> None:
+        """A producer that registers after the end is stopped."""
+        self.session.abort()
+        self.hosts.settle()
+        stopped: list[bool] = []
+
+        class Push:
+            def stopProducing(self) -> None:
+                stopped.append(True)
+
+        self.session.registerProducer(Push(), True)
+        self.assertEqual(stopped, [True])
+
+
+class LossyTests(SynchronousTestCase):
+    """
+    Messages through a bad network
+    """
+
+    def test_everyoneIsAnswered(self) -> None:
+        """Loss, duplication, reordering: each message once, in order, and each Deferred fires."""
+        for seed in range(3):
+            conditions = Conditions(loss=0.2, duplication=0.2, reordering=0.3, corruption=0.05, delay=0.01, jitter=0.01)
+            hosts = Hosts(conditions, seed)
+            ours, theirs = hosts.open(options=Options(connection_timeout=60.0))
+            self.assertIsInstance(ours.session, Session)
+            messages = [b"%d" % number * (number % 400) for number in range(200)]
+            fired: list[object] = []
+            for protocol in (ours, theirs):
+                for message in messages:
+                    protocol.session.sendMessage(message).addBoth(fired.append)
+            hosts.settle(120)
+            self.assertEqual(fired, [None] * 400, [f for f in fired if isinstance(f, Failure)])
+            self.assertEqual(ours.messages, messages)
+            self.assertEqual(theirs.messages, messages)
+            hosts.network.set_conditions(Conditions())
+            hosts.end()
+
+    def test_cancelledByCoroutine(self) -> None:
+        """A coroutine that waits for a message and is cancelled sees the message's own error."""
+        hosts = Hosts(Conditions(delay=0.01))
+        ours, _ = hosts.open()
+
+        async def send() -> None:
+            await ours.session.sendMessage(b"x")
+
+        sending = Deferred.fromCoroutine(send())
+        sending.cancel()
+        self.failureResultOf(sending, MessageCancelled, CancelledError)
+        hosts.end()

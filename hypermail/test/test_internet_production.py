@@ -1,0 +1,195 @@
+"""
+Tests of L{hypermail.internet.production}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from hypermail.internet.production import PULLS, Production
+
+
+class Consumer:
+    """
+    Holds so many items before it is full.
+    """
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        self.held = 0
+        self.room = 3
+        self.production: Production | None = None
+        self.failures = 0
+
+    def register(self, producer: Any, streaming: bool) -> None:
+        self.production = Production(
+            producer, streaming, reactor=self.clock, isFull=lambda: self.held >= self.room, failed=self.failed
+        )
+        self.production.begin()
+
+    def failed(self) -> None:
+        self.failures += 1
+
+    def write(self) -> None:
+        self.held += 1
+        if self.production is not None:
+            self.production.wrote()
+
+    def empty(self) -> None:
+        self.held = 0
+        if self.production is not None:
+            self.production.writable()
+
+
+class Producer:
+    """Remembers what it is told; C{produce} is called by each C{resumeProducing}."""
+
+    def __init__(self, produce: Callable[[], object] = lambda: None) -> None:
+        self.told: list[str] = []
+        self.produce = produce
+
+    def resumeProducing(self) -> None:
+        self.told.append("resume")
+        self.produce()
+
+    def pauseProducing(self) -> None:
+        self.told.append("pause")
+
+    def stopProducing(self) -> None:
+        self.told.append("stop")
+
+
+class PushTests(SynchronousTestCase):
+    """
+    A push producer.
+    """
+
+    def setUp(self) -> None:
+        self.consumer = Consumer()
+        self.producer = Producer()
+
+    def test_pausedWhenFull(self) -> None:
+        """It is paused once when the consumer is full, and resumed once when it has room."""
+        self.consumer.register(self.producer, True)
+        for _ in range(5):
+            self.consumer.write()
+        self.assertEqual(self.producer.told, ["pause"])
+        self.consumer.empty()
+        self.consumer.empty()
+        self.assertEqual(self.producer.told, ["pause", "resume"])
+
+    def test_fullAtFirst(self) -> None:
+        """It is paused at once when the consumer is full already."""
+        self.consumer.held = 3
+        self.consumer.register(self.producer, True)
+        self.assertEqual(self.producer.told, ["pause"])
+
+    def test_stillFull(self) -> None:
+        """It stays paused while the consumer is full, whatever it says."""
+        self.consumer.held = 3
+        self.consumer.register(self.producer, True)
+        assert self.consumer.production is not None
+        self.consumer.production.writable()
+        self.assertEqual(self.producer.told, ["pause"])
+
+    def test_stop(self) -> None:
+        """It is told when the consumer is gone."""
+        self.consumer.register(self.producer, True)
+        assert self.consumer.production is not None
+        self.consumer.production.stop()
+        self.assertEqual(self.producer.told, ["stop"])
+
+
+class PullTests(SynchronousTestCase):
+    """
+    A pull producer.
+    """
+
+    def setUp(self) -> None:
+        self.consumer = Consumer()
+        self.clock = self.consumer.clock
+
+    def test_untilFull(self) -> None:
+        """It is asked until the consumer is full, and again when that has room."""
+        producer = Producer(self.consumer.write)
+        self.consumer.register(producer, False)
+        self.assertEqual(producer.told, [])
+        self.clock.advance(0)
+        self.assertEqual((len(producer.told), self.clock.getDelayedCalls()), (3, []))
+        self.consumer.empty()
+        self.clock.advance(0)
+        self.assertEqual(len(producer.told), 6)
+
+    def test_turns(self) -> None:
+        """It is asked so many times in one turn, then the rest of the program has its turn."""
+        self.consumer.room = 3 * PULLS
+        producer = Producer(self.consumer.write)
+        between: list[int] = []
+        # A clock works off in one advance what a reactor does in several turns, but in its order.
+        self.consumer.register(producer, False)
+
+        def look() -> None:
+            between.append(len(producer.told))
+            if len(between) < 2:
+                self.clock.callLater(0, look)
+
+        self.clock.callLater(0, look)
+        self.clock.advance(0)
+        self.assertEqual(between, [PULLS, 2 * PULLS])
+
+    def test_writesLater(self) -> None:
+        """One that has nothing yet is not asked again before it has written."""
+        producer = Producer()
+        self.consumer.register(producer, False)
+        self.clock.pump([0.1] * 10)
+        self.assertEqual(producer.told, ["resume"])
+        self.consumer.write()
+        self.clock.pump([0.1] * 10)
+        self.assertEqual(producer.told, ["resume", "resume"])
+
+    def test_fails(self) -> None:
+        """One that raises is not asked again, and the consumer is told."""
+
+        def fail() -> None:
+            raise ValueError("the disk is on fire")
+
+        producer = Producer(fail)
+        self.consumer.register(producer, False)
+        self.clock.pump([0.1] * 10)
+        self.assertEqual((producer.told, self.consumer.failures), (["resume"], 1))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+        self.consumer.write()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_unregistersWhileProducing(self) -> None:
+        """One that has produced its last is not asked again, even from within."""
+
+        def last() -> None:
+            self.consumer.write()
+            assert self.consumer.production is not None
+            self.consumer.production.forget()
+
+        producer = Producer(last)
+        self.consumer.register(producer, False)
+        self.clock.pump([0.1] * 10)
+        self.assertEqual((producer.told, self.clock.getDelayedCalls()), (["resume"], []))
+
+    def test_stop(self) -> None:
+        """One that is stopped is told, and nothing is left in the reactor."""
+        producer = Producer()
+        self.consumer.register(producer, False)
+        assert self.consumer.production is not None
+        self.consumer.production.stop()
+        self.assertEqual((producer.told, self.clock.getDelayedCalls()), (["stop"], []))
+
+    def test_stopProducing(self) -> None:
+        """As a push producer it passes on C{stopProducing}."""
+        producer = Producer()
+        self.consumer.register(producer, False)
+        assert self.consumer.production is not None
+        self.consumer.production._producer.stopProducing()
+        self.assertEqual((producer.told, self.clock.getDelayedCalls()), (["stop"], []))

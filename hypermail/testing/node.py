@@ -1,0 +1,278 @@
+"""
+A simulated UDP socket with the connections that live on it, and what drives them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import TYPE_CHECKING
+
+from hypermail.connection import Connection
+from hypermail.demux import Demux
+from hypermail.events import Event, StreamOptions
+from hypermail.messages.outgoing import OutgoingMessage
+from hypermail.options import Delivery, ListenerOptions, Options, Role
+from hypermail.session.states import State
+from hypermail.streams.stream import Stream
+from hypermail.testing.application import CALLBACKS, Application
+
+if TYPE_CHECKING:
+    from hypermail.testing.network import Address, SimulatedNetwork
+
+#: Rounds of events and trains at one time, after which the core counts as caught in a loop.
+MOST_ROUNDS = 10_000
+#: s; an acknowledgement that is delayed, or a train that is paced, comes within this time.
+NOT_IDLE = 0.03
+
+
+class Side:
+    """
+    One side of one session.
+
+    What it offers besides C{connection} is the same, with the time put in; use it, or call L{touch} after
+    whatever else was done to the connection or its streams.
+
+    @ivar node: the socket.
+    @ivar connection: the core's.
+    @ivar application: what the events go to.
+    @ivar events: all of them so far.
+    @ivar outgoing: every message that was sent with L{send_message}.
+    @ivar unordered: lanes that were configured so.
+    """
+
+    def __init__(self, node: Node, connection: Connection, application: Application) -> None:
+        self.node = node
+        self.network = node.network
+        self.connection = connection
+        self.application = application
+        self.events: list[Event] = []
+        self.outgoing: list[OutgoingMessage] = []
+        self.unordered: set[int] = set()
+        self.timer = node.network.timer(self._timeout)
+        self._soon = node.network.timer(self.pump)
+        self._pumping = False
+        application.side = self
+
+    def __repr__(self) -> str:
+        return f"<{self.connection.role.name.lower()} at {self.node.address}, {self.connection.state.name.lower()}>"
+
+    # What tests and applications do
+
+    def send_message(self, data: bytes, *, lane: int = 0, expires: float | None = None) -> OutgoingMessage:
+        """See L{Connection.send_message}."""
+        message = self.connection.send_message(data, lane=lane, expires=expires, now=self.network.now)
+        self.outgoing.append(message)
+        self.touch()
+        return message
+
+    def cancel_message(self, message: OutgoingMessage) -> None:
+        """See L{Connection.cancel_message}."""
+        self.connection.cancel_message(message, now=self.network.now)
+        self.touch()
+
+    def configure_lane(
+        self, number: int, *, ordered: bool = True, delivery: Delivery = Delivery.ACKED, priority: int = 0
+    ) -> None:
+        """See L{Connection.configure_lane}."""
+        self.connection.configure_lane(number, ordered=ordered, delivery=delivery, priority=priority)
+        if not ordered:
+            self.unordered.add(number)
+
+    def send_direct(self, data: bytes) -> None:
+        """See L{Connection.send_direct}."""
+        self.connection.send_direct(data)
+        self.touch()
+
+    def open_stream(
+        self, name: bytes = b"", data: bytes | None = None, *, options: StreamOptions | None = None
+    ) -> Stream:
+        """
+        See L{Connection.open_stream}.
+
+        @param data: when given, it is written, with back pressure, and the stream finished.
+        """
+        stream = self.connection.open_stream(name, options or StreamOptions(), now=self.network.now)
+        if data is not None:
+            self.application.write_all(stream, data)
+        self.touch()
+        return stream
+
+    def close(self) -> None:
+        """See L{Connection.close}."""
+        self.connection.close(now=self.network.now)
+        self.touch()
+
+    def abort(self, code: int, text: str = "") -> None:
+        """See L{Connection.abort}."""
+        self.connection.abort(code, text, now=self.network.now)
+        self.touch()
+
+    def ping(self) -> None:
+        """See L{Connection.ping}."""
+        self.connection.ping(now=self.network.now)
+        self.touch()
+
+    def touch(self) -> None:
+        """Something was done to the connection: drive it on before time goes on."""
+        if not self._pumping:
+            self._soon.arm(self.network.now)
+
+    # What drives it
+
+    def _timeout(self) -> None:
+        self.connection.handle_timeout(now=self.network.now)
+        self.pump()
+
+    def pump(self) -> None:
+        """Drain events into the application, then trains into the network, then set the timer."""
+        self._pumping = True
+        try:
+            self._drain()
+        finally:
+            self._pumping = False
+        if self.connection.ended:
+            self.timer.cancel()
+            self.node.forget(self)
+        else:
+            self.timer.arm(self.connection.next_timeout())
+
+    def _drain(self) -> None:
+        for _ in range(MOST_ROUNDS):
+            self._drain_events()
+            trains = self.connection.trains(now=self.network.now)
+            if not trains:
+                self._drain_events()
+                return
+            for train in trains:
+                self._check(train.datagrams)
+                self.network.send(self.node.address, train.address, train.datagrams)
+        raise AssertionError(f"{self!r} sends without end; {self.network.describe()}")
+
+    def _drain_events(self) -> None:
+        while (event := self.connection.next_event()) is not None:
+            self.events.append(event)
+            CALLBACKS[type(event)](self.application, event)
+
+    def _check(self, datagrams: list[bytes]) -> None:
+        """The rule of trains: equal sizes but for the last, and that is no larger."""
+        size = len(datagrams[0])
+        if any(len(datagram) != size for datagram in datagrams[:-1]) or not 0 < len(datagrams[-1]) <= size:
+            raise AssertionError(f"{self!r} made a train of {[len(datagram) for datagram in datagrams]} bytes")
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing happens on this side until somebody does something, or it is time for a ping."""
+        connection = self.connection
+        if connection.ended:
+            return True
+        if connection.state in (State.NEW, State.OPENING, State.ENDED) or self._soon.when <= self.network.now:
+            return False
+        return connection.statistics()["in_flight"] == 0 and self.timer.when - self.network.now > NOT_IDLE
+
+    def describe(self) -> str:
+        """The state of this side in a few lines, for messages."""
+        last = ", ".join(type(event).__name__ for event in self.events[-5:])
+        timeout = self.connection.next_timeout()
+        left = "never" if timeout is None else f"in {timeout - self.network.now:.6f} s"
+        return f"{self!r}: timer {left}; events ... {last or 'none'}; {self.connection.statistics()}"
+
+
+class Node:
+    """
+    One UDP socket: a listener's, or one on which sessions are started.
+
+    @param network: where it is.
+    @param address: of the socket.
+    @param options: of its sessions.
+    @param listener_options: what it bears from strangers.
+    @param accepting: makes an application for each session that a stranger asks for; None for a socket that
+        takes none.
+
+    @ivar demux: the core's.
+    @ivar sides: of all sessions so far, in the order of their beginning.
+    """
+
+    def __init__(
+        self,
+        network: SimulatedNetwork,
+        address: Address,
+        *,
+        options: Options | None = None,
+        listener_options: ListenerOptions | None = None,
+        accepting: Callable[[], Application] | None = None,
+    ) -> None:
+        self.network = network
+        self.address = address
+        self.options = options or Options()
+        self.sides: list[Side] = []
+        self._accepting = accepting
+        self._by_connection: dict[Connection, Side] = {}
+        self._random_bytes = Random(f"{network.seed}: {address}").randbytes
+        self.demux = Demux(
+            options=self.options,
+            listener_options=listener_options or ListenerOptions(),
+            accepting=accepting is not None,
+            random_bytes=self._random_bytes,
+        )
+        network.attach(address, self.receive)
+
+    def start(
+        self, address: Address, application: Application | None = None, *, options: Options | None = None
+    ) -> Side:
+        """
+        Ask for a session.
+
+        @param address: of the listener.
+        """
+        connection = Connection.starter(
+            address, options=options or self.options, now=self.network.now, random_bytes=self._random_bytes
+        )
+        self.demux.add(connection)
+        side = self._add(connection, application or Application())
+        side.touch()
+        return side
+
+    def _add(self, connection: Connection, application: Application) -> Side:
+        side = self._by_connection[connection] = Side(self, connection, application)
+        self.sides.append(side)
+        return side
+
+    def receive(self, datagrams: list[bytes], source: Address) -> None:
+        """
+        One read of the socket.
+
+        The views that the core is given are overwritten after the call, as those of a real socket are.
+        """
+        arena = bytearray().join(datagrams)
+        views, start = [], 0
+        for datagram in datagrams:
+            views.append(memoryview(arena)[start : start + len(datagram)])
+            start += len(datagram)
+        touched = self.demux.receive(views, source, now=self.network.now)
+        arena[:] = b"\xee" * len(arena)
+        for connection in touched:
+            side = self._by_connection.get(connection)
+            if side is None:
+                if connection.role is Role.STARTER or self._accepting is None:
+                    raise AssertionError(f"the demux of {self.address} touches a connection that it was told to forget")
+                side = self._add(connection, self._accepting())
+            side.pump()
+        for train in self.demux.replies():
+            self.network.send(self.address, train.address, train.datagrams)
+
+    def forget(self, side: Side) -> None:
+        """A connection has ended."""
+        self.demux.forget(side.connection)
+        self._by_connection.pop(side.connection, None)
+
+    @property
+    def live(self) -> list[Side]:
+        """The sides whose connections haven't ended."""
+        return list(self._by_connection.values())
+
+    def stop(self) -> None:
+        """Close the socket, as a process that is killed does."""
+        for side in self.live:
+            side.timer.cancel()
+        self.network.detach(self.address)
