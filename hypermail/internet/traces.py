@@ -104,18 +104,21 @@ class Traces:
     def _create(self, role: Role, name: str) -> TraceFile | None:
         if self._directory is None:
             return None
-        number = ""
-        for attempt in count(2):
-            path = self._directory / f"{role.name.lower()}-{name}{number}.sqlog"
+        try:
+            self._directory.mkdir(parents=True, exist_ok=True)
+            return self._createIn(self._directory, f"{role.name.lower()}-{name}")
+        except OSError as error:
+            self._log.error("no trace in {path}: {reason}", path=str(self._directory), reason=str(error))
+            return None
+
+    def _createIn(self, directory: Path, name: str) -> TraceFile:
+        path = directory / f"{name}.sqlog"
+        for number in count(2):
             try:
-                self._directory.mkdir(parents=True, exist_ok=True)
                 return TraceFile(path)
             except FileExistsError:
-                number = f"-{attempt}"
-            except OSError as error:
-                self._log.error("no trace in {path}: {reason}", path=str(self._directory), reason=str(error))
-                break
-        return None
+                path = directory / f"{name}-{number}.sqlog"
+        raise AssertionError("there is always a next number")
 
 
 def _trace(file: TraceFile, role: Role, name: str, now: float) -> Trace:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
@@ -35,7 +36,15 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from hypermail.errors import HypermailError, Reason, StreamAborted, StreamCleared, UsageError
+from hypermail.errors import (
+    HypermailError,
+    Reason,
+    SessionClosed,
+    StreamAborted,
+    StreamCleared,
+    StreamError,
+    UsageError,
+)
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.messaging import octets
 from hypermail.internet.production import Production
@@ -197,7 +206,8 @@ class StreamTransport:
             return
         self.disconnecting = True
         self._held.clear()
-        self._resume()
+        self._paused = False
+        self._resumeStream()
         if self._flushed:
             self._session.soon(self._close)
         elif self._production is None:
@@ -242,18 +252,16 @@ class StreamTransport:
     def resumeProducing(self) -> None:
         """Go on."""
         if self._paused:
-            self._resume()
+            self._paused = False
             self._session.soon(self._catchUp)
 
     def stopProducing(self) -> None:
         """The protocol wants no more."""
         self.loseConnection()
 
-    def _resume(self) -> None:
-        if self._paused:
-            self._paused = False
-            if not self._ended:
-                self._stream.resume()
+    def _resumeStream(self) -> None:
+        if not self._ended:
+            self._stream.resume()
             self._session.touch()
 
     # What the core tells.
@@ -286,19 +294,21 @@ class StreamTransport:
             self._production.writable()
 
     def ended(self, error: HypermailError | None) -> None:
-        """Both directions are over. What was received and is held back is still delivered, unless there is an error."""
+        """Both directions are over. What is held back is still delivered, when it is all that the peer had to say."""
         self._ended = True
         self._endError = error
-        if error is not None or not self._held:
+        complete = self._finishArrived and isinstance(error, (NoneType, StreamError, SessionClosed))
+        if not (complete and self._held):
             self._end()
 
     # What the protocol is told.
 
     def _catchUp(self) -> None:
-        """Deliver what was held back while the protocol was paused."""
+        """Deliver what was held back while the protocol was paused; only then the core may bring more."""
         self._deliver()
-        if self._held or self.disconnected:
+        if self._held or self._paused or self.disconnected:
             return
+        self._resumeStream()
         if self._finishArrived and not self._readOver:
             self.readConnectionLost(Failure(ConnectionDone()))
         if self._ended:

@@ -75,6 +75,7 @@ class Streams:
         self._peers_over = RangeSet()
         self._peers_over_count = 0
         self._closing = False
+        self._ended = False
 
     def __len__(self) -> int:
         """How many streams are not over."""
@@ -135,7 +136,8 @@ class Streams:
         )
 
     def end_all(self, error: HypermailError) -> None:
-        """The session is over, and so is every stream."""
+        """The session is over, and so is every stream; none comes to be any more."""
+        self._ended = True
         for stream in (*self._streams.values(), *self._waiting):
             stream.end(None if stream.over else error)
         self._waiting.clear()
@@ -297,7 +299,7 @@ class Streams:
             if index >= self._next:
                 raise ProtocolViolation(f"the peer speaks of stream {id}, which was never opened")
             return None
-        if index in self._peers_over:
+        if index in self._peers_over or self._ended:
             return None
         self._peers_seen = max(self._peers_seen, index + 1)
         if self._peers_seen - self._peers_over_count > self._options.max_streams:

@@ -5,6 +5,7 @@ What the tests of L{hypermail.internet} share: two hosts in the simulated networ
 from __future__ import annotations
 
 import random
+import socket
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -26,6 +27,16 @@ T = TypeVar("T")
 SERVER = "10.0.0.1"
 CLIENT = "10.0.0.2"
 PORT = 4700
+
+
+def ipv6() -> bool:
+    """Whether this machine has IPv6's loopback address."""
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as found:
+            found.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 class RecordingProtocol(SessionProtocol):

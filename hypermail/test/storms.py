@@ -4,6 +4,7 @@ The storm: every kind of traffic in both directions at once through a terrible n
 
 from __future__ import annotations
 
+from functools import partial
 from random import Random
 
 from hypermail import events as e
@@ -79,7 +80,7 @@ class StormApplication(Application):
                 random.randbytes(random.choice((10, 3_000))), lane=UNORDERED, expires=random.uniform(0, 1)
             )
             withdrawn = side.send_message(random.randbytes(random.choice((10, 3_000))), lane=ORDERED)
-            self.later(random.choice((0.0, random.random())), lambda message=withdrawn: side.cancel_message(message))
+            self.later(random.choice((0.0, random.random())), partial(side.cancel_message, withdrawn))
         for _ in range(3):
             direct = random.randbytes(16)
             self.directs_sent.add(direct)
@@ -118,9 +119,12 @@ def storm(seed: int) -> Pair:
     @return: the pair, for its statistics.
     """
     random = Random(f"storm {seed}")
-    large = [MIB, int(2 ** random.uniform(14, 18))]
+    large = [MIB, random.choice((MIB, int(2 ** random.uniform(14, 20))))]
     random.shuffle(large)
-    applications = [StormApplication(Random(f"{seed} starter"), large[0]), StormApplication(Random(f"{seed} l"), large[1])]
+    applications = [
+        StormApplication(Random(f"{seed} starter"), large[0]),
+        StormApplication(Random(f"{seed} listener"), large[1]),
+    ]
     spare = applications[1:]
     pair = Pair(
         seed,

@@ -185,6 +185,16 @@ class PacketTests(HostileCase):
                 deciding.listen()
             self.assertReadable(deciding)
 
+    def test_behindTheEnd(self) -> None:
+        """What stands behind the end of the session in the same datagram has no effect on its streams."""
+        for packet in EVERY:
+            puppet = Puppet()
+            puppet.say(p.SessionDeath(5, "over"), p.StreamOpen(0, b"", {}, None), packet)
+            self.assertEqual(puppet.victim.statistics()["streams"], 0)
+            self.assertEqual(puppet.application.streams, [])
+            self.assertEqual(puppet.application.error.code if puppet.application.error else None, 5)
+            self.assertTrue(puppet.victim.ended)
+
     def test_empty(self) -> None:
         """An authentic datagram without a packet breaks the protocol."""
         puppet = Puppet()

@@ -24,6 +24,7 @@ from hypermail.interfaces import ICarrier, ICarrierUser
 from hypermail.internet.udp import MAX_QUEUED, MAX_SEGMENTS, MAX_UNSEGMENTED, SegmentingPort
 from hypermail.link.train import Train
 from hypermail.options import MIB
+from hypermail.test.sessions import ipv6
 
 if sys.platform != "linux" or not IReactorFDSet.providedBy(reactor):
     skip = "UDP_SEGMENT and UDP_GRO are Linux's, and the reactor must watch file descriptors"
@@ -203,6 +204,8 @@ class SegmentingPortTests(TestCase):
 
     async def test_ipv6(self) -> None:
         """An IPv6 socket brings (host, port) as an IPv4 socket does, and leaves IPv4 alone."""
+        if not ipv6():
+            self.skipTest("this machine has no IPv6")
         sender, _ = self.open("::1")
         receiver, user = self.open("::1")
         option = receiver.socket.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)

@@ -319,6 +319,7 @@ class LimitTests(IncomingCase):
         before = self.pool.used
         self.incoming.pause()
         self.incoming.resume()
+        self.assertEqual(self.pool.used, before - WINDOW, "what was promised and isn't used up still counts")
         self.chunk(WINDOW, bytes(limit - WINDOW))
         self.taken()
         self.assertLessEqual(self.pool.used, max(before, self.pool.size))

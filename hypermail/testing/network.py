@@ -274,7 +274,9 @@ class SimulatedNetwork:
 
     # Datagrams
 
-    def send(self, source: Address, destination: Address, datagrams: Sequence[bytes]) -> None:
+    def send(
+        self, source: Address, destination: Address, datagrams: Sequence[bytes | bytearray | memoryview]
+    ) -> None:
         """
         Send datagrams, in their order, at once.
 

@@ -347,7 +347,7 @@ class SimulatedReactor(Clock):
             destination = self._loopback(6 if ":" in host else 4), port
             source = bound[-1]
         elif source[0].endswith(self._scope):
-            raise _error(errno.EINVAL if len(bound) == 1 else errno.ENETUNREACH)
+            raise _error(errno.ENETUNREACH)
         self.network.send(source, destination, [datagram])
 
     def unscoped(self, address: Address) -> Address:

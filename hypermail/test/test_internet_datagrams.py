@@ -1,0 +1,420 @@
+"""
+Tests of L{hypermail.internet.datagrams}: the pump between a carrier and the core.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from hypermail.errors import MessageUndelivered, Reason, RemoteAddressRefused, SessionKilled, Unreachable, UsageError
+from hypermail.interfaces import ICarrier, ICarrierUser
+from hypermail.internet.address import HypermailAddress
+from hypermail.internet.datagrams import HypermailDatagramProtocol
+from hypermail.internet.endpoints import SessionClientEndpoint
+from hypermail.internet.protocol import SessionFactory
+from hypermail.link.train import Train
+from hypermail.options import ListenerOptions, Options
+from hypermail.test.sessions import CLIENT, PORT, SERVER, Hosts, RecordingFactory, RecordingProtocol
+from hypermail.testing import Conditions, SimulatedNetwork
+from hypermail.wire import header
+
+
+@implementer(ICarrier)
+class MemoryCarrier:
+    """
+    A carrier in memory, for as many sessions of one socket as a test wants.
+
+    @ivar trains: what was sent, in order.
+    @ivar room: how many trains it takes before it is full; None for any.
+    """
+
+    receiveBuffer: int | None = None
+
+    def __init__(self, clock: Any) -> None:
+        self.reactor = clock
+        self.trains: list[Train] = []
+        self.room: int | None = None
+        self.stopped = False
+
+    def send(self, train: Train) -> bool:
+        self.trains.append(train)
+        if self.room is not None:
+            self.room -= 1
+        return self.room is None or self.room > 0
+
+    def getHost(self) -> HypermailAddress:
+        return HypermailAddress("127.0.0.1", 7)
+
+    def statistics(self) -> dict[str, int]:
+        return {"EIO": 3}
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class PairTests(SynchronousTestCase):
+    """
+    Two sockets whose carriers are in memory, so that tests see each train.
+    """
+
+    def setUp(self) -> None:
+        network = SimulatedNetwork()
+        self.clock = network.reactor(SERVER)
+        self.network = network
+        self.factory = RecordingFactory()
+        self.listener = HypermailDatagramProtocol(self.factory)
+        self.starter = HypermailDatagramProtocol()
+        self.carriers = [MemoryCarrier(self.clock), MemoryCarrier(self.clock)]
+        for protocol, carrier in zip((self.listener, self.starter), self.carriers):
+            protocol.makeConnection(carrier)  # type: ignore[arg-type]
+        self.addCleanup(self.stop)
+
+    def stop(self) -> None:
+        for protocol in (self.listener, self.starter):
+            if protocol.numPorts:
+                protocol.doStop()
+        self.network.advance(0)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def exchange(self, seconds: float = 0.5) -> None:
+        """Carry trains to and fro for some time."""
+        for _ in range(int(seconds * 100)):
+            self.network.advance(0.01)
+            for number, target in enumerate((self.starter, self.listener)):
+                trains, self.carriers[number].trains = self.carriers[number].trains, []
+                for train in trains:
+                    views = [memoryview(datagram) for datagram in train.datagrams]
+                    target.datagramsReceived(views, ("127.0.0.1", PORT if number == 0 else 9))
+
+    def begin(self) -> tuple[Any, RecordingProtocol]:
+        """Open a session; the starter's side of it and its protocol."""
+        protocol = RecordingProtocol()
+        session = self.starter.startSession(("127.0.0.1", PORT), protocol)
+        self.exchange()
+        self.assertEqual(protocol.calls, ["sessionOpened"])
+        return session, protocol
+
+    def test_interface(self) -> None:
+        """It is what a carrier brings datagrams to."""
+        verifyObject(ICarrierUser, self.listener)
+
+    def test_sessions(self) -> None:
+        """Several sessions live on one socket."""
+        sessions = [self.begin()[0] for _ in range(3)]
+        sent = [session.sendMessage(b"%d" % number) for number, session in enumerate(sessions)]
+        self.exchange()
+        for deferred in sent:
+            self.successResultOf(deferred)
+        self.assertEqual([protocol.messages for protocol in self.factory.built], [[b"0"], [b"1"], [b"2"]])
+
+    def test_oneFlush(self) -> None:
+        """Everything that a turn's calls have brought, for whatever session, is sent in one call of the reactor."""
+        sessions = [self.begin()[0] for _ in range(3)]
+        self.exchange()
+        before = len(self.clock.getDelayedCalls())
+        for session in sessions:
+            for _ in range(5):
+                session.sendMessage(b"x").addErrback(lambda _: None)
+        self.assertEqual(len(self.clock.getDelayedCalls()), before + 1)
+        self.assertEqual(self.carriers[1].trains, [])
+        self.network.advance(0)
+        self.assertEqual(len(self.carriers[1].trains), 3)
+
+    def test_oneTimer(self) -> None:
+        """However many sessions wait for something, the socket has one delayed call."""
+        for _ in range(5):
+            self.begin()
+        self.network.advance(0.1)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 2)  # the listener's and the starter's
+
+    def test_fullCarrier(self) -> None:
+        """While the carrier is full nothing more is taken from the core; then everything goes on."""
+        session, _ = self.begin()
+        self.exchange()
+        carrier = self.carriers[1]
+        carrier.room = 1
+        sent = session.sendMessage(b"x" * 500_000)
+        self.network.advance(0)
+        self.assertEqual(len(carrier.trains), 1)
+        self.network.advance(5)
+        more = session.sendMessage(b"y")
+        self.network.advance(5)
+        self.assertEqual(len(carrier.trains), 1)
+        carrier.room = None
+        self.starter.carrierWritable()
+        self.exchange(3)
+        self.successResultOf(sent)
+        self.successResultOf(more)
+
+    def test_stillFull(self) -> None:
+        """A carrier that is full again at once stops it again."""
+        sessions = [self.begin()[0] for _ in range(4)]
+        self.exchange()
+        carrier = self.carriers[1]
+        carrier.room = 1
+        for session in sessions:
+            session.sendMessage(b"x").addErrback(lambda _: None)
+        self.network.advance(0)
+        for count in (1, 2, 3):
+            self.assertEqual(len(carrier.trains), count)
+            carrier.room = 1
+            self.starter.carrierWritable()
+
+    def test_brokenCore(self) -> None:
+        """A fault inside the core is logged and ends that session only."""
+        session, protocol = self.begin()
+        other, others = self.begin()
+        session.connection.trains = self.fail_
+        sent = session.sendMessage(b"x")
+        self.exchange()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        self.failureResultOf(sent, MessageUndelivered)
+        self.assertEqual(protocol.calls, ["sessionOpened", "sessionLost"])
+        working = other.sendMessage(b"y")
+        self.exchange()
+        self.successResultOf(working)
+        self.assertEqual(others.calls, ["sessionOpened"])
+
+    def fail_(self, *args: Any, **kwargs: Any) -> Any:
+        raise ZeroDivisionError()
+
+    def test_brokenEvents(self) -> None:
+        """... even when not even its end can be told in order: then the application is told what is known."""
+        session, protocol = self.begin()
+        session.connection.next_event = self.fail_
+        session.sendMessage(b"x").addErrback(lambda _: None)
+        self.exchange()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+        self.assertEqual(protocol.calls, ["sessionOpened", "sessionLost"])
+        assert protocol.reason is not None
+        self.assertEqual(protocol.reason.value.code, Reason.INTERNAL_ERROR)
+
+    def test_brokenTimeout(self) -> None:
+        """So it is with timers."""
+        session, protocol = self.begin()
+        session.connection.handle_timeout = self.fail_
+        self.network.advance(60)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(protocol.calls, ["sessionOpened", "sessionLost"])
+
+    def test_brokenDemux(self) -> None:
+        """... and with datagrams that nobody can make sense of, which must not close the port."""
+        self.listener._demux.receive = self.fail_  # type: ignore[method-assign]
+        self.listener.datagramsReceived([memoryview(b"x")], ("127.0.0.1", 9))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_garbage(self) -> None:
+        """Datagrams that are no datagrams of ours are dropped."""
+        self.begin()
+        for size in (0, 1, 12, 13, 100, 1_200, 65_507):
+            for byte in (0, 0x40, 0xC0, 0xD0, 0xD1, 0xD2, 0xFF):
+                garbage = [memoryview(bytes([byte]) * size)]
+                self.listener.datagramsReceived(garbage, ("127.0.0.1", 9))
+                self.starter.datagramsReceived(garbage, ("127.0.0.1", PORT))
+        self.begin()
+
+    def test_replies(self) -> None:
+        """Somebody of another version is answered."""
+        hello = header.encode_long(header.Long(0, 99, 1, 2, 0, b"", 0)) + bytes(1_300)
+        self.listener.datagramsReceived([memoryview(hello)], ("127.0.0.1", 9))
+        self.assertEqual(len(self.carriers[0].trains), 1)
+        self.assertEqual(self.carriers[0].trains[0].address, ("127.0.0.1", 9))
+
+    def test_unknownSession(self) -> None:
+        """Somebody whose session is unknown here is told so."""
+        session, protocol = self.begin()
+        self.listener._demux.forget(next(iter(self.listener._sessions)))
+        self.listener._sessions.clear()
+        self.listener._deadlines.stop()
+        session.sendMessage(b"x").addErrback(lambda _: None)
+        self.exchange()
+        self.assertEqual(protocol.calls, ["sessionOpened", "sessionLost"])
+
+    def test_statistics(self) -> None:
+        """A session's statistics have the carrier's."""
+        session, _ = self.begin()
+        self.assertEqual(session.statistics()["carrier"], {"EIO": 3})
+
+    def test_stop(self) -> None:
+        """Stopping ends all sessions, tells the peers, and leaves nothing."""
+        session, protocol = self.begin()
+        sent = session.sendMessage(b"x")
+        self.starter.doStop()
+        self.failureResultOf(sent, MessageUndelivered)
+        self.assertEqual(protocol.calls, ["sessionOpened", "sessionLost"])
+        self.assertTrue(self.carriers[1].stopped)
+        trains, self.carriers[1].trains = self.carriers[1].trains, []
+        for train in trains:
+            self.listener.datagramsReceived([memoryview(datagram) for datagram in train.datagrams], ("127.0.0.1", 9))
+        reason = self.factory.built[0].reason
+        assert reason is not None
+        reason.trap(SessionKilled)
+        self.assertEqual(reason.value.code, Reason.SHUTTING_DOWN)
+
+    def test_stopWhileFull(self) -> None:
+        """The last words are tried even when the carrier is full."""
+        session, _ = self.begin()
+        self.carriers[1].room = 0
+        session.sendMessage(b"x").addErrback(lambda _: None)
+        self.network.advance(0)
+        before = len(self.carriers[1].trains)
+        self.starter.doStop()
+        self.assertGreater(len(self.carriers[1].trains), before)
+
+    def test_stopWithPending(self) -> None:
+        """Stopping in the turn of a call forgets the flush that was to come."""
+        session, _ = self.begin()
+        session.sendMessage(b"x").addErrback(lambda _: None)
+        self.starter.doStop()
+        self.network.advance(1)
+
+    def test_unreachable(self) -> None:
+        """A session that is to open where the system knows no way to fails at once."""
+        protocol = RecordingProtocol()
+        address = ("127.0.0.1", PORT)
+        session = self.starter.startSession(address, protocol)
+        opening = session.whenOpened()
+        self.starter.addressUnreachable(address, OSError(errno.ENETUNREACH, "no way"))
+        self.network.advance(0)
+        error = self.failureResultOf(opening, Unreachable).value
+        self.assertIn("no way", error.text)
+        self.assertIn(f"127.0.0.1:{PORT}", error.text)
+        self.assertEqual(protocol.calls, [])
+
+    def test_unreachableLater(self) -> None:
+        """A session that is open bears it: networks come back."""
+        session, protocol = self.begin()
+        self.starter.addressUnreachable(session.connection.address, OSError(errno.ENETUNREACH, "no way"))
+        self.network.advance(0)
+        self.assertEqual(protocol.calls, ["sessionOpened"])
+
+    def test_smallBuffer(self) -> None:
+        """The peer is told the receive buffer that was granted, not that which was asked for."""
+        carrier = MemoryCarrier(self.clock)
+        carrier.receiveBuffer = 100_000
+        protocol = HypermailDatagramProtocol(self.factory)
+        protocol.makeConnection(carrier)  # type: ignore[arg-type]
+        session = protocol.startSession(("127.0.0.1", 1), RecordingProtocol(), options=Options())
+        self.assertEqual(session.connection.options.receive_buffer, 100_000)
+        protocol.doStop()
+
+
+class RemoteTests(SynchronousTestCase):
+    """
+    Mode plain stays on this machine unless it is told otherwise.
+    """
+
+    def setUp(self) -> None:
+        self.network = SimulatedNetwork()
+        self.server = self.network.reactor(SERVER)
+        self.client = self.network.reactor(CLIENT)
+
+    def test_listener(self) -> None:
+        """Datagrams from elsewhere are dropped and counted; the log says so once, and how to change it."""
+        lines: list[str] = []
+
+        def observe(event: Any) -> None:
+            lines.append(event.get("log_format", ""))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        protocol = HypermailDatagramProtocol(RecordingFactory())
+        port = self.server.listenUDP(PORT, protocol)
+        asking = SessionClientEndpoint(
+            self.client, SERVER, PORT, allowRemotePlain=True, options=Options(connection_timeout=5.0)
+        ).connect(SessionFactory.forProtocol(RecordingProtocol))
+        self.network.advance(10)
+        self.failureResultOf(asking)
+        self.assertGreater(protocol.strangers, 1)
+        self.assertEqual(len([line for line in lines if "--allow-remote-plain" in line]), 1)
+        port.stopListening()
+        self.network.advance(0)
+
+    def test_starter(self) -> None:
+        """A starter doesn't go elsewhere."""
+        protocol = HypermailDatagramProtocol()
+        port = self.client.listenUDP(0, protocol, interface=CLIENT)
+        error = self.assertRaises(RemoteAddressRefused, protocol.startSession, (SERVER, PORT), RecordingProtocol())
+        self.assertIn("--allow-remote-plain", error.text)
+        port.stopListening()
+        self.network.advance(0)
+
+
+class StockTests(SynchronousTestCase):
+    """
+    Over the reactor's own UDP port
+    """
+
+    def test_listenUDP(self) -> None:
+        """It works with plain C{reactor.listenUDP}."""
+        network = SimulatedNetwork(0, Conditions(delay=0.01))
+        server, client = network.reactor(SERVER), network.reactor(CLIENT)
+        factory = RecordingFactory()
+        port = server.listenUDP(PORT, HypermailDatagramProtocol(factory, allowRemotePlain=True))
+        endpoint = SessionClientEndpoint(client, SERVER, PORT, allowRemotePlain=True)
+        protocol = network.run_until(endpoint.connect(SessionFactory.forProtocol(RecordingProtocol)))
+        network.run_until(protocol.session.sendMessage(b"x" * 100_000))
+        network.run_until(protocol.session.close())
+        port.stopListening()
+        network.advance(0)
+        network.assert_clean()
+
+    def test_limits(self) -> None:
+        """The listener's options hold."""
+        hosts = Hosts()
+        hosts.listen(listenerOptions=ListenerOptions(max_sessions=2))
+        for _ in range(2):
+            hosts.run(hosts.ask())
+        third = hosts.ask(options=Options(connection_timeout=3.0))
+        hosts.settle(5)
+        self.failureResultOf(third)
+        hosts.end()
+
+    def test_noReactor(self) -> None:
+        """A transport that doesn't tell its reactor needs help."""
+        protocol = HypermailDatagramProtocol()
+        self.assertRaises(UsageError, protocol.makeConnection, object())
+
+
+class RealTests(TestCase):
+    """
+    Over real sockets
+    """
+
+    timeout = 20
+
+    async def test_stockPort(self) -> None:
+        """Plain C{reactor.listenUDP} on one side, segments on the other."""
+        factory = RecordingFactory()
+        udp: Any = reactor
+        port = udp.listenUDP(0, HypermailDatagramProtocol(factory), interface="127.0.0.1", maxPacketSize=65_535)
+        endpoint = SessionClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        protocol = await endpoint.connect(RecordingFactory())
+        await protocol.session.sendMessage(os.urandom(300_000))
+        await factory.built[0].session.sendMessage(os.urandom(300_000))
+        self.assertEqual([len(message) for message in factory.built[0].messages], [300_000])
+        await protocol.session.close()
+        await port.stopListening()
+
+    async def test_reactorStops(self) -> None:
+        """A port that the reactor itself disconnects, as it does at its end, says farewell to its sessions."""
+        factory = RecordingFactory()
+        udp: Any = reactor
+        port = udp.listenUDP(0, HypermailDatagramProtocol(factory), interface="127.0.0.1")
+        protocol: Any = await SessionClientEndpoint(reactor, "127.0.0.1", port.getHost().port).connect(RecordingFactory())
+        lost: Deferred[Any] = Deferred()
+        protocol.sessionLost = lost.callback
+        port.connectionLost()
+        with self.assertRaises(SessionKilled):
+            await lost
+        with self.assertRaises(SessionKilled):
+            await protocol.session.close()
