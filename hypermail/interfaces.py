@@ -30,6 +30,9 @@ T = TypeVar("T")
 #: What a callback may return: a value, a Deferred of it, or the coroutine of an C{async def}.
 Answer = Union[T, "Deferred[T]", Coroutine[Any, Any, T]]
 
+#: What may be sent; what can change is copied.
+Octets = Union[bytes, bytearray, memoryview]
+
 
 class ISession(Interface):
     """One session with one peer; given to a L{ISessionProtocol} as its C{session}."""
@@ -37,11 +40,11 @@ class ISession(Interface):
     sessionID: bytes = Attribute("Names the session in logs; equal on both sides.")
     way: Way = Attribute("In which way the session carries, seen from its starter.")
 
-    def sendMessage(data: bytes, *, lane: int = 0, expires: float | None = None) -> Deferred[None]:
+    def sendMessage(data: Octets, *, lane: int = 0, expires: float | None = None) -> Deferred[None]:
         """
         Send one whole message.
 
-        @param data: C{bytes}-like, at most the peer's C{max_message}.
+        @param data: at most the peer's C{max_message} bytes.
         @param lane: 0–239.
         @param expires: seconds from now after which the message is given up, or None for never.
         @return: a L{Deferred} that fires with None when the peer's application has taken the message.
@@ -50,7 +53,7 @@ class ISession(Interface):
             which withdraws the message unless the peer has taken it already.
         """
 
-    def sendMessages(messages: Iterable[bytes], *, lane: int = 0) -> int:
+    def sendMessages(messages: Iterable[Octets], *, lane: int = 0) -> int:
         """
         Send many messages without a L{Deferred} for each.
 
@@ -72,7 +75,7 @@ class ISession(Interface):
         @raise UsageError: when the lane is in use already with other properties.
         """
 
-    def sendDatagram(data: bytes) -> None:
+    def sendDatagram(data: Octets) -> None:
         """
         Send bytes now, once, without acknowledgement; they arrive as C{datagramReceived}, or don't.
 

@@ -58,7 +58,6 @@ class SessionLife:
     @ivar busy: while events are being dealt with, after which everything is sent anyway.
     @ivar opened: whether C{sessionOpened} was called; C{sent}, C{received}, C{streams} are there since then.
     @ivar opening: fires when C{sessionOpened} was called, or fails with what came in its place.
-    @ivar closing: whether one of the sides is closing the session, so that it takes nothing new.
     @ivar error: what ended the session, once it has ended.
     """
 
@@ -75,7 +74,6 @@ class SessionLife:
         "_release",
         "_soon",
         "busy",
-        "closing",
         "connection",
         "deadline",
         "error",
@@ -115,7 +113,6 @@ class SessionLife:
         self._release = release
         self.deadline = inf
         self.busy = False
-        self.closing = False
         self.opened = False
         self.opening: Deferred[Any] | None = None
         self.error: HypermailError | None = None
@@ -276,7 +273,7 @@ class SessionLife:
     # Ending.
 
     def _closingByPeer(self, _: events.SessionClosing) -> None:
-        self.closing = True
+        """The core refuses what is sent from now on; nothing is to be done here."""
 
     def _ended(self, event: events.SessionEnded) -> None:
         self.end(self._failure or event.error)

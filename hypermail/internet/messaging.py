@@ -23,6 +23,7 @@ from hypermail.errors import (
     MessageUndelivered,
     Reason,
 )
+from hypermail.interfaces import Octets
 from hypermail.internet.callbacks import meantForPeer, pending, verdict
 from hypermail.internet.production import Production
 
@@ -63,13 +64,13 @@ class SentMessages:
         self._waiting: dict[OutgoingMessage, Deferred[None]] = {}
         self.production: Production | None = None
 
-    def send(self, data: bytes, lane: int, expires: float | None) -> Deferred[None]:
+    def send(self, data: Octets, lane: int, expires: float | None) -> Deferred[None]:
         """See L{ISession.sendMessage}."""
-        data = octets(data)
+        content = octets(data)
         try:
-            message = self._connection.send_message(data, lane=lane, expires=expires, now=self._seconds())
+            message = self._connection.send_message(content, lane=lane, expires=expires, now=self._seconds())
         except HypermailError as error:
-            return self._sendDirect(data) if self._connection.is_direct(lane) else defer.fail(error)
+            return self._sendDirect(content) if self._connection.is_direct(lane) else defer.fail(error)
         deferred: Deferred[None] = Deferred(partial(self._cancel, message))
         self._waiting[message] = deferred
         self._sent()
@@ -84,7 +85,7 @@ class SentMessages:
         self._sent()
         return defer.succeed(None)
 
-    def sendMany(self, messages: Iterable[bytes], lane: int) -> int:
+    def sendMany(self, messages: Iterable[Octets], lane: int) -> int:
         """See L{ISession.sendMessages}."""
         connection = self._connection
         iterator = iter(messages)

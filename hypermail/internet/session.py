@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from zope.interface import implementer
 
 from hypermail.errors import Delivered, HypermailError, MessageUndelivered, SessionClosed
-from hypermail.interfaces import ISession
+from hypermail.interfaces import ISession, Octets
 from hypermail.internet.callbacks import APPLICATION_FAILED
 from hypermail.internet.life import SessionLife
 from hypermail.internet.messaging import octets
@@ -40,13 +40,13 @@ class Session(SessionLife):
 
     # Messages.
 
-    def sendMessage(self, data: bytes, *, lane: int = 0, expires: float | None = None) -> Deferred[None]:
+    def sendMessage(self, data: Octets, *, lane: int = 0, expires: float | None = None) -> Deferred[None]:
         """See L{ISession.sendMessage}."""
         if self.error is not None:
             return defer.fail(MessageUndelivered(self.error, Delivered.NO))
         return self.sent.send(data, lane, expires)
 
-    def sendMessages(self, messages: Iterable[bytes], *, lane: int = 0) -> int:
+    def sendMessages(self, messages: Iterable[Octets], *, lane: int = 0) -> int:
         """See L{ISession.sendMessages}."""
         if self.error is not None:
             raise MessageUndelivered(self.error, Delivered.NO)
@@ -58,7 +58,7 @@ class Session(SessionLife):
         """See L{ISession.lane}."""
         self.connection.configure_lane(number, ordered=ordered, delivery=delivery, priority=priority)
 
-    def sendDatagram(self, data: bytes) -> None:
+    def sendDatagram(self, data: Octets) -> None:
         """See L{ISession.sendDatagram}."""
         if self.error is None:
             self.connection.send_direct(octets(data))
@@ -125,10 +125,8 @@ class Session(SessionLife):
         return deferred
 
     def _close(self) -> None:
-        if not self.closing:
-            self.closing = True
-            self.connection.close(now=self._owner.seconds())
-            self.touch()
+        self.connection.close(now=self._owner.seconds())
+        self.touch()
 
     def _cancelClose(self, deferred: Deferred[None]) -> None:
         self._closing.remove(deferred)

@@ -8,25 +8,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from twisted.internet import defer, error
+from twisted.internet import defer
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from twisted.python.failure import Failure
 
-from hypermail.errors import (
-    HypermailError,
-    Reason,
-    SessionRejected,
-    SessionTimedOut,
-    StreamRejected,
-    Unreachable,
-    UsageError,
-)
+from hypermail.errors import Reason, StreamRejected
 from hypermail.events import StreamOptions
 from hypermail.interfaces import ISessionProtocol
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.protocol import SessionFactory, SessionProtocol
+from hypermail.internet.reasons import connectFailure
 from hypermail.internet.session import Session
+from hypermail.session.states import State
 
 if TYPE_CHECKING:
     from hypermail.internet.endpoints import SessionClientEndpoint
@@ -94,13 +88,12 @@ class SharedSession:
     @property
     def usable(self) -> bool:
         """Whether it still takes new streams."""
-        session = self._session
-        return session is None or not (session.closing or session.error is not None)
+        return self._session is None or self._session.connection.state is State.OPEN
 
     def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
         """See L{HypermailClientEndpoint.connect}."""
         connecting = Deferred.fromCoroutine(self._connect(factory))
-        return connecting.addErrback(_connectError, HypermailAddress(self._endpoint.host, self._endpoint.port))
+        return connecting.addErrback(connectFailure, HypermailAddress(self._endpoint.host, self._endpoint.port))
 
     async def _connect(self, factory: IProtocolFactory) -> IProtocol:
         self.users += 1
@@ -164,27 +157,3 @@ def sharedSession(reactor: Any, endpoint: SessionClientEndpoint) -> SharedSessio
     if shared is None or not shared.usable:
         shared = SharedSession(endpoint, registry)
     return shared
-
-
-_KINDS: tuple[tuple[type[HypermailError], type[error.ConnectError]], ...] = (
-    (SessionTimedOut, error.TimeoutError),
-    (Unreachable, error.NoRouteError),
-    (SessionRejected, error.ConnectionRefusedError),
-    (StreamRejected, error.ConnectionRefusedError),
-    (HypermailError, error.ConnectError),
-)
-
-
-def _connectError(failure: Failure, address: HypermailAddress) -> Failure:
-    """What Twisted's programs expect of a connection that did not come about."""
-    cause = failure.value
-    if isinstance(cause, defer.CancelledError):
-        return Failure(error.ConnectingCancelledError(address))
-    if isinstance(cause, UsageError):
-        return failure
-    for kind, translation in _KINDS:
-        if isinstance(cause, kind):
-            translated = translation(string=cause.text)
-            translated.__cause__ = cause
-            return Failure(translated)
-    return failure

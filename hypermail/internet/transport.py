@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable
 from types import NoneType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from twisted.internet.error import ConnectionAborted, ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IConsumer,
     IHalfCloseableDescriptor,
@@ -36,18 +36,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from hypermail.errors import (
-    HypermailError,
-    Reason,
-    SessionClosed,
-    StreamAborted,
-    StreamCleared,
-    StreamError,
-    UsageError,
-)
+from hypermail.errors import HypermailError, Reason, SessionClosed, StreamAborted, StreamError, UsageError
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.messaging import octets
 from hypermail.internet.production import Production
+from hypermail.internet.reasons import lossReason
 from hypermail.options import KIB
 
 if TYPE_CHECKING:
@@ -230,7 +223,7 @@ class StreamTransport:
         self._session.soon(self._aborted)
 
     def _aborted(self) -> None:
-        self._lost(_reason(ConnectionAborted, StreamAborted("the stream was aborted")))
+        self._lost(lossReason(StreamAborted("the stream was aborted"), disconnecting=True))
 
     def getHost(self) -> HypermailAddress:
         """Our address."""
@@ -342,7 +335,7 @@ class StreamTransport:
             return
         self.loseConnection()
         if self._finished and not self._stream.outgoing.unacked:
-            self._lost(_reason(ConnectionDone, None))
+            self._lost(lossReason(None, disconnecting=True))
 
     def writeConnectionLost(self, reason: Failure) -> None:
         """See L{IHalfCloseableDescriptor}: the peer has everything that the protocol has written."""
@@ -357,16 +350,10 @@ class StreamTransport:
         if not self._finishArrived and not self._ended:
             self._stream.clear(Reason.NONE, "nobody reads any more")
             self._session.touch()
-        self._lost(_reason(ConnectionDone, None))
+        self._lost(lossReason(None, disconnecting=True))
 
     def _end(self) -> None:
-        error = self._endError
-        if error is None or (self.disconnecting and isinstance(error, StreamCleared) and error.code == Reason.NONE):
-            self._lost(_reason(ConnectionDone, None))
-        elif isinstance(error, StreamAborted):
-            self._lost(_reason(ConnectionAborted, error))
-        else:
-            self._lost(_reason(ConnectionLost, error))
+        self._lost(lossReason(self._endError, disconnecting=self.disconnecting))
 
     def _tell(self, callback: Callable[..., object], *arguments: Any) -> None:
         try:
@@ -396,12 +383,3 @@ class StreamTransport:
         except Exception:
             self._log.failure("connectionLost has failed: {protocol!r}", protocol=self.protocol)
         self._gone()
-
-
-def _reason(kind: type[Exception], cause: HypermailError | None) -> Failure:
-    """Twisted's reason, with hypermail's as its cause."""
-    if cause is None:
-        return Failure(kind())
-    reason = kind(cause.text)
-    reason.__cause__ = cause
-    return Failure(reason)

@@ -255,6 +255,8 @@ class Session:
         self.events = []
         if self._told_end:
             return []
+        if self.state is State.OPENING:  # what overtook the listener's answer waits for it
+            return events
         events += self.receiving.take_events()
         settled = self.sending.take_settled()
         if self.error is not None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IHalfCloseableProtocol, IListeningPort
-from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from hypermail.events import SessionRequested, StreamOptions
@@ -37,6 +39,25 @@ def ipv6() -> bool:
     except OSError:
         return False
     return True
+
+
+def logged(case: SynchronousTestCase) -> list[str]:
+    """What is logged from now on, until the test is over."""
+    lines: list[str] = []
+
+    def observe(event: Any) -> None:
+        lines.append(formatEvent(event))
+
+    observer = cast("ILogObserver", observe)
+    globalLogPublisher.addObserver(observer)
+    case.addCleanup(globalLogPublisher.removeObserver, observer)
+    return lines
+
+
+def errorOf(protocol: Any) -> Any:
+    """What a recording protocol was told as the reason of its end."""
+    assert protocol.reason is not None
+    return protocol.reason.value
 
 
 class RecordingProtocol(SessionProtocol):
@@ -130,7 +151,7 @@ class RecordingStream(Protocol):
     def dataReceived(self, data: bytes) -> None:
         self.data += data
 
-    def connectionLost(self, reason: Failure = Failure(Exception())) -> None:
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.calls.append("connectionLost")
         self.reason = reason
         self.lost.callback(None)
@@ -197,7 +218,11 @@ class Hosts:
         self.network.advance(seconds)
 
     def stream(
-        self, session: ISession, accepting: RecordingProtocol, ours: Any = RecordingStream, theirs: Any = RecordingStream
+        self,
+        session: ISession,
+        accepting: RecordingProtocol,
+        ours: Any = RecordingStream,
+        theirs: Any = RecordingStream,
     ) -> tuple[Any, Any]:
         """
         Open a stream.

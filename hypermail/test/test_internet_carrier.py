@@ -87,9 +87,7 @@ class DatagramCarrierTests(SynchronousTestCase):
         self.clock.advance(0)
         self.carrier.datagramReceived(b"d", PEER)
         self.clock.advance(0)
-        self.assertEqual(
-            self.user.told, [([b"a", b"c"], PEER), ([b"b"], ("192.0.2.8", 1)), ([b"d"], PEER)]
-        )
+        self.assertEqual(self.user.told, [([b"a", b"c"], PEER), ([b"b"], ("192.0.2.8", 1)), ([b"d"], PEER)])
 
     def test_sends(self) -> None:
         """A train is written datagram by datagram."""
@@ -163,7 +161,5 @@ class ListenTests(TestCase):
     async def test_inUse(self) -> None:
         """A port in use cannot be listened on."""
         port: Any = listenDatagrams(reactor, 0, User(), "127.0.0.1")
-        self.assertRaises(
-            CannotListenError, listenDatagrams, reactor, port.getHost().port, User(), "127.0.0.1"
-        )
+        self.assertRaises(CannotListenError, listenDatagrams, reactor, port.getHost().port, User(), "127.0.0.1")
         await port.stopListening()

@@ -410,7 +410,9 @@ class RealTests(TestCase):
         factory = RecordingFactory()
         udp: Any = reactor
         port = udp.listenUDP(0, HypermailDatagramProtocol(factory), interface="127.0.0.1")
-        protocol: Any = await SessionClientEndpoint(reactor, "127.0.0.1", port.getHost().port).connect(RecordingFactory())
+        protocol: Any = await SessionClientEndpoint(reactor, "127.0.0.1", port.getHost().port).connect(
+            RecordingFactory()
+        )
         lost: Deferred[Any] = Deferred()
         protocol.sessionLost = lost.callback
         port.connectionLost()

@@ -393,7 +393,9 @@ class RealTests(TestCase):
         """Megabytes both ways at once, over real sockets."""
         factory = RecordingFactory()
         port = await self.listen(factory)
-        protocol: Any = await SessionClientEndpoint(reactor, "127.0.0.1", port.getHost().port).connect(RecordingFactory())
+        protocol: Any = await SessionClientEndpoint(reactor, "127.0.0.1", port.getHost().port).connect(
+            RecordingFactory()
+        )
         content = os.urandom(5_000_000)
         (theirs,) = factory.built
         sent = [protocol.session.sendMessage(content), theirs.session.sendMessage(content)]

@@ -143,10 +143,15 @@ class SharedTests(SynchronousTestCase):
         self.listen()
         first = self.connect()
         session = first.transport._session
-        session.closing = True
+        (theirs,) = self.serving.built
+        first.transport.write(b"x" * 2_000_000)
+        closing = theirs.transport._session.close()
+        self.hosts.settle(0.05)
+        self.assertNotIn("connectionLost", first.calls)
         second = self.connect()
         self.assertIsNot(second.transport._session, session)
-        session.closing = False
+        self.hosts.run(closing)
+        self.assertEqual(len(theirs.data), 2_000_000)
 
     def test_sessionLost(self) -> None:
         """When the session is lost so are its streams; who connects again at once gets another session."""
@@ -303,7 +308,9 @@ class RealTests(TestCase):
 
         content = bytes(range(250)) * 8_000
         agent = Agent.usingEndpointFactory(reactor, Hypermail())
-        response: Any = await agent.request(b"POST", b"http://localhost/", bodyProducer=FileBodyProducer(BytesIO(content)))
+        response: Any = await agent.request(
+            b"POST", b"http://localhost/", bodyProducer=FileBodyProducer(BytesIO(content))
+        )
         body = await readBody(response)
         self.assertEqual((response.code, body), (200, content[::-1]))
         await port.stopListening()
@@ -321,8 +328,8 @@ class RealTests(TestCase):
         await streams.built[0].lost
         await ours.lost
         self.assertEqual(streams.built[0].data, b"hello")
-        await self.closed()
         await port.stopListening()
+        await self.closed()
         self.assertIsInstance(parseClient(reactor, "127.0.0.1", str(number)), HypermailClientEndpoint)
 
     async def test_cancel(self) -> None:
