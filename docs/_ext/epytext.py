@@ -149,7 +149,8 @@ class Room(SphinxDirective):
             module = importlib.import_module(package)
         except ImportError as error:
             raise self.error(f"no room {package}: {error}") from error
-        lines = module_lines(package)
+        # What a package exports is documented in the module that it comes from.
+        lines = [f".. automodule:: {package}", "   :no-members:", ""]
         for info in sorted(pkgutil.iter_modules(getattr(module, "__path__", []), f"{package}."), key=lambda i: i.name):
             title = f"``{info.name}``"
             lines += [title, "=" * len(title), "", *module_lines(info.name)]

@@ -70,9 +70,10 @@ class DatagramCarrierTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
-        self.transport: Any = Transport()
+        self.transport = Transport()
         self.user = User()
-        self.carrier = DatagramCarrier(self.transport, self.user, self.clock)
+        transport: Any = self.transport
+        self.carrier = DatagramCarrier(transport, self.user, self.clock)
 
     def test_interface(self) -> None:
         """It is a carrier, where its transport is."""

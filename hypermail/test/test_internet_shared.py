@@ -102,10 +102,10 @@ class SharedTests(SynchronousTestCase):
             protocol.reason.trap(error.ConnectionDone)
 
     def test_oneSession(self) -> None:
-        """Streams to one destination share a session, whichever endpoint opened them, one after the other or at once."""
+        """Streams to one destination share a session, whichever endpoint opened them, at once or not."""
         self.listen()
         opening = [self.endpoint().connect(self.asking) for _ in range(3)]
-        first = [self.hosts.run(deferred) for deferred in opening]
+        first: list[Any] = [self.hosts.run(deferred) for deferred in opening]
         first.append(self.connect())
         self.assertEqual(self.sockets(), 1)
         self.assertEqual(len({id(protocol.transport._session) for protocol in first}), 1)
@@ -283,7 +283,7 @@ class RealTests(TestCase):
     async def closed(self) -> None:
         """Nothing is left of the sessions that clients of this reactor share."""
         while _registries.get(reactor) or self.lingering():
-            await deferLater(reactor, 0.01)  # type: ignore[arg-type]
+            await deferLater(reactor, 0.01)
 
     def lingering(self) -> bool:
         real: Any = reactor

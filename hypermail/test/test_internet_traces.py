@@ -8,14 +8,12 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import Any
 
-from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.internet.traces import TraceFile, Traces
 from hypermail.options import Role
-from hypermail.test.sessions import Hosts
+from hypermail.test.sessions import Hosts, logged
 from hypermail.trace import NullTrace, Trace
 
 
@@ -60,14 +58,7 @@ class TracesTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.directory = Path(self.mktemp())
-        self.lines: list[str] = []
-
-        def observe(event: Any) -> None:
-            if "log_format" in event and event["log_format"].startswith(("trace", "no trace")):
-                self.lines.append(event["log_format"].format(**event))
-
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        self.lines = logged(self)
 
     def names(self) -> list[str]:
         return sorted(path.name for path in self.directory.iterdir())

@@ -134,7 +134,7 @@ class SegmentingPortTests(TestCase):
         return script
 
     def turn(self) -> Deferred[None]:
-        return deferLater(reactor, 0.01)  # type: ignore[arg-type]
+        return deferLater(reactor, 0.01)
 
     def test_interface(self) -> None:
         """It is a carrier."""
@@ -258,7 +258,7 @@ class SegmentingPortTests(TestCase):
         script.refuse = lambda datagrams: None
         await user.received(7)
         self.assertEqual((waiting.writable, user.datagrams), (1, first + second))
-        self.assertNotIn(sender, reactor.getWriters())  # type: ignore[attr-defined]
+        self.assertNotIn(sender, reactor.getWriters())
 
     async def test_queueIsBounded(self) -> None:
         """Who doesn't stop sending into a full socket loses datagrams, not memory."""
@@ -277,7 +277,7 @@ class SegmentingPortTests(TestCase):
         sender.send(Train(self.address(receiver), numbered(3)))
         await sender.stopListening()
         self.assertEqual(waiting.writable, 0)
-        self.assertNotIn(sender, reactor.getWriters())  # type: ignore[attr-defined]
+        self.assertNotIn(sender, reactor.getWriters())
 
     async def test_stop(self) -> None:
         """A carrier that is told to stop forgets what waits."""
