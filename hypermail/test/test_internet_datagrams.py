@@ -7,17 +7,19 @@ from __future__ import annotations
 import errno
 from typing import Any
 
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
-from hypermail.errors import MessageUndelivered, Reason, SessionKilled, Unreachable
+from hypermail.errors import MessageUndelivered, Reason, SessionAborted, SessionKilled, SessionRejected, Unreachable
 from hypermail.interfaces import ICarrier, ICarrierUser
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.link.train import Train
 from hypermail.options import Options
-from hypermail.test.sessions import PORT, SERVER, RecordingFactory, RecordingProtocol, errorOf
+from hypermail.test.sessions import PORT, SERVER, RecordingFactory, RecordingProtocol, RecordingStream, errorOf
 from hypermail.testing import SimulatedNetwork
 from hypermail.wire import header
 
@@ -190,6 +192,55 @@ class PairTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
         self.assertEqual(protocol.calls, ["sessionOpened", "sessionLost"])
         self.assertEqual(errorOf(protocol).code, Reason.INTERNAL_ERROR)
+
+    def test_brokenWithStreams(self) -> None:
+        """... and everybody who waits for a stream, or has one."""
+        session, _ = self.begin()
+        (theirs,) = self.factory.built
+        made = [RecordingStream() for _ in range(2)]
+        theirs.stream = lambda name, options: made[0]
+        connecting = session.openStream(Factory.forProtocol(lambda: made[1]))
+        self.exchange()
+        self.successResultOf(connecting)
+        cancelled: list[object] = []
+        theirs.stream = lambda name, options: Deferred(cancelled.append)
+        opening = session.openStream(Factory.forProtocol(RecordingStream))
+        self.exchange()
+        for broken in (session, theirs.session):
+            broken.connection.next_event = self.fail_
+            broken.abort()
+        self.exchange()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 4)
+        self.failureResultOf(opening, SessionAborted)
+        self.assertEqual(len(cancelled), 1)
+        for stream in made:
+            self.assertEqual(stream.calls, ["connectionMade", "connectionLost"])
+
+    def decidedTooLate(self, decide: Any) -> None:
+        """A stranger gives up, in the same read that makes the application decide on it."""
+        session, _ = self.begin()
+        (theirs,) = self.factory.built
+        decision: Deferred[None] = Deferred(lambda _: None)
+        self.factory.decide = lambda request: decision
+        stranger = self.starter.startSession(("127.0.0.1", PORT), RecordingProtocol())
+        self.exchange()
+        theirs.answer = lambda message: decide(decision)
+        session.sendMessage(b"now").addErrback(lambda _: None)
+        stranger.abort()
+        self.network.advance(0)
+        views = [memoryview(datagram) for train in self.carriers[1].trains for datagram in train.datagrams]
+        self.carriers[1].trains.clear()
+        self.listener.datagramsReceived(views, ("127.0.0.1", 9))
+        self.exchange()
+        self.assertEqual(theirs.messages, [b"now"])
+
+    def test_acceptedTooLate(self) -> None:
+        """Accepting it is harmless."""
+        self.decidedTooLate(lambda decision: decision.callback(None))
+
+    def test_rejectedTooLate(self) -> None:
+        """So is rejecting."""
+        self.decidedTooLate(lambda decision: decision.errback(SessionRejected("no")))
 
     def test_brokenTimeout(self) -> None:
         """So it is with timers."""

@@ -21,7 +21,6 @@ from hypermail.errors import (
     UsageError,
 )
 from hypermail.internet import listening
-from hypermail.internet.carrier import listenDatagrams
 from hypermail.internet.endpoints import SessionClientEndpoint, SessionServerEndpoint
 from hypermail.internet.listening import ListeningPorts, openPorts
 from hypermail.test.sessions import (
@@ -114,7 +113,7 @@ class OpenPortsTests(SynchronousTestCase):
 
     def refusing(self, interface: str, number: int, times: int = 1_000_000) -> Any:
         """Binds of one interface fail so many times."""
-        real = listenDatagrams
+        real: Any = vars(listening)["listenDatagrams"]
         left = [times]
 
         def listen(reactor: Any, port: int, protocol: Any, where: str) -> Any:

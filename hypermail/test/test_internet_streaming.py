@@ -198,3 +198,26 @@ class OpeningTests(StreamTests):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         assert theirs.reason is not None
         theirs.reason.trap(ValueError)
+
+    def answeredTooLate(self, answer: Any) -> None:
+        """The application answers when the peer's change of mind has come, in the same datagram, and isn't told yet."""
+        asked: Deferred[Any] = Deferred(lambda _: None)
+        self.them.stream = lambda name, options: asked
+        opening = self.session.openStream(Factory.forProtocol(RecordingStream))
+        self.hosts.settle()
+        self.them.answer = lambda message: asked.callback(answer)
+        sent = self.session.sendMessage(b"now")
+        opening.cancel()
+        self.failureResultOf(opening, CancelledError)
+        self.hosts.run(sent)
+        self.hosts.run(self.session.ping())
+
+    def test_acceptedTooLate(self) -> None:
+        """Accepting what the peer has taken back connects nothing."""
+        made = RecordingStream()
+        self.answeredTooLate(made)
+        self.assertEqual(made.calls, [])
+
+    def test_refusedTooLate(self) -> None:
+        """Refusing it is harmless, too."""
+        self.answeredTooLate(None)
