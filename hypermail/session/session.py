@@ -281,7 +281,7 @@ class Session:
             "messages_begun": self.sending.budget.begun_messages,
             "messages_held": self.receiving.holdings.messages,
             "directs_dropped": self.sending.directs_dropped,
-            "streams": len(self.streams),
+            **self.streams.statistics(),
         }
 
     def _move(self, input: Input) -> None:

@@ -157,13 +157,6 @@ class Incoming:
     def _all_given(self) -> bool:
         return self.state is Receiving.COMPLETE and self._delivered == self._length and self._reading
 
-    @property
-    def has_ready(self) -> bool:
-        """Whether the application could be given something."""
-        if not self._reading or self.paused:
-            return False
-        return bool(self._ready) or self._all_given
-
     def pause(self) -> None:
         """The application wants nothing for now: tell the peer that no raise will come."""
         if self.paused:

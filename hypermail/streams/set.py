@@ -81,6 +81,16 @@ class Streams:
         """How many streams are not over."""
         return len(self._streams) + len(self._waiting)
 
+    def statistics(self) -> dict[str, int]:
+        """Counters, for people to look at."""
+        streams = self._streams.values()
+        return {
+            "streams": len(self),
+            "streams_paused_by_peer": sum(stream.outgoing.later for stream in streams),
+            "streams_bytes_unacked": sum(stream.outgoing.unacked for stream in streams),
+            "streams_bytes_held": sum(stream.incoming.buffered for stream in streams),
+        }
+
     def learn(self, peer: Parameters) -> None:
         """The peer has told its limits."""
         self._peer = peer

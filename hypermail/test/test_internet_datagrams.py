@@ -206,7 +206,8 @@ class PairTests(SynchronousTestCase):
         theirs.stream = lambda name, options: Deferred(cancelled.append)
         opening = session.openStream(Factory.forProtocol(RecordingStream))
         self.exchange()
-        for broken in (session, theirs.session):
+        both: list[Any] = [session, theirs.session]
+        for broken in both:
             broken.connection.next_event = self.fail_
             broken.abort()
         self.exchange()

@@ -206,3 +206,24 @@ class ReceivingTests(MessagingTests):
         self.theirs.answer = lambda message: self.theirs.session.sendMessage(message)
         self.hosts.run(self.session.sendMessage(b"there and back"))
         self.assertEqual(self.ours.messages, [b"there and back"])
+
+    def test_echoIsLost(self) -> None:
+        """An echo whose session is lost: its own message fails, and the verdict that follows from it is for nobody."""
+        self.theirs.answer = lambda message: self.theirs.session.sendMessage(message)
+        self.ours.answer = lambda message: Deferred()
+        sent = self.session.sendMessage(b"there and back")
+        self.hosts.settle()
+        self.session.abort()
+        self.hosts.settle()
+        self.failureResultOf(sent, MessageUndelivered)
+        self.assertEqual(self.theirs.calls, ["sessionOpened", "sessionLost"])
+
+    def test_takenWhenLost(self) -> None:
+        """One that takes a message because its own one was lost, too."""
+        self.theirs.answer = lambda message: self.theirs.session.sendMessage(message).addErrback(lambda _: None)
+        self.ours.answer = lambda message: Deferred()
+        sent = self.session.sendMessage(b"there and back")
+        self.hosts.settle()
+        self.session.abort()
+        self.hosts.settle()
+        self.failureResultOf(sent, MessageUndelivered)

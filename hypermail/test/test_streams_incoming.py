@@ -60,11 +60,9 @@ class DataTests(IncomingCase):
     def test_beforeAccept(self) -> None:
         """Data may come before the application has accepted; it gets nothing until then."""
         self.chunk(0, b"early")
-        self.assertEqual((self.taken(), self.incoming.has_ready, self.incoming.buffered), (b"", False, 5))
+        self.assertEqual((self.taken(), self.incoming.buffered), (b"", 5))
         self.incoming.accept()
-        self.assertTrue(self.incoming.has_ready)
         self.assertEqual((self.taken(), self.incoming.buffered), (b"early", 0))
-        self.assertFalse(self.incoming.has_ready)
 
     def test_windowBeforeAccept(self) -> None:
         """Before that exactly the window may come, and not one byte more."""
@@ -118,7 +116,6 @@ class FinishTests(IncomingCase):
         self.assertEqual(self.said(), [])
         self.incoming.accept()
         self.assertEqual(self.taken(), b"all")
-        self.assertTrue(self.incoming.has_ready)
         self.assertTrue(self.incoming.take_finished())
         self.assertTrue(self.incoming.over)
         self.assertEqual(self.said(), [p.StreamFlushAck(4)])
@@ -218,7 +215,7 @@ class PauseTests(IncomingCase):
         self.incoming.pause()
         self.incoming.pause()
         self.chunk(0, bytes(WINDOW))
-        self.assertEqual((self.taken(), self.incoming.has_ready), (b"", False))
+        self.assertEqual(self.taken(), b"")
         self.assertEqual(self.said(), [p.StreamLater(4)])
 
     def test_resume(self) -> None:
