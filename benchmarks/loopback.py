@@ -157,8 +157,9 @@ class Once(protocol.ClientFactory):
 async def serve(reactor: Any) -> None:
     """Listen with both; tell the ports on standard output; until standard input ends."""
     session = await SessionServerEndpoint(reactor, 0).listen(SessionFactory.forProtocol(Sink))
-    counting = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(protocol.Factory.forProtocol(Counting))
-    swallow = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(protocol.Factory.forProtocol(Swallow))
+    tcp = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
+    counting = await tcp.listen(protocol.Factory.forProtocol(Counting))
+    swallow = await tcp.listen(protocol.Factory.forProtocol(Swallow))
     print(session.getHost().port, counting.getHost().port, swallow.getHost().port, flush=True)
     await Deferred()
 
@@ -217,7 +218,8 @@ def main() -> None:
     if arguments.case == "serve":
         react(serve)
     size = arguments.size or (100 if arguments.case == "messages" else 256 << 20)
-    listener = subprocess.Popen([sys.executable, "-m", "benchmarks.loopback", "serve"], stdout=subprocess.PIPE, text=True)
+    serving = [sys.executable, "-m", "benchmarks.loopback", "serve"]
+    listener = subprocess.Popen(serving, stdout=subprocess.PIPE, text=True)
     assert listener.stdout is not None
     ports = [int(port) for port in listener.stdout.readline().split()]
 

@@ -38,9 +38,7 @@ def transfer(directory: Path, size: int, network: BadNetwork) -> bool:
     inbox = directory / "inbox"
     log = (directory / "listener.log").open("w")
     listener = [str(SCRIPTS / "twistd"), "--pidfile=", "-n", "hypermail", "--port", "4700"]
-    network.popen(
-        "b", [*listener, "--inbox", str(inbox), "--allow-remote-plain"], stdout=log, stderr=subprocess.STDOUT
-    )
+    network.popen("b", [*listener, "--inbox", str(inbox), "--allow-remote-plain"], stdout=log, stderr=subprocess.STDOUT)
     started = time.monotonic()
     to = f"{network.b.address}:4700"
     sent = network.run("a", [str(SCRIPTS / "hypermail"), "send", "--allow-remote-plain", to, str(source)])

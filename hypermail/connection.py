@@ -53,7 +53,6 @@ from hypermail.wire.parameters import Parameters
 RandomBytes = Callable[[int], bytes]
 
 
-
 class Connection:
     """
     One side of a session over one link.

@@ -31,7 +31,7 @@ T = TypeVar("T")
 Answer = Union[T, "Deferred[T]", Coroutine[Any, Any, T]]
 
 #: What may be sent; what can change is copied.
-Octets = Union[bytes, bytearray, memoryview]
+Octets = bytes | bytearray | memoryview
 
 
 class ISession(Interface):

@@ -231,12 +231,18 @@ class HypermailDatagramProtocol(DatagramProtocol):
 
     def _expired(self, session: Session) -> None:
         connection = session.connection
-        if connection in self._sessions:
-            try:
-                connection.handle_timeout(now=self.seconds())
-            except Exception:
-                self._broken(session)
-            self._pump(session)
+        if connection not in self._sessions:
+            return
+        now = self.seconds()
+        deadline = connection.next_timeout()
+        if deadline is not None and deadline > now:
+            self._deadlines.arm(session, deadline)  # it has moved away since
+            return
+        try:
+            connection.handle_timeout(now=now)
+        except Exception:
+            self._broken(session)
+        self._pump(session)
 
     def _pump(self, session: Session) -> None:
         """Tell the application what has happened, send what is to be sent, and see to the time."""
@@ -307,6 +313,5 @@ class HypermailDatagramProtocol(DatagramProtocol):
         if session.error is None:
             session.end(SessionAborted("internal error", Reason.INTERNAL_ERROR))
         self._deadlines.arm(session, None)
-        self._dirty.pop(session, None)
         self._demux.forget(session.connection)
         session.forgotten()

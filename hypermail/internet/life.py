@@ -8,7 +8,6 @@ streams is in L{hypermail.internet.messaging} and L{hypermail.internet.streaming
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from math import inf
@@ -121,7 +120,7 @@ class SessionLife:
         self._rejected = False
         self._failure: HypermailError | None = None
         self._soon: list[Callable[[], object]] = []
-        self._pings: deque[Deferred[float]] = deque()
+        self._pings: list[Deferred[float]] = []
         self._closing: list[Deferred[None]] = []
 
     @property
@@ -307,7 +306,7 @@ class SessionLife:
         self.streams.lost(error)
         self.sent.lost(error)
         while self._pings:
-            deferred = self._pings.popleft()
+            deferred = self._pings.pop(0)
             if not deferred.called:
                 deferred.errback(error)
         if self.protocol is not None:
@@ -349,7 +348,7 @@ class SessionLife:
 
     def _pingAnswered(self, event: events.PingAnswered) -> None:
         if self._pings:
-            deferred = self._pings.popleft()
+            deferred = self._pings.pop(0)
             if not deferred.called:
                 deferred.callback(event.elapsed)
 

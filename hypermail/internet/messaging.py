@@ -87,22 +87,22 @@ class SentMessages:
 
     def sendMany(self, messages: Iterable[Octets], lane: int) -> int:
         """See L{ISession.sendMessages}."""
-        connection = self._connection
-        iterator = iter(messages)
-        count = 0
+        send = self._connection.send_message
         now = self._seconds()
+        count = 0
         try:
-            while not connection.messages_full:
-                try:
-                    data = octets(next(iterator))
-                except StopIteration:
-                    break
-                connection.send_message(data, lane=lane, wanted=False, now=now)
+            for data in () if self._full() else messages:
+                send(data if type(data) is bytes else octets(data), lane=lane, wanted=False, now=now)
                 count += 1
+                if self._full():
+                    break
         finally:
             if count:
                 self._sent()
         return count
+
+    def _full(self) -> bool:
+        return self._connection.messages_full
 
     def _sent(self) -> None:
         self._touch()

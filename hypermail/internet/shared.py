@@ -121,7 +121,6 @@ class SharedSession:
         self._session = session
         while self._waiting:
             self._waiting.pop(0).callback(session)
-        self._closeIfUnused()
 
     def _failed(self, failure: Failure) -> None:
         self._forget()

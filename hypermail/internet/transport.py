@@ -139,7 +139,8 @@ class StreamTransport:
     def write(self, data: bytes) -> None:
         """Write bytes, in order, as many as you like; a producer is told when there is room for more."""
         data = octets(data)
-        if not data or not self._mayWrite():
+        # As with Twisted's TLS: after loseConnection only a producer may finish what it has begun.
+        if not data or self._finished or self.disconnected or self._aborting:
             return
         try:
             self._stream.write(data)
@@ -152,12 +153,6 @@ class StreamTransport:
     def writeSequence(self, data: Iterable[bytes]) -> None:
         """Write the pieces one after the other."""
         self.write(b"".join(data))
-
-    def _mayWrite(self) -> bool:
-        if self._finished or self.disconnected or self._aborting:
-            return False
-        # As with Twisted's TLS: after loseConnection only a producer may finish what it has begun.
-        return not self.disconnecting or self._production is not None
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """

@@ -74,11 +74,13 @@ class SegmentingPort(udp.Port):
     receiveBuffer: int | None = None
     segments = 1
 
+    # One for all ports: what is read into it is handed over before anybody reads again.
+    _arena = memoryview(bytearray(ARENA))
+
     def __init__(self, port: int, protocol: ICarrierUser, interface: str, reactor: Any) -> None:
         super().__init__(port, protocol, interface, LARGEST_DATAGRAM, reactor)  # type: ignore[no-untyped-call]
         self._user = protocol
         self.lost: Counter[str] = Counter()
-        self._arena = memoryview(bytearray(ARENA))
         self._waiting: deque[tuple[Any, Sequence[bytes]]] = deque()
         self._unsegmented: set[Any] = set()
         self._control: list[tuple[int, int, bytes]] = []

@@ -141,9 +141,7 @@ class FileReceiver(Protocol):
 
     transport: Any
 
-    def __init__(
-        self, inbox: Inbox, announced: Announced, peer: str, done: Callable[[FileReceiver], None]
-    ) -> None:
+    def __init__(self, inbox: Inbox, announced: Announced, peer: str, done: Callable[[FileReceiver], None]) -> None:
         self._inbox = inbox
         self._announced = announced
         self._peer = peer

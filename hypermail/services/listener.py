@@ -286,9 +286,7 @@ class ListenerService(Service):
         except HypermailError as error:
             cannotStart(self._log, error.text)
         self._workers.start()
-        inbox = Inbox(
-            directory, run=self._workers.run, clock=self._reactor, now=lambda: datetime.now(UTC)
-        )
+        inbox = Inbox(directory, run=self._workers.run, clock=self._reactor, now=lambda: datetime.now(UTC))
         self._sessions.inbox = inbox
         inbox.sweep()
 

@@ -233,5 +233,3 @@ def _open(path: str) -> tuple[FileReader, Block]:
     except BaseException:
         reader.close()
         raise
-
-

@@ -206,11 +206,15 @@ def blackhole(seed: int) -> World:
     listener = pair.listener.application
     pair.run(lambda: stream.id in listener.streams, limit=20)
     here = listener.streams[stream.id]
+
+    def finished() -> bool:
+        return here.finished
+
     elapsed = pair.now - pair.network.start
     back = phase + dark if elapsed < phase + dark else phase + dark + every
-    while not here.finished:
+    while not finished():
         pair.run_for(max(0.0, back - pair.now))
-        if here.finished:
+        if finished():
             break
         at = pair.now
         heard = [side.connection.statistics()["datagrams_received"] for side in pair.sides]

@@ -134,7 +134,9 @@ def environment() -> dict[str, str]:
     """The environment for a process that is to find this very hypermail, wherever it runs."""
     top = os.path.dirname(os.path.dirname(os.path.abspath(hypermail.services.__path__[0])))
     paths = [top, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    # What a user's shell has: Python's development warnings are not among what the programs say.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
 
 
 def tree(top: str) -> dict[str, bytes]:

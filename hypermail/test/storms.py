@@ -56,9 +56,7 @@ class StormApplication(Application):
     """
 
     def __init__(self, random: Random, large: int) -> None:
-        super().__init__(
-            decision_delay=random.choice((0.0, 0.0, 0.2)), verdict_delay=random.choice((0.0, 0.0, 0.05))
-        )
+        super().__init__(decision_delay=random.choice((0.0, 0.0, 0.2)), verdict_delay=random.choice((0.0, 0.0, 0.05)))
         self._random = random
         self._large = large
         self._unanswered = 0

@@ -138,5 +138,3 @@ class ExitTests(CommandCase):
         (((_, calling, _), options),) = self.asked
         self.assertEqual(calling.destination, Destination("localhost", 1))
         self.assertEqual(options, {"times": 3, "interval": 0.5})
-
-

@@ -112,6 +112,31 @@ class PairTests(SynchronousTestCase):
             self.successResultOf(deferred)
         self.assertEqual([protocol.messages for protocol in self.factory.built], [[b"0"], [b"1"], [b"2"]])
 
+    def test_forgotten(self) -> None:
+        """Nothing is kept of sessions that are over."""
+        session, _ = self.begin()
+        closing = session.close()
+        self.exchange()
+        self.successResultOf(closing)
+        for protocol in (self.starter, self.listener):
+            self.assertEqual((len(protocol._demux), len(protocol._sessions)), (0, 0))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_endsWhileSending(self) -> None:
+        """A session that ends with the last that is sent is told in the same turn."""
+        session, protocol = self.begin()
+        trains = session.connection.trains
+
+        def last(now: float) -> Any:
+            session.connection.trains = trains
+            session.connection.abort(now=now)
+            return trains(now=now)
+
+        session.connection.trains = last
+        session.sendMessage(b"x").addErrback(lambda _: None)
+        self.network.advance(0)
+        self.assertEqual(protocol.calls, ["sessionOpened", "sessionLost"])
+
     def test_oneFlush(self) -> None:
         """Everything that a turn's calls have brought, for whatever session, is sent in one call of the reactor."""
         sessions = [self.begin()[0] for _ in range(3)]

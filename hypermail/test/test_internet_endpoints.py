@@ -97,7 +97,16 @@ class ConnectingTests(SynchronousTestCase):
         self.hosts.listening.decide = decide
         self.hosts.client.nameResolver.names["listener"] = [SERVER, SERVER, "10.0.0.9"]
         self.hosts.listen()
-        self.failureResultOf(self.settled(self.ask("listener"), 1), SessionRejected)
+        asking = self.ask("listener")
+        left: list[object] = []
+
+        def look(result: Any) -> Any:
+            left.extend(self.hosts.client.getDelayedCalls())
+            return result
+
+        asking.addBoth(look)
+        self.failureResultOf(self.settled(asking, 1), SessionRejected)
+        self.assertEqual(left, [])
 
     def test_cancelled(self) -> None:
         """Cancelling withdraws the request, at every stage, and leaves nothing."""

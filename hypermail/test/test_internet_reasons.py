@@ -5,6 +5,8 @@ simulated network.
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.defer import succeed
 from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.protocol import Factory
@@ -69,12 +71,48 @@ class EndingTests(StreamTests):
         ours, theirs = self.open(HalfCloseableStream, Answering)
         ours.transport.write(b"x")
         ours.transport.loseWriteConnection()
+        self.hosts.settle(0.05)
+        self.assertTrue(theirs.transport.disconnecting)
+        self.assertNotIn("connectionLost", theirs.calls)
         self.hosts.settle(5)
         self.assertEqual(len(ours.data), 200_000)
         self.assertEqual(ours.calls[:3], ["connectionMade", "writeConnectionLost", "readConnectionLost"])
         ours.transport.loseConnection()
         self.hosts.settle(5)
         self.assertDone(ours, theirs)
+
+    def test_nothingWritten(self) -> None:
+        """A side that has written nothing is done with its peer's end."""
+        ours, theirs = self.open()
+        ours.transport.loseConnection()
+        self.hosts.settle(0.011)
+        self.assertDone(theirs)
+        self.assertNotIn("connectionLost", ours.calls)
+
+    def test_heldBackWhenCleared(self) -> None:
+        """A side that pauses in the middle of the last data gets the rest of them, though its peer is gone by then."""
+
+        class Pausing(RecordingStream):
+            def dataReceived(self, data: bytes) -> None:
+                super().dataReceived(data)
+                transport: Any = self.transport
+                transport.pauseProducing()
+
+        ours, theirs = self.open(theirs=Pausing)
+        theirs.transport.pauseProducing()
+        ours.transport.write(b"x" * 80_000)
+        ours.transport.loseConnection()
+        self.hosts.settle(2)
+        theirs.transport.resumeProducing()
+        self.hosts.settle(2)
+        self.assertDone(ours)
+        self.assertLess(len(theirs.data), 80_000)
+        self.assertNotIn("connectionLost", theirs.calls)
+        for _ in range(2):
+            theirs.transport.resumeProducing()
+            self.hosts.settle(2)
+        self.assertEqual(len(theirs.data), 80_000)
+        self.assertDone(theirs)
 
     def test_stillSending(self) -> None:
         """A peer that goes on sending after our C{loseConnection} is told that nobody reads any more."""

@@ -204,9 +204,7 @@ class SessionsTests(ListenerCase):
         """A session is closed when what is arriving has arrived; nothing new may begin."""
         sessions = self.sessions(inbox=True)
         protocol = self.open(sessions)
-        receivers = [
-            cast(FileReceiver, protocol.streamOpened(b"file", file_options(name, 1))) for name in (b"a", b"c")
-        ]
+        receivers = [cast(FileReceiver, protocol.streamOpened(b"file", file_options(name, 1))) for name in (b"a", b"c")]
         for receiver in receivers:
             receiver.makeConnection(StreamEnd())
         Deferred.fromCoroutine(sessions.end(self.clock))

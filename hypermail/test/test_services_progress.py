@@ -73,9 +73,7 @@ class ProgressTests(SynchronousTestCase):
         """A progress that has begun."""
         if terminal:
             self.err = Terminal()
-        progress = Progress(
-            self.out, self.err, quiet=quiet, seconds=self.clock.seconds, width=lambda: self.columns
-        )
+        progress = Progress(self.out, self.err, quiet=quiet, seconds=self.clock.seconds, width=lambda: self.columns)
         progress.begin(files, size)
         return progress
 
@@ -106,9 +104,7 @@ class ProgressTests(SynchronousTestCase):
             progress.stored(item(str(number)), 1_000, str(number))
         self.clock.advance(1)
         progress.look()
-        self.assertEqual(
-            self.out.getvalue(), " 42 % 1,000 of 2,345 files, 1.0 MB of 2.3 MB, 1.0 MB/s, 0:01 left\n"
-        )
+        self.assertEqual(self.out.getvalue(), " 42 % 1,000 of 2,345 files, 1.0 MB of 2.3 MB, 1.0 MB/s, 0:01 left\n")
 
     def test_quiet(self) -> None:
         """Quiet is nothing but errors."""

@@ -297,4 +297,3 @@ CALLBACKS: dict[type, Callable[[Application, Any], None]] = {
     e.StreamEnded: lambda application, event: application.stream_ended(event),
     e.PingAnswered: lambda application, event: application.ping_answered(event),
 }
-

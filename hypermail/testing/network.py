@@ -274,9 +274,7 @@ class SimulatedNetwork:
 
     # Datagrams
 
-    def send(
-        self, source: Address, destination: Address, datagrams: Sequence[bytes | bytearray | memoryview]
-    ) -> None:
+    def send(self, source: Address, destination: Address, datagrams: Sequence[bytes | bytearray | memoryview]) -> None:
         """
         Send datagrams, in their order, at once.
 

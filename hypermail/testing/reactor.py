@@ -258,9 +258,7 @@ class SimulatedReactor(Clock):
 
     def callLater(self, delay: float, callable: Callable[..., object], *args: object, **kw: object) -> IDelayedCall:
         """See L{IReactorTime.callLater}."""
-        call = DelayedCall(
-            self.seconds() + delay, callable, args, kw, self._cancelled, self._moved, self.seconds
-        )
+        call = DelayedCall(self.seconds() + delay, callable, args, kw, self._cancelled, self._moved, self.seconds)
         self.calls.append(call)
         self._moved(call)
         return call
