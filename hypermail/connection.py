@@ -47,7 +47,7 @@ from hypermail.session.states import State
 from hypermail.streams.stream import Stream
 from hypermail.trace import NullTrace
 from hypermail.wire import packets as p
-from hypermail.wire.header import MAX_DATAGRAM, Versions
+from hypermail.wire.header import MAX_DATAGRAM, VERSION, Versions
 from hypermail.wire.parameters import Parameters
 
 RandomBytes = Callable[[int], bytes]
@@ -263,15 +263,19 @@ class Connection:
             self._end_if_over(now)
 
     def versions(self, versions: Versions, *, now: float) -> None:
-        """The listener says what it speaks: a starter that has heard nothing else gives up."""
+        """
+        The listener says what it speaks: a starter that has heard nothing else gives up, unless that is what
+        it has asked for, when its hello was altered on the way (RFC 9000 §6.2).
+        """
         self._now = now
-        if self.role is Role.STARTER and versions.source == self.remote_tag and not self._link.keyed:
-            spoken = ", ".join(f"hypermail/{version}" for version in versions.versions)
-            modes = ", ".join(Mode(mode).name.lower() for mode in versions.modes if mode in Mode._value2member_map_)
-            self._session.end(
-                VersionMismatch(f"the listener speaks {spoken or 'nothing'} in mode {modes or 'unknown'}")
-            )
-            self._end_if_over(now)
+        if self.role is not Role.STARTER or versions.source != self.remote_tag or self._link.keyed:
+            return
+        if VERSION in versions.versions and self._link.mode in versions.modes:
+            return
+        spoken = ", ".join(f"hypermail/{version}" for version in versions.versions)
+        modes = ", ".join(Mode(mode).name.lower() for mode in versions.modes if mode in Mode._value2member_map_)
+        self._session.end(VersionMismatch(f"the listener speaks {spoken or 'nothing'} in mode {modes or 'unknown'}"))
+        self._end_if_over(now)
 
     # Datagrams out
 

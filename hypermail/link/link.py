@@ -16,7 +16,7 @@ from hypermail.link.payload import Payload, Sent
 from hypermail.link.recovery import Recovery
 from hypermail.link.rtt import RoundTrip
 from hypermail.link.states import LINK, Input, State
-from hypermail.options import Options, Role
+from hypermail.options import Mode, Options, Role
 from hypermail.security.handshake import Handshake
 from hypermail.security.seal import Seal
 from hypermail.trace import NullTrace
@@ -125,6 +125,11 @@ class Link:
         keys, since until then anybody may pretend to be at its address.
         """
         return self._state is State.OPEN or (self._state is State.KEYED and self._role is Role.STARTER)
+
+    @property
+    def mode(self) -> Mode:
+        """The mode of the handshake."""
+        return self._handshake.mode
 
     @property
     def verified(self) -> bool:

@@ -217,6 +217,15 @@ class VersionTests(SynchronousTestCase):
         puppet.hear(header.encode_versions(header.Versions(*tags, (), ())))
         self.assertIn("speaks nothing", puppet.application.error.text)  # type: ignore[union-attr]
 
+    def test_ownVersion(self) -> None:
+        """A listener that speaks what was asked for has seen an altered hello: the starter goes on (RFC 9000 §6.2)."""
+        puppet, _ = self._starter()
+        tags = puppet.victim.local_tag, puppet.victim.first_tag
+        puppet.hear(header.encode_versions(header.Versions(*tags, (2, 1), (1, 0))))
+        self.assertTrue(puppet.victim.opening)
+        puppet.hear(header.encode_versions(header.Versions(*tags, (1,), (1,))))
+        self.assertFalse(puppet.victim.opening)
+
     def test_otherTag(self) -> None:
         """A version datagram that does not know the first tag comes from somebody else and is ignored."""
         puppet, _ = self._starter()

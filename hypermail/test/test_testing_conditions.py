@@ -140,6 +140,19 @@ class FaultTests(SynchronousTestCase):
         self.assertEqual({len(copies) for copies in passage.copies}, {1, 2})
         self.assertEqual(len(passage.arrived), MANY + passage.counters.duplicated)
 
+    def test_copiesTravelAlone(self) -> None:
+        """Each copy of a datagram has its own jitter, reordering and corruption."""
+        passage = through(
+            Conditions(duplication=1.0, corruption=0.5, jitter=0.1, jitter_overtakes=True, reordering=0.5), 200
+        )
+        times = [first[0] != second[0] for first, second in passage.copies]
+        self.assertGreater(sum(times), 190)
+        harmed = [
+            (first[1] != sent) != (second[1] != sent)
+            for sent, (first, second) in zip(passage.sent, passage.copies, strict=True)
+        ]
+        self.assertApproximates(sum(harmed), 100, 36)
+
     def test_corruption(self) -> None:
         """One byte is changed, of as many as was asked for, half of the time by one bit."""
         passage = through(Conditions(corruption=0.05))
@@ -232,6 +245,7 @@ class TimeTests(SynchronousTestCase):
         direction = Direction(Conditions(bandwidth=1e6, queue_bytes=2_600), Random(1), 0.0, 28)
         sizes = (1_222, 1_222, 1_222, 72, 1)
         self.assertEqual([len(direction.carry(bytes(size), 0.0)) for size in sizes], [1, 1, 0, 1, 0])
+        self.assertEqual([len(direction.carry(bytes(1_222), 0.0201)) for _ in range(3)], [1, 1, 0])
 
     def test_lossBeforeTheQueue(self) -> None:
         """What is lost takes no room in the queue and no time of the bottleneck."""

@@ -76,6 +76,15 @@ class RunningTests(SynchronousTestCase):
         self.assertGreater(pair.network.counters().sent, sent)
         pair.run_to_quiescence()
 
+    def test_quiescenceWaitsForPacing(self) -> None:
+        """A train that waits for its turn, with nothing on the way, is something that is left to do."""
+        pair = Pair(1)
+        pair.open()
+        message = pair.starter.send_message(bytes(3_000_000))
+        pair.run_to_quiescence()
+        self.assertTrue(message.settled)
+        pair.close()
+
     def test_quiescenceWaitsForCalls(self) -> None:
         """A delayed verdict is something that is left to do."""
         pair = Pair(1, SLOW, listener=lambda: Application(verdict_delay=4.0))

@@ -255,7 +255,8 @@ class PortTests(SynchronousTestCase):
         self.assertIs(port.stopListening(), stopping)
         assert stopping is not None
         self.assertNoResult(stopping)
-        self.network.send(("10.0.0.2", 7), ("10.0.0.1", 5), [b"too late"])
+        self.network.set_conditions(Conditions())
+        self.network.send(("10.0.0.2", 7), ("10.0.0.1", 5), [b"too late, though the port is not closed yet"])
         self.network.run_until(stopping)
         self.assertEqual(self.ours.calls, ["start", "stop"])
         self.network.advance(1)

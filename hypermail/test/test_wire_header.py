@@ -53,7 +53,7 @@ class LayoutTests(SynchronousTestCase):
         self.assertEqual(header.encode_reset(Reset(3, b"t" * 16)).hex(), "".join(("d1", THREE, "74" * 16)))
         self.assertEqual(
             header.encode_versions(Versions(3, 4, (1, 0xFFFFFFFF), (0, 1, 2))).hex(),
-            "".join(("d2", THREE, FOUR, "02", "03", "00000001", "ffffffff", "000102")),
+            "".join(("d2", THREE, FOUR, "02", "03", "00000001", "ffffffff", "000102", "4f51ebee")),
         )
 
     def test_tag_behind_kind(self) -> None:
@@ -129,6 +129,14 @@ class MalformedTests(SynchronousTestCase):
             self.assertIsNone(decode(memoryview(datagram + b"\0")))
             for length in range(len(datagram)):
                 self.assertIsNone(decode(memoryview(datagram[:length])))
+
+    def test_versions_altered(self) -> None:
+        """A version datagram of which any bit is flipped is None: no key protects it, a checksum does."""
+        datagram = header.encode_versions(Versions(1, 2, (1, 2), (0, 1)))
+        for bit in range(8 * len(datagram)):
+            altered = bytearray(datagram)
+            altered[bit >> 3] ^= 1 << (bit & 7)
+            self.assertIsNone(header.decode_versions(memoryview(altered)), bit)
 
     def test_token_too_long(self) -> None:
         """A token of more than 512 bytes is refused, though all of it is there; one of 512 is not."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple
+from zlib import crc32
 
 from hypermail.wire.numbers import MASK
 
@@ -38,6 +39,8 @@ VERSIONS = Struct(">BQQBB")
 
 #: Bytes of UDP payload that a datagram may have over IPv4; over IPv6 19 less.
 MAX_DATAGRAM = 65_507
+#: Bytes of the checksum of a version datagram.
+CHECKSUM = 4
 #: Bytes of a token in a long or retry datagram, at most.
 MAX_TOKEN = 512
 
@@ -148,20 +151,22 @@ def decode_reset(datagram: memoryview) -> Reset | None:
 
 
 def encode_versions(versions: Versions) -> bytes:
-    """A version datagram."""
+    """A version datagram, with a CRC-32 of it at its end, since no key is agreed that could seal it."""
     head = VERSIONS.pack(
         Kind.VERSION, versions.destination, versions.source, len(versions.versions), len(versions.modes)
     )
-    return head + b"".join(v.to_bytes(4, "big") for v in versions.versions) + bytes(versions.modes)
+    datagram = head + b"".join(v.to_bytes(4, "big") for v in versions.versions) + bytes(versions.modes)
+    return datagram + crc32(datagram).to_bytes(CHECKSUM, "big")
 
 
 def decode_versions(datagram: memoryview) -> Versions | None:
-    """A version datagram, or None when it is malformed."""
-    if len(datagram) < VERSIONS.size:
+    """A version datagram, or None when it is malformed or was altered."""
+    end = len(datagram) - CHECKSUM
+    if end < VERSIONS.size or crc32(datagram[:end]) != int.from_bytes(datagram[end:], "big"):
         return None
     _, destination, source, count, modes = VERSIONS.unpack_from(datagram)
     middle = VERSIONS.size + 4 * count
-    if len(datagram) != middle + modes:
+    if end != middle + modes:
         return None
     spoken = tuple(int.from_bytes(datagram[at : at + 4], "big") for at in range(VERSIONS.size, middle, 4))
-    return Versions(destination, source, spoken, tuple(datagram[middle:]))
+    return Versions(destination, source, spoken, tuple(datagram[middle:end]))
