@@ -380,7 +380,9 @@ class Link:
         @param talkative: whether something will follow, so that acknowledgements may ride along.
         """
         payload = Payload(self.room)
+        self._acknowledged = 0
         if self.acks.due or ((talkative or self._answers) and self.acks.pending):
+            self._acknowledged = self.acks.largest + 1
             payload.add(self.acks.packet(now).encode())
         if self._answers:
             for answer in self._answers:

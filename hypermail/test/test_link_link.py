@@ -103,6 +103,43 @@ class OpeningTests(SynchronousTestCase):
         self.assertTrue(starter.link.verified)
         self.assertEqual(len(starter.control), 0)
 
+    def test_first_sample(self) -> None:
+        """The datagram that opens the listener also acknowledges its answer: that is its first sample."""
+        _, _, listener = opened_pair()
+        self.assertTrue(listener.link.rtt.measured)
+        self.assertAlmostEqual(listener.link.rtt.least, 0.02)
+
+    def test_tag_is_settled(self) -> None:
+        """The first answer names the listener; one that names another does not (RFC 9000 §7.2)."""
+        pair = Pair()
+        starter = pair.starter
+        listener = pair.to_listener(starter.send(pair.now))
+        starter.receive(listener.send(pair.now), pair.now + 0.02)
+        listener.link.local_tag = 77
+        listener.link.recovery.probes = 1
+        starter.receive(listener.send(pair.now), pair.now + 0.03)
+        self.assertEqual(starter.link.dropped, 0)
+        self.assertEqual(starter.link.remote_tag, LISTENER_TAG)
+
+    def test_acknowledged_acknowledgement(self) -> None:
+        """What the peer has heard of is not told again once it has acknowledged hearing it."""
+        pair, starter, listener = opened_pair()
+        for lost in (False, True, False):
+            starter.control.put("a", p.StreamGo(1, 2))
+            datagrams = starter.send(pair.now)
+            if not lost:
+                listener.receive(datagrams, pair.now)
+        listener.control.put("b", p.StreamGo(3, 4))  # elicits an answer to the acknowledgement beside it
+        told = listener.send(pair.now)
+        self.assertEqual([len(packet.ranges) for packet in contents(told[0]) if isinstance(packet, p.Ack)], [2])
+        starter.receive(told, pair.now)
+        starter.link.acks.force()
+        starter.control.put("c", p.StreamGo(5, 6))
+        listener.receive(starter.send(pair.now), pair.now)
+        listener.link.acks.force()
+        told = listener.send(pair.now)
+        self.assertEqual([len(packet.ranges) for packet in contents(told[0]) if isinstance(packet, p.Ack)], [1])
+
     def test_both_open(self) -> None:
         """Both come to rest open, nothing in flight, nothing unacknowledged."""
         _, starter, listener = opened_pair()
