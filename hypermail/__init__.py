@@ -11,9 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hypermail.errors import CredentialError as CredentialError
     from hypermail.errors import Delivered as Delivered
+    from hypermail.errors import HandshakeFailed as HandshakeFailed
+    from hypermail.errors import HandshakeRefused as HandshakeRefused
     from hypermail.errors import HypermailError as HypermailError
     from hypermail.errors import IllegalTransition as IllegalTransition
+    from hypermail.errors import KeysSpent as KeysSpent
     from hypermail.errors import LimitExceeded as LimitExceeded
     from hypermail.errors import MalformedPacket as MalformedPacket
     from hypermail.errors import MessageCancelled as MessageCancelled
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from hypermail.errors import MessageUndelivered as MessageUndelivered
     from hypermail.errors import NotSupported as NotSupported
     from hypermail.errors import PeerSilent as PeerSilent
+    from hypermail.errors import PeerUntrusted as PeerUntrusted
     from hypermail.errors import ProtocolViolation as ProtocolViolation
     from hypermail.errors import Reason as Reason
     from hypermail.errors import RemoteAddressRefused as RemoteAddressRefused
@@ -42,8 +47,20 @@ if TYPE_CHECKING:
     from hypermail.errors import Unreachable as Unreachable
     from hypermail.errors import UsageError as UsageError
     from hypermail.errors import VersionMismatch as VersionMismatch
+    from hypermail.events import SessionRequested as SessionRequested
     from hypermail.events import StreamOptions as StreamOptions
     from hypermail.internet.address import HypermailAddress as HypermailAddress
+    from hypermail.internet.cred import CertificateCredentials as CertificateCredentials
+    from hypermail.internet.cred import ICertificateCredentials as ICertificateCredentials
+    from hypermail.internet.cred import PinChecker as PinChecker
+    from hypermail.internet.cred import PortalSessionFactory as PortalSessionFactory
+    from hypermail.internet.credentials import identityIn as identityIn
+    from hypermail.internet.credentials import readIdentity as readIdentity
+    from hypermail.internet.credentials import readPins as readPins
+    from hypermail.internet.credentials import readSecret as readSecret
+    from hypermail.internet.credentials import readTrustRoots as readTrustRoots
+    from hypermail.internet.credentials import stateDirectory as stateDirectory
+    from hypermail.internet.credentials import writeIdentity as writeIdentity
     from hypermail.internet.datagrams import HypermailDatagramProtocol as HypermailDatagramProtocol
     from hypermail.internet.endpoints import HypermailClientEndpoint as HypermailClientEndpoint
     from hypermail.internet.endpoints import HypermailServerEndpoint as HypermailServerEndpoint
@@ -51,16 +68,26 @@ if TYPE_CHECKING:
     from hypermail.internet.endpoints import SessionServerEndpoint as SessionServerEndpoint
     from hypermail.internet.protocol import SessionFactory as SessionFactory
     from hypermail.internet.protocol import SessionProtocol as SessionProtocol
+    from hypermail.internet.security import ListenerTLS as ListenerTLS
+    from hypermail.internet.security import Plain as Plain
+    from hypermail.internet.security import SharedSecret as SharedSecret
+    from hypermail.internet.security import StarterTLS as StarterTLS
     from hypermail.options import Delivery as Delivery
     from hypermail.options import ListenerOptions as ListenerOptions
     from hypermail.options import Options as Options
     from hypermail.options import Way as Way
+    from hypermail.security.identity import Identity as Identity
+    from hypermail.security.identity import pin_of as pin_of
 
 _HOMES = {
     "hypermail.errors": (
+        "CredentialError",
         "Delivered",
+        "HandshakeFailed",
+        "HandshakeRefused",
         "HypermailError",
         "IllegalTransition",
+        "KeysSpent",
         "LimitExceeded",
         "MalformedPacket",
         "MessageCancelled",
@@ -72,6 +99,7 @@ _HOMES = {
         "MessageUndelivered",
         "NotSupported",
         "PeerSilent",
+        "PeerUntrusted",
         "ProtocolViolation",
         "Reason",
         "RemoteAddressRefused",
@@ -90,8 +118,23 @@ _HOMES = {
         "UsageError",
         "VersionMismatch",
     ),
-    "hypermail.events": ("StreamOptions",),
+    "hypermail.events": ("SessionRequested", "StreamOptions"),
     "hypermail.internet.address": ("HypermailAddress",),
+    "hypermail.internet.cred": (
+        "CertificateCredentials",
+        "ICertificateCredentials",
+        "PinChecker",
+        "PortalSessionFactory",
+    ),
+    "hypermail.internet.credentials": (
+        "identityIn",
+        "readIdentity",
+        "readPins",
+        "readSecret",
+        "readTrustRoots",
+        "stateDirectory",
+        "writeIdentity",
+    ),
     "hypermail.internet.datagrams": ("HypermailDatagramProtocol",),
     "hypermail.internet.endpoints": (
         "HypermailClientEndpoint",
@@ -100,7 +143,9 @@ _HOMES = {
         "SessionServerEndpoint",
     ),
     "hypermail.internet.protocol": ("SessionFactory", "SessionProtocol"),
+    "hypermail.internet.security": ("ListenerTLS", "Plain", "SharedSecret", "StarterTLS"),
     "hypermail.options": ("Delivery", "ListenerOptions", "Options", "Way"),
+    "hypermail.security.identity": ("Identity", "pin_of"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from hypermail._version import __version__
-from hypermail.errors import UsageError
+from hypermail.errors import CredentialError, UsageError
 from hypermail.options import Options
 from hypermail.services.addresses import Destination, parse_destination
+
+if TYPE_CHECKING:
+    from hypermail.internet.settings import StarterSettings
 
 Work = Callable[[Any], Coroutine[Any, Any, bool]]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,6 +30,32 @@ def _destination(context: click.Context, parameter: click.Parameter, value: str)
         return parse_destination(value)
     except UsageError as error:
         raise click.BadParameter(error.text, context, parameter) from None
+
+
+def _settings(
+    pin: str | None,
+    trust_roots: str | None,
+    identity: str | None,
+    secret_file: str | None,
+    plain: bool,
+    allow_remote_plain: bool,
+) -> StarterSettings:
+    """@raise click.UsageError: when these options don't fit together."""
+    from hypermail.internet.settings import StarterSettings
+
+    settings = StarterSettings(
+        pin=pin,
+        trustRoots=trust_roots,
+        identity=identity,
+        secretFile=secret_file,
+        plain=plain,
+        allowRemotePlain=allow_remote_plain,
+    )
+    try:
+        settings.check()
+    except UsageError as error:
+        raise click.UsageError(error.text) from None
+    return settings
 
 
 def calling(command: F) -> F:
@@ -47,10 +76,34 @@ def calling(command: F) -> F:
             help="Write a structured event log (qlog), one file per connection.",
         ),
         click.option(
-            "--allow-remote-plain",
-            is_flag=True,
-            help="Leave this machine although mode plain neither encrypts nor authenticates.",
+            "--pin",
+            metavar="PIN",
+            help="Trust the listener with this key (sha256/...), whatever its certificate's name and authority.",
         ),
+        click.option(
+            "--trust-roots",
+            type=click.Path(),
+            metavar="FILE",
+            help="Trust certificates of these authorities (PEM) instead of the system's.",
+        ),
+        click.option(
+            "--identity",
+            type=click.Path(),
+            metavar="FILE",
+            help="Key and certificate (PEM) to show to the listener; see `hypermail identity`.",
+        ),
+        click.option(
+            "--secret-file",
+            type=click.Path(),
+            metavar="FILE",
+            help="Mode secret instead of TLS: at least 32 secret bytes that the listener has, too.",
+        ),
+        click.option(
+            "--plain",
+            is_flag=True,
+            help="Mode plain instead of TLS: neither encrypted nor authenticated, for this machine only.",
+        ),
+        click.option("--allow-remote-plain", is_flag=True, help="With --plain: leave this machine all the same."),
         click.argument("destination", callback=_destination, metavar="HOST:PORT"),
     ):
         command = decorate(command)
@@ -77,7 +130,7 @@ def send(
     quiet: bool,
     timeout: float,
     trace: str | None,
-    allow_remote_plain: bool,
+    **security: Any,
 ) -> None:
     """
     Send files and messages; done when the other side has stored them.
@@ -91,7 +144,7 @@ def send(
     from hypermail.services.progress import Progress
 
     how = starter.Calling(
-        destination=destination, timeout=timeout, traceDirectory=trace, allowRemotePlain=allow_remote_plain
+        destination=destination, timeout=timeout, traceDirectory=trace, settings=_settings(**security)
     )
     load = starter.Load(
         files=files, messages=tuple(text.encode("utf-8", "surrogateescape") for text in messages), recursive=recursive
@@ -123,15 +176,53 @@ def ping(
     interval: float,
     timeout: float,
     trace: str | None,
-    allow_remote_plain: bool,
+    **security: Any,
 ) -> None:
     """Measure round trips to a listener."""
     from hypermail.services import starter
 
     how = starter.Calling(
-        destination=destination, timeout=timeout, traceDirectory=trace, allowRemotePlain=allow_remote_plain
+        destination=destination, timeout=timeout, traceDirectory=trace, settings=_settings(**security)
     )
     run(lambda reactor: starter.ping(reactor, how, sys.stdout, times=count, interval=interval))
+
+
+@main.command()
+@click.argument("file", type=click.Path())
+@click.option("--new", is_flag=True, help="Make one, with a key of its own; nothing is overwritten.")
+@click.option("--name", metavar="NAME", help="With --new: a host name, an IP address, or any other name.")
+@click.option("--pin", is_flag=True, help="Print only the pin, by which others know it.")
+def identity(file: str, new: bool, name: str | None, pin: bool) -> None:
+    """Make an identity, or tell about the one in FILE."""
+    if new and pin:
+        raise click.UsageError("--new prints the pin anyway: leave --pin out")
+    if new and name is None:
+        raise click.UsageError("--new needs a --name NAME")
+    if name is not None and not new:
+        raise click.UsageError("--name NAME is for --new: the name of an identity does not change")
+    from datetime import UTC, datetime
+
+    from hypermail.services import identities
+
+    print_any_character()
+    try:
+        if name is not None:
+            identities.make(file, name, sys.stdout, now=datetime.now(UTC))
+        elif pin:
+            identities.pin(file, sys.stdout)
+        else:
+            identities.describe(file, sys.stdout, now=datetime.now(UTC))
+    except CredentialError as error:
+        click.echo(f"hypermail: {error}", err=True)
+        sys.exit(1)
+    except UsageError as error:
+        raise click.UsageError(error.text) from None
+
+
+def print_any_character() -> None:
+    """File names may have characters that a terminal's encoding lacks."""
+    for stream in (sys.stdout, sys.stderr):
+        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
 
 
 def run(work: Work) -> None:
@@ -144,9 +235,7 @@ def run(work: Work) -> None:
     """
     from hypermail.services.running import Interrupted, runReactor
 
-    for stream in (sys.stdout, sys.stderr):
-        # File names may have characters that a terminal's encoding lacks.
-        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
+    print_any_character()
     try:
         succeeded = runReactor(work)
     except UsageError as error:

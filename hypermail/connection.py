@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hypermail.errors import (
     HypermailError,
@@ -40,28 +40,34 @@ from hypermail.messages.lanes import LaneProperties
 from hypermail.messages.outgoing import OutgoingMessage
 from hypermail.options import Delivery, Mode, Options, Role
 from hypermail.outlet import Outlet
-from hypermail.security.handshake import Handshake, HandshakeFactory, PlainHandshake
+from hypermail.security.handshake import Handshake, HandshakeFactory
 from hypermail.security.tokens import same_token
 from hypermail.session.session import Session
 from hypermail.session.states import State
 from hypermail.streams.stream import Stream
 from hypermail.trace import NullTrace
 from hypermail.wire import packets as p
-from hypermail.wire.header import MAX_DATAGRAM, VERSION, Versions
+from hypermail.wire.header import MAX_DATAGRAM, VERSION, Retry, Versions
 from hypermail.wire.parameters import Parameters
 
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
 RandomBytes = Callable[[int], bytes]
+
+#: s that a listener waits for the rest of a hello.
+HELLO_TIMEOUT = 3.0
 
 
 class Connection:
     """
     One side of a session over one link.
 
+    @param token: by which a listener has admitted the starter; empty when by none.
     @param refusal: why a listener refuses whatever is asked, without asking its application.
 
     @ivar role: which side this is.
     @ivar options: what this side wants and bears.
-    @ivar session_id: 16 bytes that name the session, equal on both sides.
     @ivar ended: whether everything is over, the tombstone included: it may be forgotten.
     """
 
@@ -79,11 +85,11 @@ class Connection:
         now: float,
         congestion: CongestionFactory,
         trace: NullTrace,
+        token: bytes = b"",
         refusal: HypermailError | None = None,
     ) -> None:
         self.role = role
         self.options = options
-        self.session_id = handshake.session_id(first_tag)
         self.ended = False
         self._trace = trace
         self._refusal = refusal
@@ -99,6 +105,7 @@ class Connection:
             now=now,
             congestion=congestion,
             trace=trace,
+            token=token,
         )
         silence = Heartbeat.silence(options)
         limits = Parameters(
@@ -115,7 +122,9 @@ class Connection:
         )
         self._session = Session(role, options, limits, self._learn)
         self._peer_reset_token = b""
-        self._opening_until: float | None = now + options.connection_timeout
+        self._began = now
+        patience = options.connection_timeout if self._link.hello_heard else HELLO_TIMEOUT
+        self._opening_until: float | None = now + min(patience, options.connection_timeout)
         self._until: float | None = None  # once the session is over: when its tombstone goes
         self._events: deque[Event] = deque()
         self._intake = Intake(role, self._link, self._session, options.hold_bytes, self._asked)
@@ -132,7 +141,7 @@ class Connection:
         options: Options,
         now: float,
         random_bytes: RandomBytes,
-        handshake: HandshakeFactory = PlainHandshake,
+        handshake: HandshakeFactory,
         congestion: CongestionFactory = NewReno,
         trace: NullTrace = NullTrace(),
     ) -> Connection:
@@ -142,6 +151,7 @@ class Connection:
         @param address: of the listener; opaque.
         @param now: s, monotonic.
         @param random_bytes: gives so many unpredictable bytes.
+        @param handshake: makes the starter's side of one.
         """
         first_tag = int.from_bytes(random_bytes(8), "big")
         return cls(
@@ -181,6 +191,26 @@ class Connection:
         return self._link.first_tag
 
     @property
+    def session_id(self) -> bytes:
+        """16 bytes that name the session, equal on both sides; empty before there are keys."""
+        return self._link.session_id
+
+    @property
+    def peer_certificate(self) -> Certificate | None:
+        """The peer's, once it has proved that it holds its key; None when it has shown none."""
+        return self._link.peer_certificate
+
+    @property
+    def hello_heard(self) -> bool:
+        """Whether everything that a starter says first has arrived."""
+        return self._link.hello_heard
+
+    @property
+    def verified(self) -> bool:
+        """Whether the peer has proved whatever the mode asks it to prove."""
+        return self._link.verified
+
+    @property
     def state(self) -> State:
         """Where the session is in its life."""
         return self._session.state
@@ -208,13 +238,16 @@ class Connection:
         if self.ended:
             return
         link = self._link
+        at_home = address == link.path.address
         for datagram in datagrams:
-            opened = link.open(datagram, now)
+            opened = link.open(datagram, now, at_home)
             if opened is not None:
                 try:
                     self._intake.take(opened, now)
                 except HypermailError as error:
                     self._fail(error, now)
+            if link.failure is not None:
+                self._give_up(link.failure, now)
         link.end_turn(now)
         if self._session.control.crowded and not self._over:
             self._fail(LimitExceeded("the peer leaves too many control packets unacknowledged"), now)
@@ -232,7 +265,7 @@ class Connection:
         if self._refusal is not None:
             self._session.reject(self._refusal.code, self._refusal.text)
         else:
-            self._session.events.append(SessionRequested(packet.way, self.address))
+            self._session.events.append(SessionRequested(packet.way, self.address, self.peer_certificate))
 
     def _learn(self, peer: Parameters) -> None:
         self._peer_reset_token = peer.reset_token
@@ -245,8 +278,22 @@ class Connection:
             return
         text = f"the peer broke the protocol: {error.text}"
         code = error.code if isinstance(error, ProtocolViolation) else Reason.PROTOCOL_VIOLATION
-        self._session.die(SessionAborted(text, code), code, error.text)
+        self._die(SessionAborted(text, code), code, error.text)
         self._end_if_over(now)
+
+    def _give_up(self, error: HypermailError, now: float) -> None:
+        """The link can't go on: the handshake has failed, or its keys have served."""
+        if not self._over:
+            self._die(error, error.code, error.text)
+            self._end_if_over(now)
+
+    def _die(self, error: HypermailError, code: int, text: str) -> None:
+        """End the session at once; the peer is told, if it is one that may be told anything."""
+        if self._link.speaks:
+            self._session.die(error, code, text)
+        else:
+            self._session.end(error)
+            self._session.control.retain(())
 
     # Datagrams that are no part of the session
 
@@ -261,6 +308,12 @@ class Connection:
             self._session.end(SessionReset("the peer does not know this session any more; was it restarted?"))
             self._session.control.retain(())
             self._end_if_over(now)
+
+    def retry(self, retry: Retry, *, now: float) -> None:
+        """A listener wants to know that we are where we say: everything is sent again, with its token."""
+        self._now = now
+        if self.role is Role.STARTER and retry.source == self.first_tag:
+            self._link.retry(retry.token)
 
     def versions(self, versions: Versions, *, now: float) -> None:
         """
@@ -293,13 +346,15 @@ class Connection:
             session.receiving.acknowledge()
             session.drain()
         self._end_if_over(now)
-        if self._over and not link.keyed:  # nobody could read a last word
+        if self._over and not (link.keyed or link.last_words or link.acks.due):  # nobody could read a last word
             self._bury()
             return []
         datagrams = link.long_datagrams(now)
         if link.keyed:
             self._outlet.fill(datagrams, now)
-        if self._until is not None and (not len(session.control) or now >= self._until):
+            if link.failure is not None:
+                self._give_up(link.failure, now)
+        if self._until is not None and (now >= self._until or not (len(session.control) or link.last_words)):
             self._bury()
         return couple(self.address, datagrams)
 
@@ -331,23 +386,29 @@ class Connection:
         if beat is Beat.DEAD and not self._over:
             limit = self.options.ping_interval * (self.options.ping_packet_count + 1)
             text = f"the peer has gone silent: nothing was heard from it for about {limit:g} s"
-            self._session.die(PeerSilent(text), Reason.PEER_SILENT, "the link went silent")
+            self._die(PeerSilent(text), Reason.PEER_SILENT, "the link went silent")
             self._until = now
         self._end_if_over(now)
 
     def _check_opening(self, now: float) -> None:
+        until = self._began + self.options.connection_timeout
         if self._session.state not in (State.NEW, State.OPENING):
             self._opening_until = None
-        elif self._opening_until is not None and now >= self._opening_until:
+        elif now >= until or (self._opening_until is not None and now >= self._opening_until and not self.hello_heard):
             text = f"nobody has answered within {self.options.connection_timeout:g} s"
-            self._session.die(SessionTimedOut(text), Reason.CONNECTION_TIMEOUT, "opening took too long")
+            if self.role is Role.LISTENER:
+                text = "the starter has not ended its handshake in time"
+            self._die(SessionTimedOut(text), Reason.CONNECTION_TIMEOUT, "opening took too long")
             self._until = now
+        else:
+            self._opening_until = until
 
     def _end_if_over(self, now: float) -> None:
         """A session that has ended leaves a tombstone: it answers until its last word was heard."""
         if self._over and self._until is None:
             self._opening_until = None
-            patience = max(self.options.linger, 3 * self._link.rtt.probe_timeout) if self._link.keyed else 0.0
+            heard = self._link.keyed or self._link.last_words
+            patience = max(self.options.linger, 3 * self._link.rtt.probe_timeout) if heard else 0.0
             self._until = now + patience
             self._intake.forget()
             if self._link.keyed:
@@ -371,7 +432,12 @@ class Connection:
 
     def _trace_end(self, error: HypermailError) -> None:
         self._trace.event(
-            self._now, "connectivity:connection_closed", code=error.code, reason=error.text, **self.statistics()
+            self._now,
+            "connectivity:connection_closed",
+            code=error.code,
+            reason=error.text,
+            session_id=self.session_id.hex(),
+            **self.statistics(),
         )
         self._trace.close()
 
@@ -461,7 +527,7 @@ class Connection:
         self._now = now
         if not self._over:
             because = f": {text}" if text else ""
-            self._session.die(SessionAborted(f"the session was aborted here{because}", code), code, text)
+            self._die(SessionAborted(f"the session was aborted here{because}", code), code, text)
             self._end_if_over(now)
 
     def ping(self, *, now: float) -> None:

@@ -2,7 +2,7 @@
 Datagram -> connection, for one socket; and what becomes of strangers.
 
 Every datagram has its receiver's tag behind the first byte. What bears a known tag goes to its connection;
-what a listener doesn't know it takes for a new connection, answers without keeping state (another
+what a listener doesn't know it takes for a new connection, answers without keeping state (a retry, another
 version, an unknown tag), or drops.
 """
 
@@ -11,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from hypermail.admission import Admission, Verdict
 from hypermail.connection import Connection, RandomBytes
 from hypermail.errors import Reason, SessionRejected
 from hypermail.link.congestion import CongestionFactory
 from hypermail.link.newreno import NewReno
 from hypermail.link.train import Train
 from hypermail.options import ListenerOptions, Options, Role
-from hypermail.security.handshake import HandshakeFactory, PlainHandshake
-from hypermail.security.tokens import ResetKey
+from hypermail.security.handshake import Handshake, HandshakeFactory
+from hypermail.security.keys import long_seals
+from hypermail.security.tokens import ResetKey, RetryTokens
 from hypermail.trace import NullTrace
 from hypermail.wire import header
 from hypermail.wire.header import Kind
@@ -40,8 +42,9 @@ class Demux:
     The connections of one socket.
 
     @param options: of the sessions that strangers may open.
-    @param accepting: whether strangers may open any.
-    @param handshake: makes the listener's side of a handshake.
+    @param handshake: makes the listener's side of a handshake; None when strangers may open nothing.
+    @param secret: 32 bytes for tokens, the same after a restart; None for some that last as long as this.
+    @param scope: tells the socket from others of the same secret.
     @ivar dropped: datagrams that belonged to nobody and got no answer.
     """
 
@@ -50,24 +53,25 @@ class Demux:
         *,
         options: Options,
         listener_options: ListenerOptions = ListenerOptions(),
-        accepting: bool,
+        handshake: HandshakeFactory | None,
         random_bytes: RandomBytes,
-        handshake: HandshakeFactory = PlainHandshake,
+        secret: bytes | None = None,
+        scope: bytes = b"",
         congestion: CongestionFactory = NewReno,
         trace_factory: TraceFactory = _no_trace,
     ) -> None:
         self._options = options
         self._listener_options = listener_options
-        self._accepting = accepting
         self._random_bytes = random_bytes
         self._handshake = handshake
-        self._mode = handshake(Role.LISTENER).mode
+        self._mode = None if handshake is None else handshake(Role.LISTENER).mode
         self._congestion = congestion
         self._trace_factory = trace_factory
-        self._reset_key = ResetKey(random_bytes(32))
+        secret = secret or random_bytes(32)
+        self._reset_key = ResetKey(secret, scope)
+        self._admission = Admission(listener_options, RetryTokens(secret, random_bytes))
         self._by_tag: dict[int, Connection] = {}
         self._by_first_tag: dict[int, Connection] = {}
-        self._opening: set[Connection] = set()
         self._replies: list[Train] = []
         self._touched_otherwise: list[Connection] = []
         self.dropped = 0
@@ -88,7 +92,16 @@ class Demux:
         """A connection has ended."""
         self._by_tag.pop(connection.local_tag, None)
         self._by_first_tag.pop(connection.first_tag, None)
-        self._opening.discard(connection)
+        self._admission.gone(connection)
+
+    def statistics(self) -> dict[str, int]:
+        """Counters, for people to look at."""
+        return {
+            "connections": len(self),
+            "opening": len(self._admission),
+            "retries": self._admission.retries,
+            "dropped": self.dropped,
+        }
 
     def replies(self) -> list[Train]:
         """Answers that belong to no connection; empty after they were taken."""
@@ -111,8 +124,7 @@ class Demux:
                 touched.setdefault(connection, []).append(datagram)
         for connection, theirs in touched.items():
             connection.receive(theirs, address, now=now)
-            if connection in self._opening and not connection.opening:
-                self._opening.discard(connection)
+            self._admission.look(connection)
         for connection in self._touched_otherwise:
             touched.setdefault(connection, [])
         self._touched_otherwise.clear()
@@ -135,14 +147,20 @@ class Demux:
         return None
 
     def _stateless(self, datagram: memoryview, kind: int, connection: Connection | None, now: float) -> None:
-        """A datagram from somebody who keeps no state about us: reset or version."""
+        """A datagram from somebody who keeps no state about us: retry, reset or version."""
+        if kind == Kind.RETRY and connection is not None:
+            retry = header.decode_retry(datagram)
+            if retry is not None:
+                connection.retry(retry, now=now)
+                self._touched_otherwise.append(connection)
+                return
         if kind == Kind.VERSION and connection is not None:
             versions = header.decode_versions(datagram)
             if versions is not None:
                 connection.versions(versions, now=now)
                 self._touched_otherwise.append(connection)
                 return
-        if kind == Kind.RESET and not self._accepting:
+        if kind == Kind.RESET and self._handshake is None:
             reset = header.decode_reset(datagram)
             for candidate in self._by_tag.values():
                 if reset is not None and candidate.remote_tag == reset.tag:
@@ -153,31 +171,51 @@ class Demux:
 
     def _reset(self, datagram: memoryview, tag: int, address: Any) -> None:
         """Tell somebody that its tag is unknown here: in less than it sent, so that two can't do it forever."""
-        if self._accepting and len(datagram) > header.RESET.size and len(self._replies) < MOST_REPLIES:
-            reset = header.Reset(tag, self._reset_key.token(tag))
-            self._replies.append(Train(address, [header.encode_reset(reset)]))
+        if self._handshake is not None and len(datagram) > header.RESET.size:
+            self._reply(header.encode_reset(header.Reset(tag, self._reset_key.token(tag))), address)
+        else:
+            self.dropped += 1
+
+    def _reply(self, datagram: bytes, address: Any) -> None:
+        """Answer without keeping state, if this read has not brought too many that want it."""
+        if len(self._replies) < MOST_REPLIES:
+            self._replies.append(Train(address, [datagram]))
         else:
             self.dropped += 1
 
     def _stranger(self, datagram: memoryview, tag: int, address: Any, now: float) -> Connection | None:
         """A long datagram for nobody: the hello of a new starter, or not."""
         head = header.decode_long(datagram)
-        if head is None or not self._accepting or len(datagram) < header.LEAST_HELLO:
+        if head is None or self._handshake is None or self._mode is None or len(datagram) < header.LEAST_HELLO:
             self.dropped += 1
             return None
         if head.version != header.VERSION or head.mode != self._mode:
-            if len(self._replies) < MOST_REPLIES:
-                spoken = header.Versions(head.source, head.destination, (header.VERSION,), (self._mode,))
-                self._replies.append(Train(address, [header.encode_versions(spoken)]))
+            spoken = header.Versions(head.source, head.destination, (header.VERSION,), (self._mode,))
+            self._reply(header.encode_versions(spoken), address)
             return None
-        handshake = self._handshake(Role.LISTENER)
-        _, opening = handshake.long_seals(tag)
-        if opening.open(datagram, head.length, expand(head.low, 0)) is None or not self._has_room():
+        if head.token and not self._is_hello(datagram, head):  # before its token is spent
             self.dropped += 1
             return None
-        full = SessionRejected(
-            f"the listener has {self._listener_options.max_sessions} sessions, no more", Reason.TOO_MANY_SESSIONS
-        )
+        verdict = self._admission.judge(head.token, address, tag, now)
+        if verdict is Verdict.RETRY:
+            token = self._admission.token(address, tag, now)
+            self._reply(header.encode_retry(header.Retry(head.source, tag, token)), address)
+            return None
+        if verdict is Verdict.DROP or not (head.token or self._is_hello(datagram, head)):
+            self.dropped += 1
+            return None
+        connection = self._begin(self._handshake(Role.LISTENER), head, address, now, verdict is Verdict.PROVED)
+        self._admission.begun(connection, verdict is Verdict.PROVED)
+        return connection
+
+    def _is_hello(self, datagram: memoryview, head: header.Long) -> bool:
+        """Whether a stranger's datagram, of our mode, has come as it was sent."""
+        _, opening = long_seals(head.mode, Role.LISTENER, head.destination)
+        return opening.open(datagram, head.length, expand(head.low, 0)) is not None
+
+    def _begin(self, handshake: Handshake, head: header.Long, address: Any, now: float, proved: bool) -> Connection:
+        most = self._listener_options.max_sessions
+        full = SessionRejected(f"the listener has {most} sessions, no more", Reason.TOO_MANY_SESSIONS)
         local_tag = int.from_bytes(self._random_bytes(8), "big")
         connection = Connection(
             Role.LISTENER,
@@ -185,19 +223,14 @@ class Demux:
             options=self._options,
             address=address,
             local_tag=local_tag,
-            first_tag=tag,
+            first_tag=head.destination,
             remote_tag=head.source,
             reset_token=self._reset_key.token(local_tag),
             now=now,
             congestion=self._congestion,
-            refusal=full if len(self._by_tag) >= self._listener_options.max_sessions else None,
-            trace=self._trace_factory(Role.LISTENER, handshake.session_id(tag).hex(), now),
+            token=head.token if proved else b"",
+            refusal=full if len(self) - len(self._admission) >= most else None,
+            trace=self._trace_factory(Role.LISTENER, f"{head.destination:016x}", now),
         )
-        self._by_tag[local_tag] = self._by_first_tag[tag] = connection
-        self._opening.add(connection)
+        self._by_tag[local_tag] = self._by_first_tag[head.destination] = connection
         return connection
-
-    def _has_room(self) -> bool:
-        """Whether another connection may be made, if only to be refused with a reason."""
-        limits = self._listener_options
-        return len(self._opening) < limits.max_opening and len(self) < limits.max_sessions + limits.max_opening

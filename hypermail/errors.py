@@ -30,6 +30,10 @@ class Reason(IntEnum):
     CANNOT_REOPEN = 12
     WRONG_WAY = 13
     UNREACHABLE = 14
+    HANDSHAKE_FAILED = 15
+    PEER_UNTRUSTED = 16
+    NOT_ALLOWED = 17
+    KEYS_SPENT = 18
     MESSAGE_REJECTED = 32
     MESSAGE_CLEARED = 33
     STREAM_REJECTED = 48
@@ -88,6 +92,10 @@ class UsageError(HypermailError, ValueError):
 
 class RemoteAddressRefused(UsageError):
     """Mode C{plain} was asked to leave this machine without having been told so twice."""
+
+
+class CredentialError(UsageError):
+    """A key, certificate, pin or secret cannot be used; the text names the file and says what to do."""
 
 
 # What the peer did wrong.
@@ -160,6 +168,36 @@ class VersionMismatch(SessionLost):
     """The listener does not speak this version or mode; the text lists what it speaks."""
 
     default_code = Reason.UNSUPPORTED_VERSION
+
+
+class HandshakeFailed(SessionLost):
+    """The two sides could not agree on keys; the text says why, and who found out."""
+
+    default_code = Reason.HANDSHAKE_FAILED
+
+
+class HandshakeRefused(HandshakeFailed):
+    """The peer broke the handshake off: it does not trust what this side has shown, or misses something."""
+
+
+class PeerUntrusted(HandshakeFailed):
+    """
+    The peer's certificate is not one that this side trusts.
+
+    @ivar pin: C{sha256/...} of the public key that it has shown; empty when it has shown none.
+    """
+
+    default_code = Reason.PEER_UNTRUSTED
+
+    def __init__(self, text: str = "", pin: str = "") -> None:
+        super().__init__(text)
+        self.pin = pin
+
+
+class KeysSpent(SessionLost):
+    """The keys of the link have served as often as is safe, or too many datagrams were forged under them."""
+
+    default_code = Reason.KEYS_SPENT
 
 
 class Unreachable(SessionLost):

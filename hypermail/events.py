@@ -16,6 +16,8 @@ from hypermail.errors import HypermailError, UsageError
 from hypermail.options import Way
 
 if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
     from hypermail.messages.incoming import IncomingLane
     from hypermail.messages.outgoing import OutgoingMessage
     from hypermail.streams.stream import Stream
@@ -41,10 +43,18 @@ class StreamOptions:
 
 @dataclass(frozen=True, slots=True)
 class SessionRequested:
-    """A starter asks for a session; answer with C{connection.accept()} or C{connection.reject()}."""
+    """
+    A starter asks for a session; answer with C{connection.accept()} or C{connection.reject()}.
+
+    @ivar way: in which way it wants the session to carry.
+    @ivar address: where it is; its own, as it has answered there.
+    @ivar certificate: the one that it has shown, and whose key it has proved to hold; None when it has shown none.
+        That somebody trusts it is not said, unless the listener's context demands it.
+    """
 
     way: Way
     address: Any
+    certificate: Certificate | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """
 What comes in: the packets of one connection's datagrams, on their way to the room that takes them.
 
-Before the session is open, and after it is over, most packets have no addressee. A listener holds them
-until its application has decided; what it can't hold is dropped, and never acknowledged.
+Before the session is open, and after it is over, most packets have no addressee. A listener holds all of them
+until its starter has proved who it is, and most until its application has decided; what it can't hold is dropped, and
+never acknowledged.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ class Intake:
         self._hold = Hold(hold_bytes)
         self._pings: dict[int, float] = {}
         self._next_ping = 0
+        self._admitted = role is Role.STARTER
         self._now = 0.0
         self._takers: Takers = {
             **takers(session),
@@ -59,6 +61,12 @@ class Intake:
             self._take_all(opened, decode(opened.payload), now)
         else:
             self._take_some(opened, decode(memoryview(bytes(opened.payload))), now)
+
+    def _admit(self) -> None:
+        """The starter is who it says to be: what it has asked for meanwhile counts now."""
+        self._admitted = True
+        for packet in self._hold.sift(UNHELD):
+            self._takers[type(packet)](packet)
 
     def release(self) -> None:
         """
@@ -110,7 +118,7 @@ class Intake:
                 raise ProtocolViolation(f"a {kind.__name__} in a long datagram")
             elif self._over:
                 continue
-            elif kind in UNHELD or self._role is Role.STARTER:
+            elif self._role is Role.STARTER or (kind in UNHELD and self._link.verified):
                 self._takers[kind](packet)
             else:
                 rest.append(packet)
@@ -120,6 +128,8 @@ class Intake:
         self._link.received(opened, eliciting, now)
         if eliciting and (opened.long or self._over):  # never an ack for an ack: RFC 9000 §13.2.1
             self._link.acks.force()
+        if self._link.verified and not self._admitted:
+            self._admit()
         if self._carries:
             self.release()
 

@@ -119,7 +119,9 @@ class ISession(Interface):
         """The peer's address."""
 
     def peerCertificate() -> Certificate | None:
-        """The peer's certificate, or None when there is none, as in mode C{plain}."""
+        """
+        The peer's certificate, whose key it has proved to hold; None when it has shown none, as outside of mode C{tls}.
+        """
 
     def statistics() -> dict[str, Any]:
         """Counters and estimates for people to look at; the keys may change."""
@@ -169,8 +171,8 @@ class ISessionProtocol(Interface):
 
     def sessionLost(reason: Failure) -> Answer[None]:
         """
-        The session is over; the last call. On a starter it is called without C{sessionOpened} when the
-        session never opened, with what the connecting Deferred fails with.
+        The session is over; the last call. It is called without C{sessionOpened} when the session never opened, on a
+        starter with what the connecting Deferred fails with.
 
         @param reason: of a L{hypermail.errors.SessionLost}.
         """
@@ -179,13 +181,14 @@ class ISessionProtocol(Interface):
 class ISessionFactory(Interface):
     """Makes a protocol for each session; subclass or call L{hypermail.SessionFactory}."""
 
-    def sessionRequested(request: SessionRequested) -> Answer[None]:
+    def sessionRequested(request: SessionRequested) -> Answer[ISessionProtocol | None]:
         """
         Whether a stranger's session is wanted (listeners only).
 
-        @param request: who asks, and for what.
-        @return: None to accept, or a Deferred or coroutine of it, which is cancelled when the stranger
-            gives up; raising a L{HypermailError} rejects with its code and text.
+        @param request: who asks, with which certificate, and for what.
+        @return: None to accept, or the protocol for this session, in place of one that C{buildProtocol} makes; or a
+            Deferred or coroutine of either, which is cancelled when the stranger gives up. Raising a L{HypermailError}
+            rejects with its code and text.
         """
 
     def buildProtocol(address: HypermailAddress) -> ISessionProtocol | None:

@@ -7,7 +7,7 @@ does not change under it. Names in seed 001's spelling are that seed's options.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from enum import IntEnum
 
 from hypermail.errors import UsageError
@@ -147,12 +147,30 @@ _LEAST = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListenerOptions:
     """
-    What a listener bears from strangers.
+    What a listener bears from strangers. A I{prefix} is the part of an address that one attacker may own
+    whole: /24 of IPv4, /56 of IPv6.
 
-    @ivar max_sessions: connections at once; who comes later is told so.
-    @ivar max_opening: connections at once that have not opened yet, or are being refused; who comes later
-        hears nothing.
+    @ivar max_sessions: sessions at once; who comes later is told so.
+    @ivar max_opening: sessions at once that have not opened yet, or are being refused, of starters whose address is
+        proved; who comes later hears nothing.
+    @ivar max_opening_per_prefix: the same, from one prefix.
+    @ivar max_unproved: the same, of starters whose address is not proved; who comes later has to prove it first (a
+        retry).
+    @ivar max_unproved_per_prefix: the same, from one prefix.
+    @ivar max_hellos: of the unproved, those whose hello has not arrived whole.
+    @ivar max_hellos_per_prefix: the same, from one prefix.
     """
 
     max_sessions: int = 10_000
     max_opening: int = 1_024
+    max_opening_per_prefix: int = 256
+    max_unproved: int = 256
+    max_unproved_per_prefix: int = 64
+    max_hellos: int = 64
+    max_hellos_per_prefix: int = 16
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            if not isinstance(value, int) or value < 0:
+                raise UsageError(f"{limit.name} must be a number and not negative, not {value!r}")

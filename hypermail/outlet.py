@@ -27,13 +27,14 @@ class Outlet:
         """Append short datagrams while there is something to say and leave to say it."""
         link, session = self._link, self._session
         control = session.control
-        carrying = session.carrying
+        speaks = link.speaks
+        carrying = speaks and session.carrying
         allowed = link.allowance(now)
         room = link.room
         while len(datagrams) < MOST_DATAGRAMS:
             more = carrying and (session.sending.has_more or session.streams.has_more)
             talking = more and allowed > 0
-            controlling = control.waiting and link.control_allowance > 0
+            controlling = speaks and control.waiting and link.control_allowance > 0
             payload = link.begin(now, talking or controlling)
             if controlling:
                 control.fill(payload)

@@ -24,10 +24,12 @@ from hypermail.connection import Connection
 from hypermail.demux import Demux
 from hypermail.errors import Reason, SessionAborted, Unreachable, UsageError
 from hypermail.interfaces import ICarrier, ICarrierUser, ISessionFactory, ISessionProtocol
-from hypermail.internet.address import HypermailAddress, SocketAddress, isLoopback, refuseRemote
+from hypermail.internet.address import HypermailAddress, SocketAddress, isLoopback
 from hypermail.internet.carrier import DatagramCarrier
 from hypermail.internet.deadlines import Deadlines, clockOf
+from hypermail.internet.security import Security, refuseToLeave
 from hypermail.internet.session import Session
+from hypermail.internet.strangers import FailedHandshakes
 from hypermail.internet.traces import Traces
 from hypermail.options import ListenerOptions, Options
 
@@ -38,10 +40,11 @@ class HypermailDatagramProtocol(DatagramProtocol):
     Sessions over one UDP socket.
 
     It works with any C{reactor.listenUDP}; L{SessionServerEndpoint} and L{SessionClientEndpoint} give it a
-    faster socket where there is one. A listener that was not told otherwise serves this machine only: in
-    mode C{plain} datagrams from elsewhere are dropped.
+    faster socket where there is one. In mode C{plain} datagrams from other machines are dropped, unless it was told
+    otherwise.
 
     @ivar strangers: how many datagrams were dropped because they came from elsewhere.
+    @ivar failedHandshakes: of strangers.
     @ivar whenStopped: called when the socket is about to be closed, after everything else.
     """
 
@@ -54,9 +57,9 @@ class HypermailDatagramProtocol(DatagramProtocol):
         self,
         factory: ISessionFactory | None = None,
         *,
+        security: Security,
         options: Options | None = None,
         listenerOptions: ListenerOptions | None = None,
-        allowRemotePlain: bool = False,
         traceDirectory: str | Path | None = None,
         reactor: Any = None,
         seconds: Callable[[], float] | None = None,
@@ -64,9 +67,9 @@ class HypermailDatagramProtocol(DatagramProtocol):
     ) -> None:
         """
         @param factory: what strangers' sessions are for; None for a starter, which takes none.
+        @param security: how the sessions are secured; of a listener, or of a starter without a factory.
         @param options: what each session wants and bears.
         @param listenerOptions: what the socket bears from strangers.
-        @param allowRemotePlain: whether mode C{plain} may leave this machine.
         @param traceDirectory: where every connection writes a trace; None for nowhere.
         @param reactor: None for that of the transport.
         @param seconds: the time that the core is told, in s, never going back; None for
@@ -80,9 +83,10 @@ class HypermailDatagramProtocol(DatagramProtocol):
         self.whenStopped: Callable[[], object] | None = None
         self._options = options or Options()
         self._listenerOptions = listenerOptions or ListenerOptions()
-        self._allowRemote = allowRemotePlain
+        self.security = security
         self._randomBytes = randomBytes
         self._traces = Traces(traceDirectory)
+        self.failedHandshakes = FailedHandshakes()
         self._sessions: dict[Connection, Session] = {}
         self._dirty: dict[Session, None] = {}
         self._flushing: IDelayedCall | None = None
@@ -112,8 +116,10 @@ class HypermailDatagramProtocol(DatagramProtocol):
         self._demux = Demux(
             options=self._options,
             listener_options=self._listenerOptions,
-            accepting=self.factory is not None,
+            handshake=None if self.factory is None else self.security.listening(self._randomBytes),
             random_bytes=self._randomBytes,
+            secret=self.security.stateless,
+            scope=str(self.host()).encode(),
             trace_factory=self._traces.ofStranger,
         )
         if self.factory is not None:
@@ -155,7 +161,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
 
     def datagramsReceived(self, datagrams: list[memoryview], address: Any) -> None:
         """See L{ICarrierUser.datagramsReceived}."""
-        if not self._allowRemote and not isLoopback(address[0]):
+        if not self.security.allowRemote and not isLoopback(address[0]):
             self._refuse(address, len(datagrams))
             return
         address = SocketAddress(*address)
@@ -186,28 +192,38 @@ class HypermailDatagramProtocol(DatagramProtocol):
         return session
 
     def startSession(
-        self, address: Any, protocol: ISessionProtocol, *, options: Options | None = None, release: Any = None
+        self,
+        address: Any,
+        protocol: ISessionProtocol,
+        *,
+        host: str | None = None,
+        options: Options | None = None,
+        release: Any = None,
     ) -> Session:
         """
         Ask a listener for a session.
 
         @param address: (host, port) of the listener.
         @param protocol: what the session will be for.
+        @param host: the name by which the listener was asked for, if by one.
         @param options: in place of the socket's.
         @param release: called when the session has nothing more to answer; may return a Deferred.
         @return: the session, whose C{opening} fires when it has opened.
         @raise RemoteAddressRefused: when mode C{plain} may not go there.
+        @raise UsageError: when C{security} is a listener's.
         """
-        if not self._allowRemote:
-            refuseRemote(address[0], "connect to")
+        refuseToLeave(self.security, address[0], "connect to")
+        handshake = self.security.starting(host or address[0], self._randomBytes)
         options = options or self._options
         if options.receive_buffer > self._options.receive_buffer:
             options = replace(options, receive_buffer=self._options.receive_buffer)
         address = SocketAddress(*address)
         now = self.seconds()
         trace = self._traces.ofStarter(now)
-        connection = Connection.starter(address, options=options, now=now, random_bytes=self._randomBytes, trace=trace)
-        self._traces.name(trace, connection.session_id)
+        connection = Connection.starter(
+            address, options=options, now=now, random_bytes=self._randomBytes, handshake=handshake, trace=trace
+        )
+        self._traces.name(trace, f"{connection.first_tag:016x}")
         self._demux.add(connection)
         session = self._sessions[connection] = Session(self, connection, protocol=protocol, release=release)
         self.touch(session)

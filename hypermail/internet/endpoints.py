@@ -30,26 +30,32 @@ from zope.interface import implementer
 
 from hypermail.errors import HypermailError, SessionAborted, SessionTimedOut, Unreachable, UsageError
 from hypermail.interfaces import ISessionFactory, ISessionProtocol
-from hypermail.internet.address import HypermailAddress, isAddress, isLoopback, refuseRemote
+from hypermail.internet.address import HypermailAddress, isAddress, isLoopback
 from hypermail.internet.carrier import listenDatagrams
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.deadlines import clockOf
 from hypermail.internet.listening import ListeningPorts, openPorts
 from hypermail.internet.resolution import resolve
+from hypermail.internet.security import Security, StarterTLS, refuseToLeave
 from hypermail.internet.shared import StreamServing, sharedSession
-from hypermail.options import ListenerOptions, Options
+from hypermail.options import ListenerOptions, Mode, Options
 
 #: Interfaces to listen on when none is named: both families, apart.
 EVERYWHERE = ("0.0.0.0", "::")
 THIS_MACHINE = ("127.0.0.1", "::1")
+
+_REACH = {
+    (Mode.PLAIN, False): ", for this machine only",
+    (Mode.PLAIN, True): ", which anyone on the path can read and forge",
+}
 
 
 @attrs.frozen
 class _Settings:
     """What both kinds of session endpoint have in common; equal settings can share a session."""
 
+    security: Security
     options: Options
-    allowRemotePlain: bool
     traceDirectory: str | Path | None
     seconds: Callable[[], float]
     randomBytes: Callable[[int], bytes]
@@ -60,9 +66,9 @@ class _Settings:
         """The sessions of a new socket."""
         return HypermailDatagramProtocol(
             factory,
+            security=self.security,
             options=self.options,
             listenerOptions=listenerOptions,
-            allowRemotePlain=self.allowRemotePlain,
             traceDirectory=self.traceDirectory,
             reactor=reactor,
             seconds=self.seconds,
@@ -90,34 +96,35 @@ class SessionServerEndpoint:
         reactor: Any,
         port: int,
         *,
+        security: Security,
         interface: str = "",
         options: Options = Options(),
         listenerOptions: ListenerOptions = ListenerOptions(),
-        allowRemotePlain: bool = False,
         traceDirectory: str | Path | None = None,
         seconds: Callable[[], float] | None = None,
         randomBytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         """
         @param port: 0–65535; 0 for one that is free.
-        @param interface: an IP address; empty for this machine's loopback addresses of both families, or
-            with C{allowRemotePlain} for all addresses of both.
+        @param security: L{ListenerTLS}, L{SharedSecret} or L{Plain}.
+        @param interface: an IP address; empty for all addresses of both families, or, where the security may not leave
+            this machine, for the loopback addresses of both.
         @param options: what each session wants and bears.
         @param listenerOptions: what each socket bears from strangers.
-        @param allowRemotePlain: whether mode C{plain} may leave this machine.
         @param traceDirectory: where every connection writes a trace; None for nowhere.
         @param seconds: the time that the core is told, in s, never going back; None for
             L{time.monotonic}, or a L{Clock}'s own time.
         @param randomBytes: makes so many random bytes.
-        @raise UsageError: when port or interface cannot be.
+        @raise UsageError: when port or interface cannot be, or the security is a starter's.
         """
         _checkPort(port, 0)
         _checkInterface(interface)
+        security.listening(randomBytes)
         self._reactor = reactor
         self._port = port
         self._interface = interface
         self._listenerOptions = listenerOptions
-        self._settings = _Settings(options, allowRemotePlain, traceDirectory, seconds or clockOf(reactor), randomBytes)
+        self._settings = _Settings(security, options, traceDirectory, seconds or clockOf(reactor), randomBytes)
 
     def listen(self, factory: ISessionFactory) -> Deferred[IListeningPort]:
         """
@@ -129,19 +136,20 @@ class SessionServerEndpoint:
         return Deferred.fromCoroutine(self._listen(factory))
 
     async def _listen(self, factory: ISessionFactory) -> IListeningPort:
-        remote = self._settings.allowRemotePlain
-        if self._interface and not remote:
-            refuseRemote(self._interface, "listen on")
-        interfaces = (self._interface,) if self._interface else EVERYWHERE if remote else THIS_MACHINE
+        security = self._settings.security
+        if self._interface:
+            refuseToLeave(security, self._interface, "listen on")
+        interfaces = (self._interface,) if self._interface else EVERYWHERE if security.allowRemote else THIS_MACHINE
 
         def make() -> HypermailDatagramProtocol:
             return self._settings.protocol(self._reactor, factory, self._listenerOptions)
 
         ports: ListeningPorts = await openPorts(self._reactor, self._port, interfaces, make)
         self._log.info(
-            "listening on {addresses} in mode plain, {reach}",
+            "listening on {addresses} in mode {mode}{reach}",
             addresses=" and ".join(map(str, ports.getHosts())),
-            reach="which anyone on the path can read and forge" if remote else "for this machine only",
+            mode=security.mode.name.lower(),
+            reach=_REACH.get((security.mode, security.allowRemote), ""),
         )
         return ports
 
@@ -157,8 +165,8 @@ class SessionClientEndpoint:
         host: str,
         port: int,
         *,
+        security: Security | None = None,
         options: Options = Options(),
-        allowRemotePlain: bool = False,
         traceDirectory: str | Path | None = None,
         bindAddress: str | None = None,
         seconds: Callable[[], float] | None = None,
@@ -167,22 +175,25 @@ class SessionClientEndpoint:
         """
         @param host: the listener's name or IP address.
         @param port: 1–65535.
+        @param security: L{StarterTLS}, L{SharedSecret} or L{Plain}; None for C{StarterTLS()}: the listener needs a
+            certificate for C{host} from one of the system's authorities.
         @param options: what the session wants and bears; C{connection_timeout} is for all addresses together.
-        @param allowRemotePlain: whether mode C{plain} may leave this machine.
         @param traceDirectory: where every connection writes a trace; None for nowhere.
         @param bindAddress: the IP address to ask from; None for any that fits.
         @param seconds: the time that the core is told, in s, never going back; None for
             L{time.monotonic}, or a L{Clock}'s own time.
         @param randomBytes: makes so many random bytes.
-        @raise UsageError: when port or bind address cannot be.
+        @raise UsageError: when port or bind address cannot be, or the security is a listener's.
         """
         _checkPort(port, 1)
         _checkInterface(bindAddress or "")
+        security = security or StarterTLS()
+        security.starting(host, randomBytes)
         self.host = host
         self.port = port
         self._reactor = reactor
         self._bindAddress = bindAddress
-        self._settings = _Settings(options, allowRemotePlain, traceDirectory, seconds or clockOf(reactor), randomBytes)
+        self._settings = _Settings(security, options, traceDirectory, seconds or clockOf(reactor), randomBytes)
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -195,7 +206,8 @@ class SessionClientEndpoint:
 
         @return: a Deferred of the factory's protocol, after its C{sessionOpened}. It errbacks with the
             L{SessionLost} of the last address that was tried (L{Unreachable}, also for unknown hosts,
-            L{SessionTimedOut}, L{SessionRejected}, ...), and with L{RemoteAddressRefused}. Cancelling it
+            L{SessionTimedOut}, L{SessionRejected}, L{PeerUntrusted}, L{HandshakeFailed}, ...), and with
+            L{RemoteAddressRefused}. Cancelling it
             withdraws the request; it then fails once the socket is closed.
         """
         return Deferred.fromCoroutine(self._connect(factory))
@@ -221,10 +233,11 @@ class SessionClientEndpoint:
 
     def _allowed(self, addresses: list[tuple[str, int]]) -> list[tuple[str, int]]:
         """Those addresses that may be asked, and can be from the bind address."""
-        if not self._settings.allowRemotePlain:
+        security = self._settings.security
+        if not security.allowRemote:
             local = [address for address in addresses if isLoopback(address[0])]
             if not local:
-                refuseRemote(addresses[0][0], "connect to")
+                refuseToLeave(security, addresses[0][0], "connect to")
             addresses = local
         bind = self._bindAddress
         if bind is not None:
@@ -260,7 +273,9 @@ class SessionClientEndpoint:
         socket = ListeningPorts([port])
         factory.doStart()
         sessions.whenStopped = factory.doStop
-        session = sessions.startSession(address, protocol, options=options, release=socket.stopListening)
+        session = sessions.startSession(
+            address, protocol, host=self.host, options=options, release=socket.stopListening
+        )
         try:
             await session.whenOpened()
         except BaseException:

@@ -28,6 +28,8 @@ from hypermail.options import Way
 
 if TYPE_CHECKING:
     from hypermail.connection import Connection
+    from hypermail.internet.security import Security
+    from hypermail.internet.strangers import FailedHandshakes
 
 
 class SessionOwner(Protocol):
@@ -46,6 +48,9 @@ class SessionOwner(Protocol):
 
     def carrierStatistics(self) -> dict[str, int]:
         """What was lost between us and the network."""
+
+    security: Security
+    failedHandshakes: FailedHandshakes
 
 
 class SessionLife:
@@ -221,14 +226,23 @@ class SessionLife:
         factory = self._factory
         assert factory is not None  # only listeners are asked
         self.way = event.way
-        self._decision = maybeDeferred(factory.sessionRequested, replace(event, address=self.getPeer()))
+        self._decision = maybeDeferred(self._decide, factory, replace(event, address=self.getPeer()))
         self._decision.addCallback(self._wanted, factory)
         self._decision.addErrback(self._unwanted)
 
-    def _wanted(self, _: object, factory: ISessionFactory) -> None:
+    def _decide(self, factory: ISessionFactory, request: events.SessionRequested) -> object:
+        self._owner.security.admit(request)
+        return factory.sessionRequested(request)
+
+    def _wanted(self, answer: object, factory: ISessionFactory) -> None:
         if self.error is not None:
+            if ISessionProtocol.providedBy(answer):
+                self._tell(answer.sessionLost, Failure(self.error))
             return
-        self.protocol = factory.buildProtocol(self.getPeer())
+        if ISessionProtocol.providedBy(answer):
+            self.protocol = answer
+        else:
+            self.protocol = factory.buildProtocol(self.getPeer())
         if self.protocol is None:
             self._reject(Reason.SESSION_REJECTED, "this application does not take the session")
             return
@@ -280,12 +294,16 @@ class SessionLife:
     def end(self, error: HypermailError) -> None:
         """The session is over: whoever waits for something is told."""
         self.error = error
+        if self._factory is not None and self._decision is None and self.protocol is None:
+            self._owner.failedHandshakes.note(self.getPeer(), error, self._owner.seconds())
+        elif not self._rejected:
+            self._note("session {session} with {peer} ended: {reason}", error.code, error.text)
         if self._decision is not None:
             self._decision.cancel()
-        if not self._rejected:
-            self._note("session {session} with {peer} ended: {reason}", error.code, error.text)
         if self.opened:
             self._lost(error)
+        elif self._factory is not None and self.protocol is not None:
+            self._tell(self.protocol.sessionLost, Failure(error))
         opening, self.opening = self.opening, None
         if opening is not None:
             opening.errback(error)
@@ -296,7 +314,7 @@ class SessionLife:
         named = Reason.describe(code) if code else text
         self._log.info(
             format,
-            session=self.sessionID.hex(),
+            session=self.sessionID.hex() or f"{self.connection.first_tag:016x}",
             peer=self.getPeer(),
             reason=text if text == named else f"{text} ({named})",
         )

@@ -62,7 +62,7 @@ class SessionProtocol:
 
     def sessionLost(self, reason: Failure) -> Answer[None]:
         """
-        The session is over. This is the last call, and on a starter the only one when it never opened.
+        The session is over. This is the last call, and the only one when it never opened.
 
         @param reason: of a L{hypermail.errors.SessionLost}; L{SessionClosed} when it was closed gracefully.
         """
@@ -97,10 +97,11 @@ class SessionFactory:
         factory.protocol = protocol
         return factory
 
-    def sessionRequested(self, request: SessionRequested) -> Answer[None]:
+    def sessionRequested(self, request: SessionRequested) -> Answer[ISessionProtocol | None]:
         """
         Whether a stranger's session is wanted; override to say no.
 
+        @return: None (as here) for a protocol of C{buildProtocol}, or one for this session alone.
         @raise SessionRejected: to reject it; any other L{HypermailError} does too, with its code and text.
         """
         return None

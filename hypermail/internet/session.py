@@ -134,7 +134,7 @@ class Session(SessionLife):
 
     def peerCertificate(self) -> Certificate | None:
         """See L{ISession.peerCertificate}."""
-        return None
+        return self.connection.peer_certificate
 
     def statistics(self) -> dict[str, Any]:
         """See L{ISession.statistics}."""

@@ -1,5 +1,6 @@
 """
-Endpoint strings: C{hypermail:4700} (server), C{hypermail:host=example.org:port=4700} (client).
+Endpoint strings: C{hypermail:4700} (server), C{hypermail:host=example.org:port=4700} (client). Without arguments about
+security they are TLS: a server shows the identity of L{stateDirectory}, a client trusts the system's authorities.
 """
 
 from __future__ import annotations
@@ -8,36 +9,46 @@ from typing import Any
 
 from hypermail.errors import UsageError
 from hypermail.internet.endpoints import HypermailClientEndpoint, HypermailServerEndpoint
+from hypermail.internet.settings import ListenerSettings, StarterSettings
 
-_SERVER = "hypermail:PORT[:interface=ADDRESS][:allowRemotePlain=yes]"
-_CLIENT = "hypermail:host=HOST:port=PORT[:bindAddress=ADDRESS][:allowRemotePlain=yes]"
+_SERVER = (
+    "hypermail:PORT[:interface=ADDRESS][:identity=FILE][:allow=PIN-OR-FILE][:trustRoots=FILE]"
+    "[:secretFile=FILE][:plain=yes[:allowRemotePlain=yes]]"
+)
+_CLIENT = (
+    "hypermail:host=HOST:port=PORT[:pin=PIN][:trustRoots=FILE][:identity=FILE]"
+    "[:secretFile=FILE][:plain=yes[:allowRemotePlain=yes]][:bindAddress=ADDRESS]"
+)
 
 _YES = ("yes", "true", "1")
 _NO = ("no", "false", "0")
 
+_SHARED = ("identity", "trustRoots", "secretFile", "plain", "allowRemotePlain")
+
 
 def parseServer(reactor: Any, *args: str, **kwargs: str) -> HypermailServerEndpoint:
     """
-    The endpoint of C{hypermail:PORT[:interface=ADDRESS][:allowRemotePlain=yes]}.
+    The endpoint of C{hypermail:PORT...}; the arguments are those of L{ListenerSettings}.
 
-    @raise ValueError: when the string is not of this form, with what is wrong.
+    @raise ValueError: when the string is not of the form that the message shows, or a file can't be used.
     """
-    given = _collect(_SERVER, ("port", "interface"), ("port", "interface", "allowRemotePlain"), args, kwargs)
+    given = _collect(_SERVER, ("port", "interface"), ("port", "interface", "allow", *_SHARED), args, kwargs)
+    allow = given.get("allow")
     return HypermailServerEndpoint(
         reactor,
         _port(_SERVER, given),
         interface=given.get("interface", ""),
-        allowRemotePlain=_flag(_SERVER, "allowRemotePlain", given),
+        security=ListenerSettings(allow=(allow,) if allow else (), **_settings(_SERVER, given)).security(),
     )
 
 
 def parseClient(reactor: Any, *args: str, **kwargs: str) -> HypermailClientEndpoint:
     """
-    The endpoint of C{hypermail:host=HOST:port=PORT[:bindAddress=ADDRESS][:allowRemotePlain=yes]}.
+    The endpoint of C{hypermail:host=HOST:port=PORT...}; the arguments are those of L{StarterSettings}.
 
-    @raise ValueError: when the string is not of this form, with what is wrong.
+    @raise ValueError: when the string is not of the form that the message shows, or a file can't be used.
     """
-    given = _collect(_CLIENT, ("host", "port"), ("host", "port", "bindAddress", "allowRemotePlain"), args, kwargs)
+    given = _collect(_CLIENT, ("host", "port"), ("host", "port", "bindAddress", "pin", *_SHARED), args, kwargs)
     if not given.get("host"):
         raise UsageError(f"the host is missing: {_CLIENT}")
     return HypermailClientEndpoint(
@@ -45,8 +56,14 @@ def parseClient(reactor: Any, *args: str, **kwargs: str) -> HypermailClientEndpo
         given["host"],
         _port(_CLIENT, given),
         bindAddress=given.get("bindAddress") or None,
-        allowRemotePlain=_flag(_CLIENT, "allowRemotePlain", given),
+        security=StarterSettings(pin=given.get("pin") or None, **_settings(_CLIENT, given)).security(),
     )
+
+
+def _settings(form: str, given: dict[str, str]) -> dict[str, Any]:
+    """The settings that both kinds have."""
+    files = {name: given.get(name) or None for name in ("identity", "trustRoots", "secretFile")}
+    return files | {name: _flag(form, name, given) for name in ("plain", "allowRemotePlain")}
 
 
 def _collect(

@@ -64,7 +64,7 @@ class TraceFile:
 
 class Traces:
     """
-    The traces of the connections of one socket: C{<role>-<session id>.sqlog}, with a number behind it when
+    The traces of the connections of one socket: C{<role>-<first tag>.sqlog}, with a number behind it when
     there is such a file already.
 
     @param directory: where the files go, made when it is missing; None for no traces.
@@ -80,7 +80,7 @@ class Traces:
         """
         The trace of a connection that a stranger begins.
 
-        @param name: the session's id.
+        @param name: the starter's first tag, which both sides know from the start.
         @param now: s; when it begins.
         """
         file = self._create(role, name)
@@ -95,11 +95,11 @@ class Traces:
         self._unnamed[trace] = file
         return trace
 
-    def name(self, trace: NullTrace, sessionID: bytes) -> None:
-        """The session's id is known."""
+    def name(self, trace: NullTrace, name: str) -> None:
+        """The connection's name is known."""
         file = self._unnamed.pop(trace, None)
         if file is not None:
-            file.rename(f"{Role.STARTER.name.lower()}-{sessionID.hex()}.sqlog")
+            file.rename(f"{Role.STARTER.name.lower()}-{name}.sqlog")
 
     def _create(self, role: Role, name: str) -> TraceFile | None:
         if self._directory is None:

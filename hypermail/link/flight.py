@@ -26,12 +26,18 @@ class Flight:
         self._data = bytearray()
         self._waiting = RangeSet()
         self._announce = False
+        self._acked = RangeSet()
         self._incoming = Reassembly()
 
     @property
     def waiting(self) -> bool:
         """Whether anything should leave."""
         return self._announce or len(self._waiting) > 0
+
+    @property
+    def unheard(self) -> bool:
+        """Whether the peer has not acknowledged all of what it was sent."""
+        return bool(self._data) and len(self._acked.missing(0, len(self._data))) > 0
 
     def send(self, data: bytes) -> None:
         """Queue a flight."""
@@ -69,6 +75,7 @@ class Flight:
 
     def acked(self, start: int, stop: int) -> None:
         """The peer's link has it."""
+        self._acked.add(start, stop)
 
     def lost(self, start: int, stop: int) -> None:
         """Send it again."""

@@ -4,26 +4,32 @@ One link: joins numbers, seals, acknowledgements, recovery, congestion, pacing a
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from hypermail.errors import HypermailError, KeysSpent
 from hypermail.link.acks import Acks
 from hypermail.link.congestion import CongestionFactory
-from hypermail.link.flight import Flight
 from hypermail.link.heartbeat import Beat, Heartbeat
+from hypermail.link.keys import ReceivingKeys, SendingKeys
+from hypermail.link.opening import Opening
 from hypermail.link.pacing import Pacer
 from hypermail.link.path import Path
 from hypermail.link.payload import Payload, Sent
 from hypermail.link.recovery import Recovery
 from hypermail.link.rtt import RoundTrip
+from hypermail.link.skips import Skips
 from hypermail.link.states import LINK, Input, State
-from hypermail.options import Mode, Options, Role
+from hypermail.options import Options, Role
 from hypermail.security.handshake import Handshake
-from hypermail.security.seal import Seal
+from hypermail.security.keys import Keys
 from hypermail.trace import NullTrace
 from hypermail.wire import header
 from hypermail.wire.numbers import expand
 from hypermail.wire.packets import Ack, HealthPing, HealthPong, Padding, PathChallenge, PathResponse
 from hypermail.wire.packets import Handshake as HandshakePacket
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 #: Pings and challenges answered in one turn, at most: a flood of them is answered with a trickle.
 MOST_ANSWERS = 4
@@ -63,8 +69,14 @@ class Link:
     @param local_tag: 64 bits; what the peer puts on datagrams for us.
     @param first_tag: 64 bits; what the starter's first datagrams bear.
     @param congestion: makes the congestion controller.
+    @param token: by which a listener has admitted the starter, whose address is proved then; empty when by none.
 
+    @ivar mode: of the handshake.
     @ivar remote_tag: what we put on datagrams for the peer.
+    @ivar verified: whether the peer has proved what the mode asks for, and has the session's keys.
+    @ivar peer_certificate: the peer's, once verified, when it has shown one.
+    @ivar failure: why the link can't go on, once it can't.
+    @ivar session_id: 16 bytes; empty before there are keys.
     @ivar dropped: datagrams that did not open, or came twice.
     """
 
@@ -81,22 +93,27 @@ class Link:
         now: float,
         congestion: CongestionFactory,
         trace: NullTrace,
+        token: bytes = b"",
     ) -> None:
         self._role = role
         self._options = options
-        self._handshake = handshake
         self._trace = trace
         self._state = LINK.initial
-        self._flight = Flight()
-        self._long_sealing, self._long_opening = handshake.long_seals(first_tag)
-        self._sealing: Seal | None = None
-        self._opening: Seal | None = None
-        self._long_token = b""
+        self._opening: Opening | None = Opening(
+            role, handshake, local_tag=local_tag, first_tag=first_tag, remote_tag=remote_tag, token=token
+        )
+        self._sending: SendingKeys | None = None
+        self._receiving: ReceivingKeys | None = None
+        self.mode = handshake.mode
+        self.verified = False
+        self.peer_certificate: Certificate | None = None
+        self.failure: HypermailError | None = None
+        self.session_id = b""
         self.local_tag = local_tag
         self.remote_tag = remote_tag
         self.first_tag = first_tag
         self.rtt = RoundTrip()
-        self.path = Path(address, options.mtu, validated=role is Role.STARTER)
+        self.path = Path(address, options.mtu, validated=role is Role.STARTER or bool(token))
         self.congestion = congestion(self.path.mtu)
         self.recovery = Recovery(self.congestion, self.rtt, options.delivery_timeout)
         self.acks = Acks()
@@ -114,7 +131,7 @@ class Link:
         self.datagrams_received = 0
         self.bytes_sent = 0
         self.bytes_received = 0
-        self._shake()
+        self._agreed(self._opening, self._opening.shake())
 
     # What the link is
 
@@ -127,14 +144,23 @@ class Link:
         return self._state is State.OPEN or (self._state is State.KEYED and self._role is Role.STARTER)
 
     @property
-    def mode(self) -> Mode:
-        """The mode of the handshake."""
-        return self._handshake.mode
+    def speaks(self) -> bool:
+        """
+        Whether anything but acknowledgements and the handshake may be said: a listener's keys exist before its starter
+        has proved who it is.
+        """
+        return self.verified or (self._role is Role.STARTER and self.keyed)
 
     @property
-    def verified(self) -> bool:
-        """Whether the peer has proved what the mode asks for, and the address is its own."""
-        return self._state is State.OPEN and self._handshake.complete
+    def hello_heard(self) -> bool:
+        """Whether everything that a starter says first has arrived."""
+        return self._opening is None or self._opening.handshake.begun
+
+    @property
+    def last_words(self) -> bool:
+        """Whether the peer has still to hear that the handshake has failed."""
+        opening = self._opening
+        return opening is not None and opening.flight.unheard and opening.objects
 
     def statistics(self) -> dict[str, Any]:
         """Counters and estimates, for people to look at."""
@@ -147,6 +173,8 @@ class Link:
             "datagrams_received": self.datagrams_received,
             "datagrams_lost": self.recovery.lost_datagrams,
             "datagrams_dropped": self.dropped,
+            "datagrams_forged": self._receiving.forged if self._receiving is not None else 0,
+            "key_updates": self._sending.updates if self._sending is not None else 0,
             "bytes_sent": self.bytes_sent,
             "bytes_received": self.bytes_received,
             "bytes_lost": self.recovery.lost_bytes,
@@ -155,7 +183,7 @@ class Link:
 
     def peer_limits(self, receive_buffer: int, max_datagram: int, silence: float) -> None:
         """
-        What the peer has told about its socket and its patience.
+        What the peer has told about its socket and its patience, with which the opening has served.
 
         @param receive_buffer: bytes; trains are at most half of it.
         @param max_datagram: bytes of the largest datagram that it reads.
@@ -164,6 +192,9 @@ class Link:
         self._peer_buffer = max(receive_buffer, 2 * self._options.mtu)
         self.path.mtu = min(self.path.mtu, max(max_datagram, self._options.mtu))
         self.heartbeat.keep_within(silence)
+        if self._opening is not None:
+            self._opening.handshake.close()
+            self._opening = None
 
     def end(self) -> None:
         """Nothing leaves any more."""
@@ -171,14 +202,16 @@ class Link:
 
     # Receiving
 
-    def open(self, datagram: memoryview, now: float) -> Opened | None:
+    def open(self, datagram: memoryview, now: float, at_home: bool = True) -> Opened | None:
         """
         Open a datagram that bears our tag; what doesn't open, or is a replay, is counted and dropped.
+
+        @param at_home: whether it came from the path's address.
         """
         if datagram[0] & 0xF0 == header.Kind.LONG:
-            opened = self._open_long(datagram)
+            opened = self._open_long(datagram, at_home)
         else:
-            opened = self._open_short(datagram)
+            opened = self._open_short(datagram, now, at_home)
         if opened is None or not self.acks.is_new(opened.number):
             self.dropped += 1
             return None
@@ -188,40 +221,55 @@ class Link:
         self._trace.received(now, opened.number, len(datagram), opened.long)
         return opened
 
-    def _open_short(self, datagram: memoryview) -> Opened | None:
-        if self._opening is None or len(datagram) < header.SHORT.size:
+    def _open_short(self, datagram: memoryview, now: float, at_home: bool) -> Opened | None:
+        keys = self._receiving
+        if keys is None or len(datagram) < header.SHORT.size:
             return None
-        _, _, low = header.SHORT.unpack_from(datagram)
+        kind, _, low = header.SHORT.unpack_from(datagram)
         number = expand(low, self.acks.largest + 1)
-        content = self._opening.open(datagram, header.SHORT.size, number)
+        content = keys.open(datagram, header.SHORT.size, number, kind & 1, now, 3 * self.rtt.probe_timeout)
         if content is None:
+            if keys.spent:
+                self.failure = KeysSpent(f"{keys.forged} datagrams were forged: somebody attacks this link")
             return None
         if self._state is State.KEYED:
             self._confirm()
+        if at_home:
+            self.path.validated = True
         return Opened(number, content, False)
 
     def _confirm(self) -> None:
         """The peer has the session's keys: those of the handshake have served (RFC 9001 §4.9)."""
         self._state = LINK.next(self._state, Input.SHORT_OPENED)
-        self.path.validated = True
         self.recovery.opening = False
         self._forgets_long = True
+        self._verify()
 
-    def _open_long(self, datagram: memoryview) -> Opened | None:
-        self.path.received(len(datagram))
+    def _verify(self) -> None:
+        if self._state is State.OPEN and self._opening is not None and self._opening.handshake.complete:
+            self.verified = True
+            self.peer_certificate = self._opening.handshake.peer_certificate
+
+    def _open_long(self, datagram: memoryview, at_home: bool) -> Opened | None:
+        if at_home:
+            self.path.received(len(datagram))
         head = header.decode_long(datagram)
-        if head is None or self._state in (State.OPEN, State.ENDED):
+        opening = self._opening
+        if head is None or opening is None or self._state in (State.OPEN, State.ENDED):
             return None
         number = expand(head.low, self.acks.largest + 1)
-        content = self._long_opening.open(datagram, head.length, number)
+        content = opening.open(datagram, head, number)
         if content is None:
             return None
-        if self._role is Role.STARTER:
-            if self.remote_tag == self.first_tag:  # the first answer settles it: RFC 9000 §7.2
-                self.remote_tag = head.source
-        elif head.destination == self.local_tag:
+        self.remote_tag = opening.remote_tag
+        if at_home and head.destination == self.local_tag:
             self.path.validated = True
         return Opened(number, content, True)
+
+    def retry(self, token: bytes) -> None:
+        """A listener wants to see this token before it keeps anything of us."""
+        if self._opening is not None and self._opening.retry(token):
+            self.recovery.resend_all()
 
     def take(self, packet: Any, now: float, long: bool) -> HealthPong | None:
         """
@@ -233,6 +281,8 @@ class Link:
         kind = type(packet)
         if kind is Ack:
             self.recovery.acknowledge(packet, now, long)
+            if self._sending is not None and not long:
+                self._sending.acknowledged(packet.ranges[0][1] - 1)
         elif kind is HealthPing:
             self._answer(HealthPong(packet.id).encode())
         elif kind is HealthPong:
@@ -244,24 +294,23 @@ class Link:
         return None
 
     def _answer(self, packet: bytes) -> None:
-        if len(self._answers) < MOST_ANSWERS:
+        if self.speaks and len(self._answers) < MOST_ANSWERS:
             self._answers.append(packet)
 
     def _take_handshake(self, packet: HandshakePacket) -> None:
-        for piece in self._flight.receive(packet):
-            self._handshake.receive(piece)
-        self._shake()
+        if self._opening is not None:
+            self._agreed(self._opening, self._opening.take(packet))
 
-    def _shake(self) -> None:
-        """Let the handshake say what it can, and derive keys as soon as there are any."""
-        flight = self._handshake.outgoing()
-        if flight is not None:
-            self._flight.send(flight)
-        if self._sealing is None:
-            seals = self._handshake.session_seals()
-            if seals is not None:
-                self._sealing, self._opening = seals
-                self._state = LINK.next(self._state, Input.KEYS_DERIVED)
+    def _agreed(self, opening: Opening, keys: Keys | None) -> None:
+        """The handshake has gone on, and perhaps given keys."""
+        self.failure = self.failure or opening.failure
+        if keys is not None:
+            self._sending = SendingKeys(keys.sending)
+            self._receiving = ReceivingKeys(keys.receiving)
+            self.session_id = keys.session_id
+            self.recovery.skips = Skips(keys.skips)
+            self._state = LINK.next(self._state, Input.KEYS_DERIVED)
+        self._verify()
 
     def received(self, opened: Opened, eliciting: bool, now: float) -> None:
         """The contents of a datagram have been taken, so it may be acknowledged."""
@@ -281,52 +330,36 @@ class Link:
     @property
     def room(self) -> int:
         """Bytes that a short datagram has for packets."""
-        overhead = self._sealing.overhead if self._sealing is not None else 0
+        overhead = self._sending.overhead if self._sending is not None else 0
         return self.path.mtu - header.SHORT.size - overhead
 
     def long_datagrams(self, now: float) -> list[bytes]:
         """What the handshake has to say, and acknowledgements of what it has heard."""
         datagrams: list[bytes] = []
-        if self._state not in (State.OPENING, State.KEYED):
+        opening = self._opening
+        if opening is None or self._state not in (State.OPENING, State.KEYED):
             return datagrams
-        overhead = header.LONG.size + len(self._long_token) + self._long_sealing.overhead
-        while self._wants_long(bool(datagrams)):
+        while self._wants_long(opening, bool(datagrams)):
             if self.path.credit < self.path.mtu:
                 break
-            payload = Payload(self.path.mtu - overhead)
+            payload = Payload(self.path.mtu - opening.overhead)
             if self.acks.pending:
                 payload.add(self.acks.packet(now).encode())
-            self._flight.fill(payload)
+            opening.flight.fill(payload)
             if self.recovery.probes and not payload.contents:
                 self._add_ping(payload)
             if self._role is Role.STARTER and payload.room > 0:  # RFC 9000 §14.1
                 payload.add(Padding(payload.room).encode())
-            datagrams.append(self._seal_long(payload, now))
+            number = self.recovery.take_number()
+            datagram = opening.seals.seal(opening.head(number), payload.parts, number)
+            self._note_sent(number, datagram, payload, now, long=True)
+            datagrams.append(datagram)
         return datagrams
 
-    def _wants_long(self, begun: bool) -> bool:
-        if self._flight.waiting:
-            return True
-        if self._sealing is not None and self._role is Role.STARTER:
+    def _wants_long(self, opening: Opening, begun: bool) -> bool:
+        if self._sending is not None and self._role is Role.STARTER:
             return False  # what is left to say is said in short datagrams
-        return not begun and (self.acks.due or self.recovery.probes > 0)
-
-    def _seal_long(self, payload: Payload, now: float) -> bytes:
-        number = self.recovery.take_number()
-        head = header.encode_long(
-            header.Long(
-                self._handshake.mode,
-                header.VERSION,
-                self.remote_tag,
-                self.local_tag,
-                number & 0xFFFFFFFF,
-                self._long_token,
-                0,
-            )
-        )
-        datagram = self._long_sealing.seal(head, payload.parts, number)
-        self._note_sent(number, datagram, payload, now, long=True)
-        return datagram
+        return opening.flight.waiting or (not begun and (self.acks.due or self.recovery.probes > 0))
 
     @property
     def _window(self) -> int:
@@ -388,21 +421,29 @@ class Link:
             for answer in self._answers:
                 payload.add(answer)
             self._answers.clear()
+        if self._opening is not None:
+            self._opening.flight.fill(payload)
         return payload
 
     def finish(self, payload: Payload, now: float) -> bytes | None:
         """Seal a short datagram, with a ping when a probe would be empty; None when there is nothing to say."""
-        if self.recovery.probes and not payload.contents:
+        keys = self._sending
+        if keys is None or keys.spent():
+            return None
+        if (self.recovery.probes or (keys.wants_ack and payload.parts)) and not payload.contents:
             self._add_ping(payload)
-        if not payload.parts or self._sealing is None:
+        if not payload.parts:
             return None
         if payload.contents and self._acknowledged:
             payload.contents.append((self.acks, 0, self._acknowledged))
         if payload.full and 0 < payload.room <= self.path.mtu >> 2:
             payload.add(Padding(payload.room).encode())  # equal sizes make trains
         number = self.recovery.take_number()
-        head = header.SHORT.pack(header.Kind.SHORT, self.remote_tag, number & 0xFFFFFFFF)
-        datagram = self._sealing.seal(head, payload.parts, number)
+        phase = keys.prepare(number)
+        if keys.spent():
+            self.failure = KeysSpent("the peer has acknowledged nothing for as long as a key may be used")
+        head = header.SHORT.pack(header.Kind.SHORT | phase, self.remote_tag, number & 0xFFFFFFFF)
+        datagram = keys.seal(head, payload.parts, number)
         self._note_sent(number, datagram, payload, now, long=False)
         return datagram
 

@@ -9,6 +9,7 @@ from hypermail.link.acks import MAX_ACK_DELAY
 from hypermail.link.congestion import Congestion
 from hypermail.link.payload import Sent, Source
 from hypermail.link.rtt import GRANULARITY, RoundTrip
+from hypermail.link.skips import Skips
 from hypermail.wire.packets import Ack
 from hypermail.wire.ranges import RangeSet
 
@@ -35,6 +36,7 @@ class Recovery:
     @ivar probes: datagrams that may leave whatever the window says.
     @ivar opening: whether the peer has not proved yet that it has the session's keys.
     @ivar limited: whether the sender had more to send than it was allowed to.
+    @ivar skips: which numbers are left out; nobody's before there are keys.
     """
 
     def __init__(self, congestion: Congestion, rtt: RoundTrip, delivery_timeout: float) -> None:
@@ -51,6 +53,7 @@ class Recovery:
         self.probes = 0
         self.opening = True
         self.limited = False
+        self.skips: Skips | None = None
         self.lost_datagrams = 0
         self.lost_bytes = 0
         self.probe_timeouts = 0
@@ -58,7 +61,9 @@ class Recovery:
     def take_number(self) -> int:
         """A packet number that was never used before."""
         number = self._next
-        self._next += 1
+        if self.skips is not None and number >= self.skips.next:
+            number = self.skips.skip(number)
+        self._next = number + 1
         return number
 
     def sent(self, datagram: Sent) -> None:
@@ -79,6 +84,8 @@ class Recovery:
         largest = ack.ranges[0][1] - 1
         if largest >= self._next:
             raise ProtocolViolation(f"the peer acknowledges datagram {largest}, which was never sent")
+        if self.skips is not None and (skipped := self.skips.among(ack.ranges)) is not None:
+            raise ProtocolViolation(f"the peer acknowledges datagram {skipped}, which was left out on purpose")
         newly = self._pop(ack, long)
         if not newly:
             return
@@ -159,6 +166,16 @@ class Recovery:
         for sent in [sent for sent in self._sent.values() if sent.long]:
             del self._sent[sent.number]
             self.in_flight -= sent.size
+
+    def resend_all(self) -> None:
+        """The peer has forgotten all that it was sent, as after a retry: send it again; no network has lost it."""
+        for sent in self._sent.values():
+            for source, start, stop in sent.contents:
+                source.lost(start, stop)
+        self._sent.clear()
+        self.in_flight = 0
+        self._loss_at = None
+        self._timeouts = 0
 
     def flying(self, source: Source) -> RangeSet:
         """What of one source's contents is in flight."""

@@ -1,49 +1,79 @@
 """
-Handshakes: the exchange after which both sides have session seals. Mode C{plain}'s is empty.
+Handshakes: the exchange after which both sides have session keys, and know as much of each other as the mode asks.
 
 The handshake's bytes travel in C{Handshake} packets as one ordered byte stream per direction; the link
-carries them and knows nothing of their meaning.
+carries them and knows nothing of their meaning. A mode is one class here or in a module beside.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from hypermail.options import Mode, Role
-from hypermail.security.seal import PlainSeal, Seal
+from hypermail.security.keys import Keys
+from hypermail.security.seal import PlainSeal
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
 
 
 class Handshake(Protocol):
-    """
-    One side of one handshake.
+    """One side of one handshake."""
 
-    @ivar mode: the mode that it establishes.
-    @ivar complete: whether the peer has proved whatever the mode asks it to prove.
-    """
+    @property
+    def mode(self) -> Mode:
+        """The mode that it establishes."""
 
-    mode: Mode
-    complete: bool
+    @property
+    def begun(self) -> bool:
+        """Whether everything that the starter says first has arrived; always true on a starter."""
 
-    def long_seals(self, first_tag: int) -> tuple[Seal, Seal]:
-        """Seals (sending, receiving) for long datagrams, from the starter's first tag."""
+    @property
+    def complete(self) -> bool:
+        """Whether the peer has proved whatever the mode asks it to prove."""
+
+    @property
+    def peer_certificate(self) -> Certificate | None:
+        """The peer's, once complete, when it has shown one."""
 
     def receive(self, data: bytes) -> None:
-        """Take bytes of the peer's flight, in order. @raise HypermailError: when the handshake has failed."""
+        """
+        Take bytes of the peer's flight, in order.
+
+        @raise HandshakeFailed: when the handshake has failed; there may be something L{outgoing} that says so.
+        """
 
     def outgoing(self) -> bytes | None:
         """Bytes to send now; None when there is nothing to say, which is not the same as an empty flight."""
 
-    def session_seals(self) -> tuple[Seal, Seal] | None:
-        """Seals (sending, receiving) for short datagrams, as soon as they can be had."""
+    def keys(self, binding: bytes) -> Keys | None:
+        """
+        The session's keys, as soon as they can be had: on a listener that is before the starter has proved anything.
 
-    def session_id(self, first_tag: int) -> bytes:
-        """16 bytes that name the session, equal on both sides."""
+        @param binding: what the two sides must agree on besides; see L{bind}.
+        """
+
+    def close(self) -> None:
+        """The handshake has served: free what it holds, and ignore what is still received."""
 
 
 #: Makes one side's handshake for a connection.
 HandshakeFactory = Callable[[Role], Handshake]
+
+
+def bind(mode: Mode, version: int, first_tag: int, starter: int, listener: int, token: bytes) -> bytes:
+    """
+    What the keys of a session are bound to: who sees another mode, other tags or another token has other keys.
+
+    @param starter: the starter's tag.
+    @param listener: the listener's tag.
+    @param token: by which the listener has admitted the starter, or nothing.
+    @return: 32 bytes.
+    """
+    fields = (bytes((mode,)), *(n.to_bytes(8, "big") for n in (version, first_tag, starter, listener)), token)
+    return sha256(b"hypermail/1 binding" + b"".join(fields)).digest()
 
 
 class PlainHandshake:
@@ -52,15 +82,16 @@ class PlainHandshake:
     other mode's, proves that the address receives, and agrees on nothing.
     """
 
+    __slots__ = ("_role", "_said", "complete")
+
     mode = Mode.PLAIN
+    begun = True
+    peer_certificate = None
 
     def __init__(self, role: Role) -> None:
         self._role = role
         self._said = False
         self.complete = False
-
-    def long_seals(self, first_tag: int) -> tuple[Seal, Seal]:
-        return PlainSeal(), PlainSeal()
 
     def receive(self, data: bytes) -> None:
         self.complete = True
@@ -71,8 +102,10 @@ class PlainHandshake:
         self._said = True
         return b""
 
-    def session_seals(self) -> tuple[Seal, Seal] | None:
-        return (PlainSeal(), PlainSeal()) if self.complete else None
+    def keys(self, binding: bytes) -> Keys | None:
+        if not self.complete:
+            return None
+        return Keys(PlainSeal(), PlainSeal(), sha256(b"hypermail/1 plain" + binding).digest()[:16], b"", binding)
 
-    def session_id(self, first_tag: int) -> bytes:
-        return sha256(b"hypermail/1 plain" + first_tag.to_bytes(8, "big")).digest()[:16]
+    def close(self) -> None:
+        """Nothing is held."""

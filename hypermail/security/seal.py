@@ -10,15 +10,22 @@ from __future__ import annotations
 from typing import Protocol
 from zlib import crc32
 
+#: More than anybody counts to.
+ENDLESS = 1 << 62
+
 
 class Seal(Protocol):
     """
-    Seals or opens the datagrams of one direction.
+    Seals or opens the datagrams of one direction, under one key.
 
     @ivar overhead: bytes that sealing adds to header and content.
+    @ivar sealings: datagrams that may be sealed with it, at most.
+    @ivar forgeries: datagrams that may fail to open before the key has to be given up.
     """
 
     overhead: int
+    sealings: int
+    forgeries: int
 
     def seal(self, header: bytes, parts: list[bytes], number: int) -> bytes:
         """
@@ -36,6 +43,9 @@ class Seal(Protocol):
         @param number: the expanded packet number.
         """
 
+    def next(self) -> Seal:
+        """The seal after a key update."""
+
 
 class PlainSeal:
     """
@@ -47,6 +57,8 @@ class PlainSeal:
     __slots__ = ()
 
     overhead = 4
+    sealings = ENDLESS
+    forgeries = ENDLESS
 
     def seal(self, header: bytes, parts: list[bytes], number: int) -> bytes:
         checksum = crc32(header)
@@ -59,3 +71,6 @@ class PlainSeal:
         if end < length or crc32(datagram[:end]) != int.from_bytes(datagram[end:], "big"):
             return None
         return datagram[length:end]
+
+    def next(self) -> PlainSeal:
+        return self

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from socket import gethostname
 from typing import Any
 
 from twisted.application.service import Service
@@ -26,8 +27,11 @@ from hypermail.events import SessionRequested, StreamOptions
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.endpoints import SessionServerEndpoint
 from hypermail.internet.protocol import SessionFactory, SessionProtocol
+from hypermail.internet.security import ListenerTLS, Security
+from hypermail.internet.settings import ListenerSettings
 from hypermail.options import Options
-from hypermail.services.addresses import Listening, describe
+from hypermail.security.identity import Identity
+from hypermail.services.addresses import Destination, Listening, describe
 from hypermail.services.directory import InboxDirectory, check_trace_directory, reason
 from hypermail.services.disk import Disk
 from hypermail.services.echo import MessageEcho, StreamEcho
@@ -42,6 +46,9 @@ GRACE = 3.0
 FILES_AT_ONCE = 256
 """Files of one session that may be arriving: each holds two descriptors."""
 
+UNSPECIFIED = ("", "0.0.0.0", "::")
+"""Interfaces that are no address to send anything to."""
+
 _GOODBYE = "the listener is shutting down"
 _NEITHER = "neither --inbox DIR, which stores what comes, nor --echo, which sends it back"
 
@@ -53,12 +60,13 @@ class Doing:
 
     @ivar inbox: the directory that files and messages land in, or None.
     @ivar echo: whether everything is sent back.
+    @ivar settings: who we are, and who may come.
     """
 
     listening: Listening
     inbox: str | None = None
     echo: bool = False
-    allowRemotePlain: bool = False
+    settings: ListenerSettings = field(default_factory=ListenerSettings)
     traceDirectory: str | None = None
     options: Options = field(default_factory=Options)
 
@@ -220,6 +228,7 @@ class ListenerService(Service):
         self._sessions = ListenerSessions(doing.echo)
         self._binding: Deferred[None] | None = None
         self._port: IListeningPort | None = None
+        self._security: Security | None = None
         self._workers = Workers(reactor, name="hypermail inbox")
         self._directory = None if doing.inbox is None else InboxDirectory(doing.inbox, disk)
 
@@ -243,12 +252,13 @@ class ListenerService(Service):
         doing = self._doing
         try:
             check_trace_directory(doing.traceDirectory)
+            self._security = doing.settings.security()
             endpoint = SessionServerEndpoint(
                 self._reactor,
                 doing.listening.port,
                 interface=doing.listening.interface,
                 options=doing.options,
-                allowRemotePlain=doing.allowRemotePlain,
+                security=self._security,
                 traceDirectory=doing.traceDirectory,
             )
         except HypermailError as error:
@@ -291,12 +301,27 @@ class ListenerService(Service):
         inbox.sweep()
 
     def _sayWhatIsDone(self) -> None:
+        if isinstance(self._security, ListenerTLS) and self._security.identity is not None:
+            self._sayHowToCome(self._security, self._security.identity)
         if self._doing.inbox is not None:
             self._log.info("files and messages land in {inbox!r}", inbox=self._doing.inbox)
         if self._doing.echo:
             self._log.info("everything is sent back")
         if self._doing.inbox is None and not self._doing.echo:
             self._log.info("only pings are answered: there is {neither}", neither=_NEITHER)
+
+    def _sayHowToCome(self, security: ListenerTLS, identity: Identity) -> None:
+        """The command that others type; it is made of what they need to know."""
+        listening = self._doing.listening
+        port: Any = listening if self._port is None else self._port.getHost()
+        host = listening.interface if listening.interface not in UNSPECIFIED else gethostname()
+        self._log.info(
+            "others reach this listener with: hypermail send --pin {pin} {destination} FILE...",
+            pin=identity.pin,
+            destination=Destination(host, port.port),
+        )
+        if security.allow is None and security.trustRoots is None:
+            self._log.warn("anybody may send to it: --allow PIN lets in only starters with a certificate of that pin")
 
     def stopService(self) -> Deferred[None]:
         """End all sessions, then close the socket, then the inbox; takes little more than L{GRACE}."""

@@ -5,7 +5,7 @@ What the C{hypermail} command does once its arguments are read: open a session, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TextIO
 
@@ -13,10 +13,11 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall, deferLater
 
-from hypermail.errors import HypermailError, SessionLost, SessionTimedOut
+from hypermail.errors import HypermailError, PeerUntrusted, SessionLost, SessionTimedOut
 from hypermail.interfaces import ISession
 from hypermail.internet.endpoints import SessionClientEndpoint
 from hypermail.internet.protocol import SessionFactory, SessionProtocol
+from hypermail.internet.settings import StarterSettings
 from hypermail.options import Options
 from hypermail.services.addresses import Destination
 from hypermail.services.directory import check_trace_directory
@@ -35,11 +36,12 @@ class Calling:
     """
     How to open the session.
 
+    @ivar settings: whom to trust, and who we are.
     @ivar timeout: C{connection_timeout}, s.
     """
 
     destination: Destination
-    allowRemotePlain: bool = False
+    settings: StarterSettings = field(default_factory=StarterSettings)
     traceDirectory: str | None = None
     timeout: float = Options().connection_timeout
 
@@ -57,7 +59,7 @@ class Calling:
                 host,
                 port,
                 options=Options(connection_timeout=self.timeout),
-                allowRemotePlain=self.allowRemotePlain,
+                security=self.settings.security(),
                 traceDirectory=self.traceDirectory,
             )
             factory = SessionFactory.forProtocol(SessionProtocol)
@@ -65,12 +67,21 @@ class Calling:
             protocol = await endpoint.connect(factory)
         except SessionTimedOut as error:
             raise CannotCall(f"nobody has answered at {self.destination} for {self.timeout:g} s") from error
+        except PeerUntrusted as error:
+            raise CannotCall(self._distrust(error)) from error
         except HypermailError as error:
             raise CannotCall(f"no session with {self.destination}: {printable(error.text)}") from error
         except CannotListenError as error:
             raise CannotCall(f"no session with {self.destination}: there is no socket ({error.socketError})") from error
         session: ISession = protocol.session
         return session
+
+    def _distrust(self, error: PeerUntrusted) -> str:
+        """What to say of a listener that is not trusted, and what to do if it should be."""
+        text = f"no session with {self.destination}: {printable(error.text)}"
+        if error.pin and self.settings.pin is None:
+            text += f". If {error.pin} is what its operator tells you, give --pin {error.pin}"
+        return text
 
 
 class CannotCall(SessionLost):

@@ -21,6 +21,7 @@ from hypermail import (
     MessageExpired,
     MessageRejected,
     Options,
+    Plain,
     SessionClientEndpoint,
     SessionClosed,
     SessionFactory,
@@ -238,7 +239,7 @@ def storm(seed: int) -> tuple[SimulatedNetwork, int]:
     listener, starter = network.reactor(LISTENER), network.reactor(STARTER)
     settings: dict[str, Any] = {
         "options": Options(connection_timeout=60, ping_interval=20),
-        "allowRemotePlain": True,
+        "security": Plain(allowRemote=True),
         "randomBytes": random.randbytes,
     }
     listening = StormFactory(listener, Random(f"{seed} listener"))

@@ -136,7 +136,8 @@ def environment() -> dict[str, str]:
     paths = [top, *filter(None, [os.environ.get("PYTHONPATH")])]
     # What a user's shell has: Python's development warnings are not among what the programs say.
     inherited = {name: value for name, value in os.environ.items() if name != "PYTHONWARNINGS"}
-    return {**inherited, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
+    state = os.path.abspath("state")  # not the tester's own
+    return {**inherited, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1", "XDG_STATE_HOME": state}
 
 
 def tree(top: str) -> dict[str, bytes]:
@@ -158,6 +159,7 @@ class ListenerProcess:
 
     @ivar log: the lines that it has logged, as far as L{expect} has read them.
     @ivar port: where it listens.
+    @ivar pin: of the key that it shows; empty when it shows none.
     """
 
     def __init__(self, directory: Path, *options: str, port: str = "udp:0:interface=127.0.0.1", **popen: Any) -> None:
@@ -178,6 +180,8 @@ class ListenerProcess:
         try:
             self.port = int(self.expect(r"listening on \S+:(\d+)")[1])
             self.expect("land in|is sent back|only pings")
+            pins = [match[1] for line in self.log if (match := re.search(r"--pin (\S+) ", line))]
+            self.pin = pins[0] if pins else ""
         except BaseException:
             self.stop()
             raise

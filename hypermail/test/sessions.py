@@ -22,6 +22,7 @@ from hypermail.interfaces import ISession
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.endpoints import SessionClientEndpoint, SessionServerEndpoint
 from hypermail.internet.protocol import SessionFactory, SessionProtocol
+from hypermail.internet.security import Plain
 from hypermail.testing import PERFECT, Conditions, SimulatedNetwork
 
 T = TypeVar("T")
@@ -187,7 +188,7 @@ class Hosts:
 
     def settings(self, **settings: Any) -> dict[str, Any]:
         """Keyword arguments of an endpoint here."""
-        return {"allowRemotePlain": True, "randomBytes": self.randomBytes, **settings}
+        return {"security": Plain(allowRemote=True), "randomBytes": self.randomBytes, **settings}
 
     def listen(self, **settings: Any) -> IListeningPort:
         """Begin to listen."""

@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hypermail import cli
 from hypermail._version import __version__
 from hypermail.errors import HypermailError, UsageError
+from hypermail.internet.settings import StarterSettings
 from hypermail.services import running, starter
 from hypermail.services.addresses import Destination
 
@@ -120,16 +121,44 @@ class ExitTests(CommandCase):
     def test_send(self) -> None:
         """Every argument of C{send} reaches the work."""
         self.working(True)
-        arguments = "send -r -q --timeout 3 --trace t --allow-remote-plain -m one --message two [::1]:4700 a b".split()
+        arguments = "send -r -q --timeout 3 --trace t --identity i -m one --message two [::1]:4700 a b".split()
         self.assertEqual(self.invoke(*arguments).exit_code, 0)
         (((_, calling, load, _), _),) = self.asked
         self.assertEqual(
             calling,
             starter.Calling(
-                destination=Destination("::1", 4700), timeout=3.0, traceDirectory="t", allowRemotePlain=True
+                destination=Destination("::1", 4700),
+                timeout=3.0,
+                traceDirectory="t",
+                settings=StarterSettings(identity="i"),
             ),
         )
         self.assertEqual(load, starter.Load(files=("a", "b"), messages=(b"one", b"two"), recursive=True))
+
+    def test_security(self) -> None:
+        """So does what decides whom to trust; what doesn't fit together is wrong usage."""
+        pin = "sha256/" + "A" * 43 + "="
+        for arguments, expected in (
+            ([], StarterSettings()),
+            (["--pin", pin, "--identity", "i"], StarterSettings(pin=pin, identity="i")),
+            (["--trust-roots", "r"], StarterSettings(trustRoots="r")),
+            (["--secret-file", "s"], StarterSettings(secretFile="s")),
+            (["--plain"], StarterSettings(plain=True)),
+            (["--plain", "--allow-remote-plain"], StarterSettings(plain=True, allowRemotePlain=True)),
+        ):
+            self.working(True)
+            self.assertEqual(self.invoke("ping", *arguments, "x:1").exit_code, 0)
+            self.assertEqual(self.asked.pop()[0][1].settings, expected)
+        for arguments, text in (
+            (["--pin", "sha256/short"], "a pin is sha256/"),
+            (["--pin", pin, "--trust-roots", "r"], "give one of --pin and --trust-roots"),
+            (["--plain", "--pin", pin], "mode plain has no use for --pin"),
+            (["--secret-file", "s", "--identity", "i"], "mode secret has no use for --identity"),
+            (["--allow-remote-plain"], "give --plain, too"),
+        ):
+            result = self.invoke("ping", *arguments, "x:1")
+            self.assertEqual(result.exit_code, 2)
+            self.assertIn(text, result.stderr)
 
     def test_ping(self) -> None:
         """Every argument of C{ping} reaches the work."""

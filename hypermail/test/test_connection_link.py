@@ -14,6 +14,7 @@ from hypermail.demux import Demux
 from hypermail.errors import SessionAborted, SessionKilled, SessionReset, VersionMismatch
 from hypermail.events import PingAnswered, SessionEnded
 from hypermail.options import Mode, Options, Role
+from hypermail.security.handshake import PlainHandshake
 from hypermail.test.wired import LISTENER, Puppet, Wire, holds
 from hypermail.trace import NullTrace
 from hypermail.wire import header
@@ -141,7 +142,7 @@ class ResetTests(SynchronousTestCase):
     def _restart(self, wire: Wire, same_key: bool) -> None:
         """The listener is restarted: it has no connections."""
         old = wire.demux
-        wire.demux = Demux(options=Options(), accepting=True, random_bytes=wire.random.randbytes)
+        wire.demux = Demux(options=Options(), handshake=PlainHandshake, random_bytes=wire.random.randbytes)
         if same_key:
             wire.demux._reset_key = old._reset_key
 
@@ -350,13 +351,18 @@ class TraceTests(SynchronousTestCase):
         wire = Wire()
         traces = [Tracing(), Tracing()]
         wire.starter = Connection.starter(
-            LISTENER, options=Options(), now=wire.now, random_bytes=wire.random.randbytes, trace=traces[0]
+            LISTENER,
+            options=Options(),
+            now=wire.now,
+            random_bytes=wire.random.randbytes,
+            handshake=PlainHandshake,
+            trace=traces[0],
         )
-        wire.starting = Demux(options=Options(), accepting=False, random_bytes=wire.random.randbytes)
+        wire.starting = Demux(options=Options(), handshake=None, random_bytes=wire.random.randbytes)
         wire.starting.add(wire.starter)
         wire.demux = Demux(
             options=Options(),
-            accepting=True,
+            handshake=PlainHandshake,
             random_bytes=wire.random.randbytes,
             trace_factory=lambda role, name, now: traces[role],
         )

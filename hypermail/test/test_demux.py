@@ -13,6 +13,7 @@ from hypermail.demux import MOST_REPLIES, Demux
 from hypermail.errors import Reason, SessionRejected
 from hypermail.events import SessionRequested
 from hypermail.options import ListenerOptions, Mode, Options, Role
+from hypermail.security.handshake import HandshakeFactory, PlainHandshake
 from hypermail.security.seal import PlainSeal
 from hypermail.test.wired import Puppet, Wire
 from hypermail.wire import header
@@ -32,15 +33,15 @@ class DemuxCase(SynchronousTestCase):
     listener_options = ListenerOptions()
 
     def setUp(self) -> None:
-        self.demux = self.new(accepting=True)
+        self.demux = self.new(handshake=PlainHandshake)
         self.now = 1.0
 
-    def new(self, accepting: bool) -> Demux:
+    def new(self, handshake: HandshakeFactory | None) -> Demux:
         """Another one."""
         return Demux(
             options=Options(),
             listener_options=self.listener_options,
-            accepting=accepting,
+            handshake=handshake,
             random_bytes=Random(7).randbytes,
         )
 
@@ -83,16 +84,17 @@ class RoutingTests(DemuxCase):
 
     def test_starters(self) -> None:
         """A starter's demux takes nobody in, and answers nobody."""
-        self.demux = self.new(accepting=False)
+        self.demux = self.new(handshake=None)
         self.assertEqual(self.receive(hello(100), header.encode_short(5, 1) + bytes(50), hello(1, version=9)), [])
         self.assertEqual((self.replies(), self.demux.dropped), ([], 3))
 
     def test_severalStarters(self) -> None:
         """Several starters may share a socket: resets and versions find theirs."""
-        demux = self.new(accepting=False)
+        demux = self.new(handshake=None)
         random = Random(1)
         starters = [
-            Connection.starter("L", options=Options(), now=1.0, random_bytes=random.randbytes) for _ in range(3)
+            Connection.starter("L", options=Options(), now=1.0, random_bytes=random.randbytes, handshake=PlainHandshake)
+            for _ in range(3)
         ]
         for starter in starters:
             demux.add(starter)
@@ -181,7 +183,7 @@ class StrangerTests(DemuxCase):
 
     def test_noBouncing(self) -> None:
         """Two listeners that are made to talk to each other fall silent at once."""
-        other = self.new(accepting=True)
+        other = self.new(handshake=PlainHandshake)
         self.receive(header.encode_short(77, 1) + bytes(1_000), hello(5, version=0))
         answers = self.replies()
         self.assertEqual(len(answers), 2)
@@ -192,12 +194,15 @@ class StrangerTests(DemuxCase):
 class LimitTests(DemuxCase):
     """What a listener bears."""
 
-    listener_options = ListenerOptions(max_sessions=3, max_opening=4)
+    listener_options = ListenerOptions(max_sessions=3, max_unproved=4)
 
     def test_opening(self) -> None:
-        """Only so many may be opening; those that have opened make room; others hear nothing."""
+        """Only so many may be opening; others are told to prove their address."""
         self.receive(*[hello(tag) for tag in range(0, 100, 10)])
-        self.assertEqual((len(self.demux), self.demux.dropped), (4, 6))
+        self.assertEqual((len(self.demux), self.demux.dropped), (4, 0))
+        retries = [header.decode_retry(memoryview(reply)) for reply in self.replies()]
+        self.assertEqual([retry.source for retry in retries if retry is not None], [40, 50, 60, 70, 80, 90])
+        self.assertEqual(self.demux.statistics(), {"connections": 4, "opening": 4, "retries": 6, "dropped": 0})
 
     def test_tooManySessions(self) -> None:
         """Who comes when there are as many sessions as allowed is told so, and the application is not asked."""

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.connection import Connection
-from hypermail.demux import Demux
+from hypermail.demux import MOST_REPLIES, Demux
 from hypermail.errors import Reason, SessionAborted, SessionKilled, SessionLost
 from hypermail.options import KIB, ListenerOptions, Options, Role, Way
+from hypermail.security.handshake import PlainHandshake
 from hypermail.security.seal import PlainSeal
 from hypermail.test.test_demux import hello
 from hypermail.test.wired import GENEROUS, Application, Puppet, Wire
@@ -69,7 +70,9 @@ class HostileCase(SynchronousTestCase):
     def assertServes(self, demux: Demux, now: float) -> None:
         """A listener still serves: another session opens, carries a message both ways, and closes."""
         random = Random(99)
-        starter = Connection.starter("L", options=Options(), now=now, random_bytes=random.randbytes)
+        starter = Connection.starter(
+            "L", options=Options(), now=now, random_bytes=random.randbytes, handshake=PlainHandshake
+        )
         here, there = Application(), Application()
         there.reply = lambda event: None
         message = None
@@ -410,7 +413,7 @@ class FloodTests(HostileCase):
     def test_opensNeverFinished(self) -> None:
         """A hundred thousand hellos without a sequel hold a bounded number of connections, for a bounded time."""
         puppet = Puppet(opens=False)
-        most = ListenerOptions().max_opening
+        most = ListenerOptions().max_unproved_per_prefix
         seal = PlainSeal()
         template = hello(0)
         demux = puppet.demux
@@ -421,10 +424,13 @@ class FloodTests(HostileCase):
                 for tag in range(start, start + 50):
                     head = template[:1] + tag.to_bytes(8, "big") + template[9:27]
                     datagrams.append(memoryview(seal.seal(head, [template[27:-4]], 0)))
-                demux.receive(datagrams, "stranger", now=1_000.0)
+                for connection in demux.receive(datagrams, "stranger", now=1_000.0):
+                    connection.trains(now=1_000.0)
+                self.assertLessEqual(len(demux.replies()), MOST_REPLIES)
 
-        self.bounded(20 << 20, attack)
-        self.assertEqual((len(demux), demux.dropped), (most, 100_000 - most))
+        self.bounded(3 << 20, attack)
+        self.assertEqual(len(demux), most)
+        self.assertEqual(demux.statistics()["retries"], 100_000 - most)
         for connection in demux.connections:
             connection.handle_timeout(now=1_011.0)
             self.assertEqual(connection.trains(now=1_011.0), [])

@@ -17,6 +17,7 @@ from hypermail.errors import MessageUndelivered, Reason, SessionAborted, Session
 from hypermail.interfaces import ICarrier, ICarrierUser
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.datagrams import HypermailDatagramProtocol
+from hypermail.internet.security import Plain
 from hypermail.link.train import Train
 from hypermail.options import Options
 from hypermail.test.sessions import PORT, SERVER, RecordingFactory, RecordingProtocol, RecordingStream, errorOf
@@ -67,8 +68,8 @@ class PairTests(SynchronousTestCase):
         self.clock = network.reactor(SERVER)
         self.network = network
         self.factory = RecordingFactory()
-        self.listener = HypermailDatagramProtocol(self.factory)
-        self.starter = HypermailDatagramProtocol()
+        self.listener = HypermailDatagramProtocol(self.factory, security=Plain())
+        self.starter = HypermailDatagramProtocol(security=Plain())
         self.carriers = [MemoryCarrier(self.clock), MemoryCarrier(self.clock)]
         for protocol, carrier in zip((self.listener, self.starter), self.carriers):
             protocol.makeConnection(carrier)  # type: ignore[arg-type]
@@ -370,7 +371,7 @@ class PairTests(SynchronousTestCase):
         """The peer is told the receive buffer that was granted, not that which was asked for."""
         carrier = MemoryCarrier(self.clock)
         carrier.receiveBuffer = 100_000
-        protocol = HypermailDatagramProtocol(self.factory)
+        protocol = HypermailDatagramProtocol(self.factory, security=Plain())
         protocol.makeConnection(carrier)  # type: ignore[arg-type]
         session = protocol.startSession(("127.0.0.1", 1), RecordingProtocol(), options=Options())
         self.assertEqual(session.connection.options.receive_buffer, 100_000)

@@ -23,6 +23,7 @@ from hypermail.errors import (
 )
 from hypermail.internet.endpoints import SessionClientEndpoint, SessionServerEndpoint
 from hypermail.internet.protocol import SessionFactory, SessionProtocol
+from hypermail.internet.security import Plain
 from hypermail.internet.resolution import resolve
 from hypermail.options import Options
 from hypermail.test.sessions import (
@@ -138,7 +139,7 @@ class ConnectingTests(SynchronousTestCase):
     def test_remote(self) -> None:
         """A starter in mode plain doesn't leave this machine."""
         for host in (SERVER, "fd00::1"):
-            error = self.failureResultOf(self.ask(host, allowRemotePlain=False), RemoteAddressRefused).value
+            error = self.failureResultOf(self.ask(host, security=Plain()), RemoteAddressRefused).value
             self.assertIn("--allow-remote-plain", error.text)
             self.assertIn(host, error.text)
         self.assertEqual(self.hosts.starting.built, [])
@@ -146,9 +147,9 @@ class ConnectingTests(SynchronousTestCase):
     def test_partlyRemote(self) -> None:
         """Of a name with several addresses only those of this machine are tried."""
         server = self.hosts.client
-        port = self.hosts.run(SessionServerEndpoint(server, PORT).listen(self.hosts.listening))
+        port = self.hosts.run(SessionServerEndpoint(server, PORT, security=Plain()).listen(self.hosts.listening))
         self.hosts.client.nameResolver.names["both"] = ["fd00::1", "127.0.0.1"]
-        protocol = self.hosts.run(self.ask("both", allowRemotePlain=False))
+        protocol = self.hosts.run(self.ask("both", security=Plain()))
         self.assertEqual(protocol.session.getPeer().host, "127.0.0.1")
         self.hosts.port = port
 
@@ -239,7 +240,7 @@ class RealTests(TestCase):
     skip = None if ipv6() else "this machine has no IPv6"
 
     async def listen(self, factory: Any, **settings: Any) -> Any:
-        endpoint = SessionServerEndpoint(reactor, 0, **settings)
+        endpoint = SessionServerEndpoint(reactor, 0, security=Plain(), **settings)
         port: Any = await endpoint.listen(factory)
         self.addCleanup(port.stopListening)
         return port
@@ -249,7 +250,7 @@ class RealTests(TestCase):
         factory = RecordingFactory()
         port = await self.listen(factory)
         for host in ("127.0.0.1", "::1", "localhost"):
-            endpoint = SessionClientEndpoint(reactor, host, port.getHost().port)
+            endpoint = SessionClientEndpoint(reactor, host, port.getHost().port, security=Plain())
             protocol: Any = await endpoint.connect(RecordingFactory())
             await protocol.session.sendMessage(host.encode())
             await protocol.session.close()
@@ -260,9 +261,9 @@ class RealTests(TestCase):
         """Megabytes both ways at once, over real sockets."""
         factory = RecordingFactory()
         port = await self.listen(factory)
-        protocol: Any = await SessionClientEndpoint(reactor, "127.0.0.1", port.getHost().port).connect(
-            RecordingFactory()
-        )
+        protocol: Any = await SessionClientEndpoint(
+            reactor, "127.0.0.1", port.getHost().port, security=Plain()
+        ).connect(RecordingFactory())
         content = os.urandom(5_000_000)
         (theirs,) = factory.built
         sent = [protocol.session.sendMessage(content), theirs.session.sendMessage(content)]
@@ -279,7 +280,9 @@ class RealTests(TestCase):
                 await self.session.sendMessage(message)
 
         port = await self.listen(SessionFactory.forProtocol(Echo))
-        protocol: Any = await SessionClientEndpoint(reactor, "::1", port.getHost().port).connect(RecordingFactory())
+        protocol: Any = await SessionClientEndpoint(reactor, "::1", port.getHost().port, security=Plain()).connect(
+            RecordingFactory()
+        )
         for number in range(20):
             await protocol.session.sendMessage(b"%d" % number)
         self.assertEqual(protocol.messages, [b"%d" % number for number in range(20)])
@@ -290,7 +293,9 @@ class RealTests(TestCase):
         factory = RecordingFactory()
         port = await self.listen(factory)
         ours = RecordingFactory()
-        protocol: Any = await SessionClientEndpoint(reactor, "127.0.0.1", port.getHost().port).connect(ours)
+        protocol: Any = await SessionClientEndpoint(
+            reactor, "127.0.0.1", port.getHost().port, security=Plain()
+        ).connect(ours)
         await port.stopListening()
         self.assertEqual(factory.built[0].calls, ["sessionOpened", "sessionLost"])
         try:
@@ -303,7 +308,7 @@ class RealTests(TestCase):
     async def test_unreachable(self) -> None:
         """An address to which there is no way fails at once, without waiting for C{connection_timeout}."""
         factory = RecordingFactory()
-        endpoint = SessionClientEndpoint(reactor, "255.255.255.255", 9, allowRemotePlain=True)
+        endpoint = SessionClientEndpoint(reactor, "255.255.255.255", 9, security=Plain(allowRemote=True))
         with self.assertRaises(Unreachable):
             await endpoint.connect(factory)
 
@@ -311,7 +316,7 @@ class RealTests(TestCase):
         """Cancelling leaves nothing in the reactor."""
         silent: Any = reactor
         nobody = silent.listenUDP(0, DatagramProtocol(), interface="127.0.0.1")
-        endpoint = SessionClientEndpoint(reactor, "127.0.0.1", nobody.getHost().port)
+        endpoint = SessionClientEndpoint(reactor, "127.0.0.1", nobody.getHost().port, security=Plain())
         asking = endpoint.connect(RecordingFactory())
         asking.cancel()
         with self.assertRaises(CancelledError):

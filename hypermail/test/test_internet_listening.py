@@ -23,6 +23,7 @@ from hypermail.errors import (
 from hypermail.internet import listening
 from hypermail.internet.endpoints import SessionClientEndpoint, SessionServerEndpoint
 from hypermail.internet.listening import ListeningPorts, openPorts
+from hypermail.internet.security import Plain, Security
 from hypermail.test.sessions import (
     PORT,
     SERVER,
@@ -40,8 +41,8 @@ class ListeningTests(SynchronousTestCase):
         self.network = SimulatedNetwork()
         self.reactor = self.network.reactor(SERVER, "fd00::1")
 
-    def listen(self, **settings: Any) -> list[str]:
-        endpoint = SessionServerEndpoint(self.reactor, PORT, **settings)
+    def listen(self, security: Security = Plain(), **settings: Any) -> list[str]:
+        endpoint = SessionServerEndpoint(self.reactor, PORT, security=security, **settings)
         port: Any = self.network.run_until(endpoint.listen(RecordingFactory()))
         verifyObject(IListeningPort, port)
         hosts = [str(address) for address in port.getHosts()]
@@ -55,18 +56,18 @@ class ListeningTests(SynchronousTestCase):
         self.assertEqual(self.listen(), [f"127.0.0.1:{PORT}", f"[::1]:{PORT}"])
 
     def test_everywhere(self) -> None:
-        """With C{allowRemotePlain}: all addresses of both families."""
-        self.assertEqual(self.listen(allowRemotePlain=True), [f"0.0.0.0:{PORT}", f"[::]:{PORT}"])
+        """With C{allowRemote}: all addresses of both families."""
+        self.assertEqual(self.listen(Plain(allowRemote=True)), [f"0.0.0.0:{PORT}", f"[::]:{PORT}"])
 
     def test_interface(self) -> None:
         """A named interface, and only that."""
         self.assertEqual(self.listen(interface="::1"), [f"[::1]:{PORT}"])
-        self.assertEqual(self.listen(interface=SERVER, allowRemotePlain=True), [f"{SERVER}:{PORT}"])
+        self.assertEqual(self.listen(Plain(allowRemote=True), interface=SERVER), [f"{SERVER}:{PORT}"])
 
     def test_remoteInterface(self) -> None:
         """An interface that others reach is refused, unless they may."""
         for interface in (SERVER, "0.0.0.0", "::", "fd00::1"):
-            endpoint = SessionServerEndpoint(self.reactor, PORT, interface=interface)
+            endpoint = SessionServerEndpoint(self.reactor, PORT, security=Plain(), interface=interface)
             error = self.failureResultOf(endpoint.listen(RecordingFactory()), RemoteAddressRefused).value
             self.assertIn("--allow-remote-plain", error.text)
             self.assertIn(interface, error.text)
@@ -74,16 +75,18 @@ class ListeningTests(SynchronousTestCase):
     def test_usage(self) -> None:
         """Ports and interfaces that cannot be are refused at once."""
         for port in (-1, 65_536, "4700", None):
-            self.assertRaises(UsageError, SessionServerEndpoint, self.reactor, port)
+            self.assertRaises(UsageError, SessionServerEndpoint, self.reactor, port, security=Plain())
             self.assertRaises(UsageError, SessionClientEndpoint, self.reactor, SERVER, port)
         self.assertRaises(UsageError, SessionClientEndpoint, self.reactor, SERVER, 0)
-        self.assertRaises(UsageError, SessionServerEndpoint, self.reactor, PORT, interface="localhost")
+        self.assertRaises(
+            UsageError, SessionServerEndpoint, self.reactor, PORT, security=Plain(), interface="localhost"
+        )
         self.assertRaises(UsageError, SessionClientEndpoint, self.reactor, SERVER, PORT, bindAddress="eth0")
 
     def test_inUse(self) -> None:
         """A port in use cannot be listened on, and nothing is left of the attempt."""
         self.reactor.listenUDP(PORT, DatagramProtocol(), interface="::1")
-        listening = SessionServerEndpoint(self.reactor, PORT).listen(RecordingFactory())
+        listening = SessionServerEndpoint(self.reactor, PORT, security=Plain()).listen(RecordingFactory())
         self.network.advance(0)
         self.failureResultOf(listening, CannotListenError)
         self.assertEqual(len(self.network.attached), 1)
@@ -91,7 +94,7 @@ class ListeningTests(SynchronousTestCase):
     def test_factory(self) -> None:
         """The factory is started once for all sockets, and stopped with them."""
         factory = RecordingFactory()
-        port = self.network.run_until(SessionServerEndpoint(self.reactor, PORT).listen(factory))
+        port = self.network.run_until(SessionServerEndpoint(self.reactor, PORT, security=Plain()).listen(factory))
         self.assertEqual(factory.calls, ["start"])
         stopping = port.stopListening()
         assert stopping is not None

@@ -14,19 +14,37 @@ import hypermail
 from hypermail import errors
 
 NAMES = {
+    "CertificateCredentials",
     "Delivery",
     "HypermailAddress",
     "HypermailClientEndpoint",
     "HypermailDatagramProtocol",
     "HypermailServerEndpoint",
+    "ICertificateCredentials",
+    "Identity",
     "ListenerOptions",
+    "ListenerTLS",
     "Options",
+    "PinChecker",
+    "Plain",
+    "PortalSessionFactory",
     "SessionClientEndpoint",
     "SessionFactory",
     "SessionProtocol",
+    "SessionRequested",
     "SessionServerEndpoint",
+    "SharedSecret",
+    "StarterTLS",
     "StreamOptions",
     "Way",
+    "identityIn",
+    "pin_of",
+    "readIdentity",
+    "readPins",
+    "readSecret",
+    "readTrustRoots",
+    "stateDirectory",
+    "writeIdentity",
 }
 
 

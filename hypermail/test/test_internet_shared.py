@@ -28,6 +28,7 @@ from hypermail.errors import (
     Unreachable,
 )
 from hypermail.internet.endpoints import HypermailClientEndpoint, HypermailServerEndpoint
+from hypermail.internet.security import Plain
 from hypermail.internet.shared import _registries
 from hypermail.internet.strings import parseClient
 from hypermail.options import Options
@@ -220,12 +221,12 @@ class SharedTests(SynchronousTestCase):
 
     def test_unknownHost(self) -> None:
         """An unknown host."""
-        endpoint = HypermailClientEndpoint(self.hosts.client, "nowhere", PORT)
+        endpoint = HypermailClientEndpoint(self.hosts.client, "nowhere", PORT, security=Plain())
         self.assertFails(endpoint.connect(self.asking), error.NoRouteError, Unreachable)
 
     def test_remote(self) -> None:
         """A remote address is refused in mode plain as everywhere."""
-        endpoint = HypermailClientEndpoint(self.hosts.client, SERVER, PORT)
+        endpoint = HypermailClientEndpoint(self.hosts.client, SERVER, PORT, security=Plain())
         self.failureResultOf(endpoint.connect(self.asking), RemoteAddressRefused)
 
     def test_noProtocol(self) -> None:
@@ -299,8 +300,8 @@ class RealTests(TestCase):
                 content: bytes = request.content.read()
                 return content[::-1]
 
-        port: Any = await HypermailServerEndpoint(reactor, 0).listen(Site(Echo()))
-        endpoint = HypermailClientEndpoint(reactor, "localhost", port.getHost().port)
+        port: Any = await HypermailServerEndpoint(reactor, 0, security=Plain()).listen(Site(Echo()))
+        endpoint = HypermailClientEndpoint(reactor, "localhost", port.getHost().port, security=Plain())
 
         class Hypermail:
             def endpointForURI(self, uri: Any) -> Any:
@@ -319,9 +320,9 @@ class RealTests(TestCase):
     async def test_strings(self) -> None:
         """Endpoint strings make it available to every Twisted program."""
         streams = Streams()
-        port: Any = await serverFromString(reactor, "hypermail:0:interface=127.0.0.1").listen(streams)
+        port: Any = await serverFromString(reactor, "hypermail:0:interface=127.0.0.1:plain=yes").listen(streams)
         number = port.getHost().port
-        client: Any = clientFromString(reactor, f"hypermail:host=127.0.0.1:port={number}")
+        client: Any = clientFromString(reactor, f"hypermail:host=127.0.0.1:port={number}:plain=yes")
         ours = await client.connect(Factory.forProtocol(RecordingStream))
         ours.transport.write(b"hello")
         ours.transport.loseConnection()
@@ -336,7 +337,7 @@ class RealTests(TestCase):
         """A connection that was cancelled leaves nothing."""
         real: Any = reactor
         nobody = real.listenUDP(0, DatagramProtocol(), interface="127.0.0.1")
-        connecting = HypermailClientEndpoint(reactor, "127.0.0.1", nobody.getHost().port).connect(
+        connecting = HypermailClientEndpoint(reactor, "127.0.0.1", nobody.getHost().port, security=Plain()).connect(
             Factory.forProtocol(Protocol)
         )
         connecting.cancel()

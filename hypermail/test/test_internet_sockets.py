@@ -15,6 +15,7 @@ from hypermail.errors import RemoteAddressRefused, SessionKilled, UsageError
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.endpoints import SessionClientEndpoint
 from hypermail.internet.protocol import SessionFactory
+from hypermail.internet.security import Plain
 from hypermail.options import ListenerOptions, Options
 from hypermail.test.sessions import CLIENT, PORT, SERVER, Hosts, RecordingFactory, RecordingProtocol, logged
 from hypermail.testing import Conditions, SimulatedNetwork
@@ -33,10 +34,10 @@ class RemoteTests(SynchronousTestCase):
     def test_listener(self) -> None:
         """Datagrams from elsewhere are dropped and counted; the log says so once, and how to change it."""
         lines = logged(self)
-        protocol = HypermailDatagramProtocol(RecordingFactory())
+        protocol = HypermailDatagramProtocol(RecordingFactory(), security=Plain())
         port = self.server.listenUDP(PORT, protocol)
         asking = SessionClientEndpoint(
-            self.client, SERVER, PORT, allowRemotePlain=True, options=Options(connection_timeout=5.0)
+            self.client, SERVER, PORT, security=Plain(allowRemote=True), options=Options(connection_timeout=5.0)
         ).connect(SessionFactory.forProtocol(RecordingProtocol))
         self.network.advance(10)
         self.failureResultOf(asking)
@@ -47,7 +48,7 @@ class RemoteTests(SynchronousTestCase):
 
     def test_starter(self) -> None:
         """A starter doesn't go elsewhere."""
-        protocol = HypermailDatagramProtocol()
+        protocol = HypermailDatagramProtocol(security=Plain())
         port = self.client.listenUDP(0, protocol, interface=CLIENT)
         error = self.assertRaises(RemoteAddressRefused, protocol.startSession, (SERVER, PORT), RecordingProtocol())
         self.assertIn("--allow-remote-plain", error.text)
@@ -65,8 +66,8 @@ class StockTests(SynchronousTestCase):
         network = SimulatedNetwork(0, Conditions(delay=0.01))
         server, client = network.reactor(SERVER), network.reactor(CLIENT)
         factory = RecordingFactory()
-        port = server.listenUDP(PORT, HypermailDatagramProtocol(factory, allowRemotePlain=True))
-        endpoint = SessionClientEndpoint(client, SERVER, PORT, allowRemotePlain=True)
+        port = server.listenUDP(PORT, HypermailDatagramProtocol(factory, security=Plain(allowRemote=True)))
+        endpoint = SessionClientEndpoint(client, SERVER, PORT, security=Plain(allowRemote=True))
         protocol = network.run_until(endpoint.connect(SessionFactory.forProtocol(RecordingProtocol)))
         network.run_until(protocol.session.sendMessage(b"x" * 100_000))
         network.run_until(protocol.session.close())
@@ -87,7 +88,7 @@ class StockTests(SynchronousTestCase):
 
     def test_noReactor(self) -> None:
         """A transport that doesn't tell its reactor needs help."""
-        protocol = HypermailDatagramProtocol()
+        protocol = HypermailDatagramProtocol(security=Plain())
         self.assertRaises(UsageError, protocol.makeConnection, object())
 
 
@@ -102,8 +103,10 @@ class RealTests(TestCase):
         """Plain C{reactor.listenUDP} on one side, segments on the other."""
         factory = RecordingFactory()
         udp: Any = reactor
-        port = udp.listenUDP(0, HypermailDatagramProtocol(factory), interface="127.0.0.1", maxPacketSize=65_535)
-        endpoint = SessionClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        port = udp.listenUDP(
+            0, HypermailDatagramProtocol(factory, security=Plain()), interface="127.0.0.1", maxPacketSize=65_535
+        )
+        endpoint = SessionClientEndpoint(reactor, "127.0.0.1", port.getHost().port, security=Plain())
         protocol = await endpoint.connect(RecordingFactory())
         await protocol.session.sendMessage(os.urandom(300_000))
         await factory.built[0].session.sendMessage(os.urandom(300_000))
@@ -115,10 +118,10 @@ class RealTests(TestCase):
         """A port that the reactor itself disconnects, as it does at its end, says farewell to its sessions."""
         factory = RecordingFactory()
         udp: Any = reactor
-        port = udp.listenUDP(0, HypermailDatagramProtocol(factory), interface="127.0.0.1")
-        protocol: Any = await SessionClientEndpoint(reactor, "127.0.0.1", port.getHost().port).connect(
-            RecordingFactory()
-        )
+        port = udp.listenUDP(0, HypermailDatagramProtocol(factory, security=Plain()), interface="127.0.0.1")
+        protocol: Any = await SessionClientEndpoint(
+            reactor, "127.0.0.1", port.getHost().port, security=Plain()
+        ).connect(RecordingFactory())
         lost: Deferred[Any] = Deferred()
         protocol.sessionLost = lost.callback
         port.connectionLost()

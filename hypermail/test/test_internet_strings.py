@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import RemoteAddressRefused
 from hypermail.internet.endpoints import HypermailClientEndpoint, HypermailServerEndpoint
+from hypermail.internet.security import Plain
 from hypermail.internet.strings import parseClient, parseServer
 from hypermail.test.sessions import CLIENT, SERVER
 from hypermail.testing import SimulatedNetwork
@@ -35,21 +36,22 @@ class ServerTests(SynchronousTestCase):
         return found
 
     def test_port(self) -> None:
-        """A port alone is this machine."""
-        self.assertEqual(self.hosts("4700"), ["127.0.0.1:4700", "[::1]:4700"])
-        self.assertEqual(self.hosts(port="4700"), ["127.0.0.1:4700", "[::1]:4700"])
+        """By position or by name; in mode plain a port alone is this machine."""
+        self.assertEqual(self.hosts("4700", plain="yes"), ["127.0.0.1:4700", "[::1]:4700"])
+        self.assertEqual(self.hosts(port="4700", plain="yes"), ["127.0.0.1:4700", "[::1]:4700"])
 
     def test_interface(self) -> None:
         """An interface."""
-        self.assertEqual(self.hosts("4700", interface="127.0.0.1"), ["127.0.0.1:4700"])
-        self.assertEqual(self.hosts("4700", "127.0.0.1"), ["127.0.0.1:4700"])
+        self.assertEqual(self.hosts("4700", interface="127.0.0.1", plain="yes"), ["127.0.0.1:4700"])
+        self.assertEqual(self.hosts("4700", "127.0.0.1", plain="yes"), ["127.0.0.1:4700"])
 
     def test_allowRemotePlain(self) -> None:
         """What leaves this machine has to be said, in several spellings."""
         for yes in ("yes", "true", "1", "YES"):
-            self.assertEqual(self.hosts("4700", interface=SERVER, allowRemotePlain=yes), [f"{SERVER}:4700"])
+            given = {"interface": SERVER, "plain": yes, "allowRemotePlain": yes}
+            self.assertEqual(self.hosts("4700", **given), [f"{SERVER}:4700"])
         for no in ("no", "false", "0"):
-            endpoint = parseServer(self.reactor, "4700", interface=SERVER, allowRemotePlain=no)
+            endpoint = parseServer(self.reactor, "4700", interface=SERVER, plain="yes", allowRemotePlain=no)
             listening: Deferred[Any] = endpoint.listen(Factory.forProtocol(Protocol))
             self.failureResultOf(listening, RemoteAddressRefused)
 
@@ -86,16 +88,16 @@ class ClientTests(SynchronousTestCase):
             ([SERVER], {"port": "4700"}),
         ]
         for args, kwargs in forms:
-            endpoint = parseClient(reactor, *args, **kwargs, allowRemotePlain="yes", bindAddress=CLIENT)
+            endpoint = parseClient(reactor, *args, **kwargs, plain="yes", allowRemotePlain="yes", bindAddress=CLIENT)
             self.assertIsInstance(endpoint, HypermailClientEndpoint)
             sessions = endpoint._sessions
             self.assertEqual((sessions.host, sessions.port, sessions._bindAddress), (SERVER, 4700, CLIENT))
-            self.assertTrue(sessions._settings.allowRemotePlain)
+            self.assertEqual(sessions._settings.security, Plain(allowRemote=True))
 
     def test_plain(self) -> None:
-        """Without more it stays on this machine."""
+        """Mode plain alone stays on this machine."""
         network = SimulatedNetwork()
-        endpoint = parseClient(network.reactor(CLIENT), host=SERVER, port="4700")
+        endpoint = parseClient(network.reactor(CLIENT), host=SERVER, port="4700", plain="yes")
         self.failureResultOf(endpoint.connect(Factory.forProtocol(Protocol)), RemoteAddressRefused)
 
     def test_wrong(self) -> None:
@@ -105,7 +107,7 @@ class ClientTests(SynchronousTestCase):
             ("host is missing", {"port": "1", "host": ""}),
             ("port is missing", {"host": "x"}),
             ("65535", {"host": "x", "port": "0"}),
-            ("'pin'", {"host": "x", "port": "1", "pin": "y"}),
+            ("'colour'", {"host": "x", "port": "1", "colour": "red"}),
             ("IP address", {"host": "x", "port": "1", "bindAddress": "eth0"}),
         ):
             error = self.assertRaises(ValueError, parseClient, None, **kwargs)

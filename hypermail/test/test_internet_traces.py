@@ -23,12 +23,12 @@ class SessionTests(SynchronousTestCase):
     """
 
     def test_bothSides(self) -> None:
-        """Both sides write a trace under the session's id, one JSON object a line, until its end."""
+        """Both sides write a trace under the starter's first tag, one JSON object a line, until its end."""
         directory = Path(self.mktemp())
         hosts = Hosts()
         hosts.listen(traceDirectory=directory / "deeper")
         protocol = hosts.run(hosts.ask(traceDirectory=directory / "deeper"))
-        name = protocol.session.sessionID.hex()
+        name = f"{protocol.session.connection.first_tag:016x}"
         hosts.run(protocol.session.sendMessage(b"x"))
         hosts.run(protocol.session.close())
         hosts.end()
@@ -68,7 +68,7 @@ class TracesTests(SynchronousTestCase):
         traces = Traces(None)
         for trace in (traces.ofStarter(0.0), traces.ofStranger(Role.LISTENER, "aa", 0.0)):
             self.assertIs(type(trace), NullTrace)
-            traces.name(trace, b"x")
+            traces.name(trace, "x")
 
     def test_namesAreFree(self) -> None:
         """Nothing is overwritten."""
@@ -82,8 +82,8 @@ class TracesTests(SynchronousTestCase):
         traces = Traces(self.directory)
         for _ in range(2):
             trace = traces.ofStarter(0.0)
-            traces.name(trace, b"\xaa")
-            traces.name(trace, b"\xbb")
+            traces.name(trace, "aa")
+            traces.name(trace, "bb")
             trace.close()
         self.assertEqual(self.names(), ["starter-aa.sqlog", "starter-new.sqlog"])
 

@@ -265,14 +265,16 @@ class AmplificationTests(SynchronousTestCase):
         pair = Pair()
         listener = pair.to_listener(pair.starter.send(pair.now))
         # A listener whose handshake has much to say, as it would in mode TLS.
-        listener.link._flight.send(bytes(10_000))
+        opening = listener.link._opening
+        assert opening is not None
+        opening.flight.send(bytes(10_000))
         answers = listener.send(pair.now)
         self.assertEqual([len(answer) for answer in answers], [1_200] * 3)
         listener.receive([long([p.HealthPing(9)], 1, size=1_200)], pair.now)
         self.assertEqual([len(answer) for answer in listener.send(pair.now)], [1_200] * 3)
         listener.receive([long([p.HealthPing(9)], 2, destination=LISTENER_TAG)], pair.now)
         self.assertGreater(len(listener.send(pair.now)), 1)
-        self.assertFalse(listener.link._flight.waiting)
+        self.assertFalse(opening.flight.waiting)
 
     def test_altered_counts(self) -> None:
         """What came from an address counts even when it does not open: the network carried it."""

@@ -13,6 +13,7 @@ from hypermail.connection import Connection
 from hypermail.demux import Demux
 from hypermail.events import SessionRequested
 from hypermail.options import Options
+from hypermail.security.handshake import PlainHandshake
 
 #: s; the round trip of a fast path: thousands of turns pass before any timer.
 ROUND_TRIP = 0.0001
@@ -25,8 +26,10 @@ class OpeningStormTests(SynchronousTestCase):
         """Open a session and be quiet until 3 s have passed. @return: how many datagrams that took."""
         random_bytes = Random(1).randbytes
         now = 1_000.0
-        starter = Connection.starter("there", options=Options(), now=now, random_bytes=random_bytes)
-        demux = Demux(options=Options(), accepting=True, random_bytes=random_bytes)
+        starter = Connection.starter(
+            "there", options=Options(), now=now, random_bytes=random_bytes, handshake=PlainHandshake
+        )
+        demux = Demux(options=Options(), handshake=PlainHandshake, random_bytes=random_bytes)
         fates = iter(lost)
         total = 0
 

@@ -33,16 +33,24 @@ ROOT = Path(hypermail.__file__).parents[1]
 
 #: Every public name. Adding one is a promise (docs/stability.rst), taking one away breaks it.
 PUBLIC = [
+    "CertificateCredentials",
+    "CredentialError",
     "Delivered",
     "Delivery",
+    "HandshakeFailed",
+    "HandshakeRefused",
     "HypermailAddress",
     "HypermailClientEndpoint",
     "HypermailDatagramProtocol",
     "HypermailError",
     "HypermailServerEndpoint",
+    "ICertificateCredentials",
+    "Identity",
     "IllegalTransition",
+    "KeysSpent",
     "LimitExceeded",
     "ListenerOptions",
+    "ListenerTLS",
     "MalformedPacket",
     "MessageCancelled",
     "MessageDropped",
@@ -54,6 +62,10 @@ PUBLIC = [
     "NotSupported",
     "Options",
     "PeerSilent",
+    "PeerUntrusted",
+    "PinChecker",
+    "Plain",
+    "PortalSessionFactory",
     "ProtocolViolation",
     "Reason",
     "RemoteAddressRefused",
@@ -65,9 +77,12 @@ PUBLIC = [
     "SessionLost",
     "SessionProtocol",
     "SessionRejected",
+    "SessionRequested",
     "SessionReset",
     "SessionServerEndpoint",
     "SessionTimedOut",
+    "SharedSecret",
+    "StarterTLS",
     "StreamAborted",
     "StreamCleared",
     "StreamError",
@@ -77,6 +92,14 @@ PUBLIC = [
     "UsageError",
     "VersionMismatch",
     "Way",
+    "identityIn",
+    "pin_of",
+    "readIdentity",
+    "readPins",
+    "readSecret",
+    "readTrustRoots",
+    "stateDirectory",
+    "writeIdentity",
 ]
 
 
@@ -148,9 +171,12 @@ class PluginTests(SynchronousTestCase):
         self.assertEqual((1, 1), (servers.count("hypermail"), clients.count("hypermail")))
 
     def test_strings(self) -> None:
-        """The endpoint strings of the documentation are understood."""
+        """The endpoint strings of the documentation are understood; the server's makes itself an identity."""
+        state = os.path.abspath(self.mktemp())
+        self.patch(os, "environ", {**os.environ, "XDG_STATE_HOME": state})
         reactor = MemoryReactorClock()
         server = serverFromString(reactor, "hypermail:4700")
+        self.assertEqual(["identity.pem"], os.listdir(os.path.join(state, "hypermail")))
         client = clientFromString(reactor, "hypermail:host=127.0.0.1:port=4700")
         self.assertTrue(IStreamServerEndpoint.providedBy(server))
         self.assertTrue(IStreamClientEndpoint.providedBy(client))

@@ -29,6 +29,7 @@ from hypermail.errors import (
 from hypermail.events import SessionRequested, StreamOptions
 from hypermail.interfaces import ISession
 from hypermail.internet.address import HypermailAddress
+from hypermail.internet.settings import ListenerSettings
 from hypermail.options import Way
 from hypermail.services import listener
 from hypermail.services.addresses import Listening
@@ -41,6 +42,7 @@ from hypermail.services.listener import FILES_AT_ONCE, GRACE, Doing, ListenerPro
 from hypermail.test.services import StreamEnd, atOnce, tree
 
 PEER = HypermailAddress("127.0.0.1", 5000)
+PLAIN = ListenerSettings(plain=True)
 
 
 class QuietSession:
@@ -260,12 +262,12 @@ class ServiceTests(ListenerCase):
                 return failed
 
         self.patch(listener, "SessionServerEndpoint", Taken)
-        text = self.refusal(Doing(listening=Listening(4700, "")))
+        text = self.refusal(Doing(listening=Listening(4700, ""), settings=PLAIN))
         self.assertEqual(text, "cannot listen on UDP port 4700 of 127.0.0.1: Address already in use")
 
     def test_traceDirectory(self) -> None:
         """A directory for traces that is none is named."""
-        text = self.refusal(Doing(listening=Listening(0, ""), traceDirectory="/dev/null"))
+        text = self.refusal(Doing(listening=Listening(0, ""), traceDirectory="/dev/null", settings=PLAIN))
         self.assertEqual(text, "no traces can be written to '/dev/null': Not a directory")
 
 

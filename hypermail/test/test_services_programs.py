@@ -29,6 +29,7 @@ class ProgramCase(SynchronousTestCase):
         self.here = Path(self.mktemp())
         self.here.mkdir()
         self.inbox = self.here / "in"
+        self.trust: tuple[str, ...] = ()
 
     def listen(
         self, *options: str, port: str = "udp:0:interface=127.0.0.1", limit: int | None = None
@@ -46,11 +47,13 @@ class ProgramCase(SynchronousTestCase):
         listener = ListenerProcess(self.here, *options, port=port, preexec_fn=None if limit is None else limited)
         self.addCleanup(listener.stop)
         self.where = f"127.0.0.1:{listener.port}"
+        self.trust = ("--pin", listener.pin) if listener.pin else ()
         return listener
 
     def run_(self, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        """Run C{hypermail}; its exit code is checked, and that it shows no traceback."""
-        done = command(self.here, *arguments)
+        """Run C{hypermail}, which trusts the listener; its exit code is checked, and that it shows no traceback."""
+        verb, *rest = arguments
+        done = command(self.here, verb, *self.trust, *rest)
         self.assertEqual(done.returncode, code, done.stdout + done.stderr)
         self.assertNotIn("Traceback", done.stderr)
         if code == 0:
@@ -69,7 +72,7 @@ class ProgramCase(SynchronousTestCase):
         with open(self.here / "large", "wb") as file:
             file.truncate(LARGE)
         sender = subprocess.Popen(
-            [*COMMAND, "send", "-q", self.where, "large"],
+            [*COMMAND, "send", *self.trust, "-q", self.where, "large"],
             cwd=self.here,
             env=environment(),
             stdout=subprocess.PIPE,
@@ -130,15 +133,23 @@ class StoringTests(ProgramCase):
         self.assertIn(f"stored 2 messages at {self.where}", done.stdout)
 
     def test_bothFamilies(self) -> None:
-        """Without an interface the listener is on 127.0.0.1 and ::1, says so, and says that this is all."""
+        """Without an interface the listener is on all addresses of both families, and says so."""
         if not socket.has_ipv6:
             raise SkipTest("there is no IPv6 here")
         listener = self.listen("--inbox", "in", port="0")
-        both = rf"listening on 127\.0\.0\.1:{listener.port} and \[::1\]:{listener.port}.* this machine only"
+        both = rf"listening on 0\.0\.0\.0:{listener.port} and \[::\]:{listener.port} in mode tls"
         self.assertRegex("\n".join(listener.log), both)
         for host in ("127.0.0.1", "[::1]", "localhost"):
             self.run_("send", f"{host}:{listener.port}", self.write("a", b"x"))
         self.assertEqual(sorted(tree(str(self.inbox))), ["a", "a (2)", "a (3)"])
+
+    def test_plain(self) -> None:
+        """In mode plain it is on 127.0.0.1 and ::1 only, and says that this is all."""
+        listener = self.listen("--inbox", "in", "--plain", port="0")
+        self.assertIn("in mode plain, for this machine only", "\n".join(listener.log))
+        self.assertNotIn("0.0.0.0", "\n".join(listener.log))
+        self.run_("send", "--plain", self.where, self.write("a", b"x"))
+        self.assertEqual(tree(str(self.inbox)), {"a": b"x"})
 
     def test_trace(self) -> None:
         """With --trace each side writes what happened."""
@@ -186,7 +197,7 @@ class FailingTests(ProgramCase):
 
     def test_remote(self) -> None:
         """Mode plain does not leave the machine unless it is told to."""
-        done = self.run_("ping", "192.0.2.1:4700", code=1)
+        done = self.run_("ping", "--plain", "192.0.2.1:4700", code=1)
         self.assertOneLine(done.stderr, "192.0.2.1", "--allow-remote-plain")
 
     def test_usage(self) -> None:
@@ -284,9 +295,10 @@ class StartingTests(ProgramCase):
         if not socket.has_ipv6:
             raise SkipTest("there is no IPv6 here")
         with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as taken:
-            taken.bind(("::1", 0))
+            taken.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            taken.bind(("::", 0))
             number = taken.getsockname()[1]
-            self.assertRefused(f"cannot listen on UDP port {number} of ::1: Address already in use", port=str(number))
+            self.assertRefused(f"cannot listen on UDP port {number} of ::: Address already in use", port=str(number))
 
     def test_inbox(self) -> None:
         """An inbox that is no directory is named."""
@@ -300,7 +312,8 @@ class StartingTests(ProgramCase):
 
     def test_remote(self) -> None:
         """Mode plain does not listen on other addresses unless it is told to."""
-        self.assertRefused("192.0.2.1", "--allow-remote-plain", port="udp:0:interface=192.0.2.1")
+        port = "udp:0:interface=192.0.2.1"
+        self.assertRefused("192.0.2.1", "--allow-remote-plain", port=port, options=("--plain",))
 
     def test_daemon(self) -> None:
         """A daemon's parent knows, too."""

@@ -22,6 +22,8 @@ from hypermail.errors import (
     SessionTimedOut,
     UsageError,
 )
+from hypermail.internet.security import Plain
+from hypermail.internet.settings import StarterSettings
 from hypermail.services import starter
 from hypermail.services.addresses import Destination
 from hypermail.services.directory import NotStored
@@ -128,11 +130,12 @@ class OpeningTests(StarterCase):
 
     def test_options(self) -> None:
         """What the command was told reaches the endpoint."""
-        Deferred.fromCoroutine(Calling(destination=WHERE, timeout=3, allowRemotePlain=True).open(self.clock))
+        settings = StarterSettings(plain=True, allowRemotePlain=True)
+        Deferred.fromCoroutine(Calling(destination=WHERE, timeout=3, settings=settings).open(self.clock))
         (((_, host, port), options),) = self.endpoints
         self.assertEqual((host, port), tuple(WHERE))
         self.assertEqual(options["options"].connection_timeout, 3)
-        self.assertTrue(options["allowRemotePlain"])
+        self.assertEqual(options["security"], Plain(allowRemote=True))
 
     def test_refused(self) -> None:
         """Every way not to open is one line that has the destination."""

@@ -11,6 +11,7 @@ from twisted.application.service import IService
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
+from hypermail.internet.settings import ListenerSettings
 from hypermail.services.addresses import Listening
 from hypermail.services.tap import Options, makeService
 from hypermail.test.services import environment
@@ -20,24 +21,38 @@ class OptionsTests(SynchronousTestCase):
     """The options of C{twistd hypermail}."""
 
     def test_defaults(self) -> None:
-        """Without options: port 4700, nothing stored, nothing echoed, nothing remote."""
+        """Without options: port 4700, nothing stored, nothing echoed, TLS with an identity of its own."""
         options = Options()
         options.parseOptions([])
         self.assertEqual(options["listening"], Listening(4700, ""))
-        rest = [options[name] for name in ("inbox", "trace", "echo", "allow-remote-plain")]
-        self.assertEqual(rest, [None, None, 0, 0])
+        self.assertEqual([options[name] for name in ("inbox", "trace", "echo")], [None, None, 0])
+        self.assertEqual(options["settings"], ListenerSettings())
 
     def test_all(self) -> None:
         """Every option reaches the service."""
         options = Options()
         options.parseOptions(
-            "--port udp:0:interface=127.0.0.1 --inbox in --trace log --echo --allow-remote-plain".split()
+            "--port udp:0:interface=127.0.0.1 --inbox in --trace log --echo --identity i --state s --trust-roots r "
+            "--allow one --allow two".split()
         )
+        expected = ListenerSettings(identity="i", state="s", trustRoots="r", allow=("one", "two"))
+        self.assertEqual(options["settings"], expected)
         self.assertEqual(options["listening"], Listening(0, "127.0.0.1"))
         self.assertEqual([options["inbox"], options["trace"]], ["in", "log"])
         hook = sys.excepthook
         self.addCleanup(setattr, sys, "excepthook", hook)
         self.assertTrue(IService.providedBy(makeService(options)))
+
+    def test_otherModes(self) -> None:
+        """So do those of the other modes."""
+        for arguments, expected in (
+            (["--plain"], ListenerSettings(plain=True)),
+            (["--plain", "--allow-remote-plain"], ListenerSettings(plain=True, allowRemotePlain=True)),
+            (["--secret-file", "f"], ListenerSettings(secretFile="f")),
+        ):
+            options = Options()
+            options.parseOptions(arguments)
+            self.assertEqual(options["settings"], expected)
 
     def test_wrong(self) -> None:
         """What makes no sense is wrong usage, with the option's name."""
@@ -47,6 +62,11 @@ class OptionsTests(SynchronousTestCase):
             (["--port", "tcp:1"], "only udp"),
             (["--inbox", ""], "--inbox needs"),
             (["--trace", "a\0b"], "--trace needs"),
+            (["--identity", ""], "--identity needs the name of a file"),
+            (["--allow-remote-plain"], "give --plain, too"),
+            (["--plain", "--identity", "i"], "mode plain has no use for --identity"),
+            (["--plain", "--secret-file", "f"], "mode plain has no use for --secret-file"),
+            (["--secret-file", "f", "--allow", "p"], "mode secret has no use for --allow"),
             (["--outbox", "x"], "outbox"),
             (["surplus"], "Wrong number"),
         ):

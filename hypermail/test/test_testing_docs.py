@@ -39,7 +39,9 @@ class GuideTests(SynchronousTestCase):
             for value in namespace.values()
             if isinstance(value, type) and issubclass(value, SynchronousTestCase) and value is not SynchronousTestCase
         ]
-        self.assertEqual([case.__name__ for case in cases], ["DirectoryTests", "OutageTests", "PairTests"])
+        self.assertEqual(
+            [case.__name__ for case in cases], ["DirectoryTests", "SecurityTests", "OutageTests", "PairTests"]
+        )
         for case in cases:
             names = [name for name in vars(case) if name.startswith("test_")]
             self.assertTrue(names)

@@ -5,6 +5,7 @@ Tests for L{hypermail.wire.header}: the five kinds of datagrams.
 from __future__ import annotations
 
 from collections.abc import Callable
+from zlib import crc32
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from hypermail.wire.header import Kind, Long, Reset, Retry, Versions
 
 tokens = st.binary(max_size=header.MAX_TOKEN)
 longs = st.builds(Long, st.integers(0, 15), u32, u64, u64, u32, tokens, st.just(0))
-retries = st.builds(Retry, u64, u64, tokens)
+retries = st.builds(Retry, u64, u64, st.binary(min_size=1, max_size=header.MAX_TOKEN))
 resets = st.builds(Reset, u64, st.binary(min_size=16, max_size=16))
 versions = st.builds(Versions, u64, u64, st.lists(u32, max_size=255).map(tuple), st.lists(u8, max_size=255).map(tuple))
 THREE = "0000000000000003"
@@ -48,7 +49,7 @@ class LayoutTests(SynchronousTestCase):
         """Retry, reset and version datagrams, byte for byte."""
         self.assertEqual(
             header.encode_retry(Retry(3, 4, b"tok")).hex(),
-            "".join(("d0", THREE, FOUR, "00000001", "0003", "746f6b")),
+            "".join(("d0", THREE, FOUR, "00000001", "0003", "746f6b", "c2d84409")),
         )
         self.assertEqual(header.encode_reset(Reset(3, b"t" * 16)).hex(), "".join(("d1", THREE, "74" * 16)))
         self.assertEqual(
@@ -130,13 +131,26 @@ class MalformedTests(SynchronousTestCase):
             for length in range(len(datagram)):
                 self.assertIsNone(decode(memoryview(datagram[:length])))
 
-    def test_versions_altered(self) -> None:
-        """A version datagram of which any bit is flipped is None: no key protects it, a checksum does."""
-        datagram = header.encode_versions(Versions(1, 2, (1, 2), (0, 1)))
-        for bit in range(8 * len(datagram)):
-            altered = bytearray(datagram)
-            altered[bit >> 3] ^= 1 << (bit & 7)
-            self.assertIsNone(header.decode_versions(memoryview(altered)), bit)
+    def test_altered(self) -> None:
+        """A version or retry datagram of which any bit is flipped is None: no key protects it, a checksum does."""
+        cases: list[tuple[bytes, Callable[[memoryview], object]]] = [
+            (header.encode_versions(Versions(1, 2, (1, 2), (0, 1))), header.decode_versions),
+            (header.encode_retry(Retry(1, 2, b"token")), header.decode_retry),
+        ]
+        for datagram, decode in cases:
+            for bit in range(8 * len(datagram)):
+                altered = bytearray(datagram)
+                altered[bit >> 3] ^= 1 << (bit & 7)
+                self.assertIsNone(decode(memoryview(altered)), bit)
+
+    def test_checksums_of_zlib(self) -> None:
+        """The checksum is zlib's CRC-32 of everything before it."""
+        for datagram in (header.encode_retry(Retry(1, 2, b"token")), header.encode_versions(Versions(1, 2, (1,), ()))):
+            self.assertEqual(int.from_bytes(datagram[-4:], "big"), crc32(datagram[:-4]))
+
+    def test_empty_retry(self) -> None:
+        """A retry without a token is none: it would ask for nothing."""
+        self.assertIsNone(header.decode_retry(memoryview(header.encode_retry(Retry(1, 2, b"")))))
 
     def test_token_too_long(self) -> None:
         """A token of more than 512 bytes is refused, though all of it is there; one of 512 is not."""
@@ -147,10 +161,11 @@ class MalformedTests(SynchronousTestCase):
             self.assertEqual(header.decode_retry(memoryview(retry)) is not None, wanted)
 
     def test_retry_of_another_version(self) -> None:
-        """A retry of another version is none."""
-        retry = bytearray(header.encode_retry(Retry(1, 2, b"token")))
+        """A retry of another version is none, though its checksum is right."""
+        retry = bytearray(header.encode_retry(Retry(1, 2, b"token"))[: -header.CHECKSUM])
+        self.assertIsNotNone(header.decode_retry(memoryview(retry + crc32(retry).to_bytes(4, "big"))))
         retry[20] = 2
-        self.assertIsNone(header.decode_retry(memoryview(retry)))
+        self.assertIsNone(header.decode_retry(memoryview(retry + crc32(retry).to_bytes(4, "big"))))
 
     def test_long_of_another_version(self) -> None:
         """A long header of another version or mode can be read, so that it can be answered."""

@@ -34,8 +34,10 @@ from hypermail.events import (
 from hypermail.link.train import Train
 from hypermail.messages.outgoing import OutgoingMessage
 from hypermail.options import ListenerOptions, Mode, Options, Role, Way
+from hypermail.security.handshake import PlainHandshake
 from hypermail.security.seal import PlainSeal
 from hypermail.streams.stream import Stream
+from hypermail.testing.modes import PLAIN, Handshakes
 from hypermail.wire import header
 from hypermail.wire import packets as p
 from hypermail.wire.codec import decode
@@ -44,7 +46,7 @@ from hypermail.wire.parameters import Parameters
 E = TypeVar("E")
 P = TypeVar("P")
 
-STARTER, LISTENER = "the starter's address", "the listener's address"
+STARTER, LISTENER = ADDRESSES = "the starter's address", "the listener's address"
 
 #: What a puppet says of itself.
 GENEROUS = Parameters(
@@ -171,8 +173,11 @@ class Wire:
     @param starter: the starter's options.
     @param listener: the listener's.
     @param delay: s, one way.
+    @param handshakes: how the sessions are sealed.
     @ivar lose: says of each datagram, with its sender's role, whether the network loses it.
+    @ivar alter: makes of each datagram that is not lost what arrives.
     @ivar sent: every datagram that was sent, with its sender's role, the lost ones included.
+    @ivar strays: where to, and what, was sent to other addresses than the two sides'; it arrives nowhere.
     """
 
     def __init__(
@@ -183,25 +188,30 @@ class Wire:
         delay: float = 0.01,
         seed: int = 1,
         listener_options: ListenerOptions = ListenerOptions(),
+        handshakes: Handshakes = PLAIN,
     ) -> None:
         self.now = 1000.0
         self.random = Random(seed)
         self.delay = delay
         self.lose: Callable[[Role, bytes], bool] = lambda role, datagram: False
+        self.alter: Callable[[Role, bytes], bytes] = lambda role, datagram: datagram
         self.sent: list[tuple[Role, bytes]] = []
+        self.strays: list[tuple[object, bytes]] = []
         self.demux = Demux(
             options=listener,
             listener_options=listener_options,
-            accepting=True,
+            handshake=handshakes.listener,
             random_bytes=self.random.randbytes,
         )
-        self.starter = Connection.starter(LISTENER, options=starter, now=self.now, random_bytes=self.random.randbytes)
-        self.starting = Demux(options=starter, accepting=False, random_bytes=self.random.randbytes)
+        self.starter = Connection.starter(
+            LISTENER, options=starter, now=self.now, random_bytes=self.random.randbytes, handshake=handshakes.starter
+        )
+        self.starting = Demux(options=starter, handshake=None, random_bytes=self.random.randbytes)
         self.starting.add(self.starter)
         self.here = Application()
         self.there = Application()
         self._accepted: Connection | None = None
-        self._flying: list[tuple[float, int, Role, bytes]] = []
+        self._flying: list[tuple[float, int, Role, object, bytes]] = []
         self._serial = 0
 
     @property
@@ -228,15 +238,19 @@ class Wire:
     def _send(self, role: Role, trains: Iterable[Train]) -> None:
         for train in trains:
             for datagram in train.datagrams:
+                if train.address != ADDRESSES[1 - role]:
+                    self.strays.append((train.address, datagram))
+                    continue
                 self.sent.append((role, datagram))
                 if not self.lose(role, datagram):
                     self._serial += 1
-                    heappush(self._flying, (self.now + self.delay, self._serial, role, datagram))
+                    arrival = self.now + self.delay
+                    heappush(self._flying, (arrival, self._serial, role, ADDRESSES[role], self.alter(role, datagram)))
 
-    def inject(self, role: Role, datagram: bytes) -> None:
-        """Have a datagram arrive as if C{role} had sent it now."""
+    def inject(self, role: Role, datagram: bytes, address: object = None) -> None:
+        """Have a datagram arrive as if C{role} had sent it just now, from its own or another address."""
         self._serial += 1
-        heappush(self._flying, (self.now, self._serial, role, datagram))
+        heappush(self._flying, (self.now, self._serial, role, address or ADDRESSES[role], datagram))
 
     def _next(self) -> float | None:
         times = [self._flying[0][0]] if self._flying else []
@@ -253,17 +267,19 @@ class Wire:
         if after is None:
             return False
         self.now = after
-        arrived: dict[Role, list[memoryview]] = {}
+        arrived: dict[tuple[Role, object], list[memoryview]] = {}
         while self._flying and self._flying[0][0] <= self.now:
-            _, _, role, datagram = heappop(self._flying)
-            arrived.setdefault(role, []).append(memoryview(datagram))
-        for role, datagrams in arrived.items():
+            _, _, role, address, datagram = heappop(self._flying)
+            arrived.setdefault((role, address), []).append(memoryview(datagram))
+        for (role, address), datagrams in arrived.items():
             if role is Role.LISTENER:
-                self.starting.receive(datagrams, LISTENER, now=self.now)
+                self.starting.receive(datagrams, address, now=self.now)
             else:
-                for connection in self.demux.receive(datagrams, STARTER, now=self.now):
+                for connection in self.demux.receive(datagrams, address, now=self.now):
                     self._accepted = connection
                 self._send(Role.LISTENER, self.demux.replies())
+        if arrived:
+            self.flush()
         for connection in (self.starter, *self.demux.connections):
             deadline = connection.next_timeout()
             if deadline is not None and deadline <= self.now:
@@ -367,7 +383,7 @@ class Puppet:
         self.demux = Demux(
             options=options,
             listener_options=listener_options,
-            accepting=role is Role.STARTER,
+            handshake=PlainHandshake if role is Role.STARTER else None,
             random_bytes=self.random.randbytes,
         )
         self.first_tag = 0x6060_6060_6060_6060
@@ -375,7 +391,7 @@ class Puppet:
         self._victim: Connection | None = None
         if role is Role.LISTENER:
             self._victim = Connection.starter(
-                LISTENER, options=options, now=self.now, random_bytes=self.random.randbytes
+                LISTENER, options=options, now=self.now, random_bytes=self.random.randbytes, handshake=PlainHandshake
             )
             self.demux.add(self._victim)
         if opens:

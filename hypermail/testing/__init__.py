@@ -16,6 +16,7 @@ This room imports the core and everything below it, and Twisted's interfaces, bu
 from hypermail.testing.application import Application, GatheredStream, Received
 from hypermail.testing.conditions import PERFECT, Blackhole, Conditions, Counters
 from hypermail.testing.direction import Direction
+from hypermail.testing.modes import PLAIN, Handshakes, secret_handshakes
 from hypermail.testing.network import Address, SimulatedNetwork
 from hypermail.testing.node import Node, Side
 from hypermail.testing.pair import Pair, World
@@ -24,6 +25,7 @@ from hypermail.testing.timeline import Timer
 
 __all__ = [
     "PERFECT",
+    "PLAIN",
     "Address",
     "Application",
     "Blackhole",
@@ -31,6 +33,7 @@ __all__ = [
     "Counters",
     "Direction",
     "GatheredStream",
+    "Handshakes",
     "Node",
     "Pair",
     "Received",
@@ -41,4 +44,5 @@ __all__ = [
     "SimulatedResolver",
     "Timer",
     "World",
+    "secret_handshakes",
 ]

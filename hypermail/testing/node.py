@@ -16,6 +16,7 @@ from hypermail.options import Delivery, ListenerOptions, Options, Role
 from hypermail.session.states import State
 from hypermail.streams.stream import Stream
 from hypermail.testing.application import CALLBACKS, Application
+from hypermail.testing.modes import PLAIN, Handshakes
 
 if TYPE_CHECKING:
     from hypermail.testing.network import Address, SimulatedNetwork
@@ -188,6 +189,7 @@ class Node:
     @param listener_options: what it bears from strangers.
     @param accepting: makes an application for each session that a stranger asks for; None for a socket that
         takes none.
+    @param handshakes: of its sessions.
 
     @ivar demux: the core's.
     @ivar sides: of all sessions so far, in the order of their beginning.
@@ -201,8 +203,10 @@ class Node:
         options: Options | None = None,
         listener_options: ListenerOptions | None = None,
         accepting: Callable[[], Application] | None = None,
+        handshakes: Handshakes = PLAIN,
     ) -> None:
         self.network = network
+        self._handshakes = handshakes
         self.address = address
         self.options = options or Options()
         self.sides: list[Side] = []
@@ -212,7 +216,7 @@ class Node:
         self.demux = Demux(
             options=self.options,
             listener_options=listener_options or ListenerOptions(),
-            accepting=accepting is not None,
+            handshake=None if accepting is None else handshakes.listener,
             random_bytes=self._random_bytes,
         )
         network.attach(address, self.receive)
@@ -226,7 +230,11 @@ class Node:
         @param address: of the listener.
         """
         connection = Connection.starter(
-            address, options=options or self.options, now=self.network.now, random_bytes=self._random_bytes
+            address,
+            options=options or self.options,
+            now=self.network.now,
+            random_bytes=self._random_bytes,
+            handshake=self._handshakes.starter,
         )
         self.demux.add(connection)
         side = self._add(connection, application or Application())

@@ -21,6 +21,7 @@ from hypermail.events import (
 from hypermail.options import ListenerOptions, Options, Role
 from hypermail.testing.application import Application
 from hypermail.testing.conditions import PERFECT, Conditions
+from hypermail.testing.modes import PLAIN, Handshakes
 from hypermail.testing.network import MOST_AT_ONE_TIME, SimulatedNetwork
 from hypermail.testing.node import Node, Side
 
@@ -59,6 +60,7 @@ class World:
     @param strangers: what the listener bears from strangers.
     @param starter: makes the application of each starter.
     @param listener: makes the application of each of the listener's sessions.
+    @param handshakes: how the sessions are sealed.
     @param start: s; what the clock shows at first.
 
     @ivar network: between them.
@@ -80,8 +82,10 @@ class World:
         strangers: ListenerOptions | None = None,
         starter: Callable[[], Application] = Application,
         listener: Callable[[], Application] = Application,
+        handshakes: Handshakes = PLAIN,
         start: float = 0.0,
     ) -> None:
+        self._handshakes = handshakes
         self.network = SimulatedNetwork(seed, conditions, start=start)
         if to_listener is not None:
             self.network.set_conditions(to_listener, destination=LISTENER[0])
@@ -95,6 +99,7 @@ class World:
             options=listener_options or options,
             listener_options=strangers,
             accepting=listener,
+            handshakes=handshakes,
         )
         self.starter_nodes: list[Node] = []
         for _ in range(starters):
@@ -104,7 +109,7 @@ class World:
         """Start one more session, from a host of its own."""
         number = FIRST_STARTER + len(self.starter_nodes) + 1
         host = ".".join(str(byte) for byte in number.to_bytes(4, "big"))
-        node = Node(self.network, (host, 40_000), options=options or self._starter_options)
+        node = Node(self.network, (host, 40_000), options=options or self._starter_options, handshakes=self._handshakes)
         self.starter_nodes.append(node)
         return node.start(LISTENER, application or self._application())
 

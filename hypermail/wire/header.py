@@ -39,7 +39,7 @@ VERSIONS = Struct(">BQQBB")
 
 #: Bytes of UDP payload that a datagram may have over IPv4; over IPv6 19 less.
 MAX_DATAGRAM = 65_507
-#: Bytes of the checksum of a version datagram.
+#: Bytes of the checksum of a retry or version datagram, which no key can seal that is agreed on.
 CHECKSUM = 4
 #: Bytes of a token in a long or retry datagram, at most.
 MAX_TOKEN = 512
@@ -123,18 +123,20 @@ def decode_long(datagram: memoryview) -> Long | None:
 
 
 def encode_retry(retry: Retry) -> bytes:
-    """A retry datagram."""
-    return RETRY.pack(Kind.RETRY, retry.destination, retry.source, VERSION, len(retry.token)) + retry.token
+    """A retry datagram, with a CRC-32 of it at its end."""
+    head = RETRY.pack(Kind.RETRY, retry.destination, retry.source, VERSION, len(retry.token))
+    return _check(head + retry.token)
 
 
 def decode_retry(datagram: memoryview) -> Retry | None:
-    """A retry datagram, or None when it is malformed."""
-    if len(datagram) < RETRY.size:
+    """A retry datagram, or None when it is malformed or was altered."""
+    end = _checked(datagram)
+    if end < RETRY.size:
         return None
     _, destination, source, version, size = RETRY.unpack_from(datagram)
-    if version != VERSION or size > MAX_TOKEN or len(datagram) != RETRY.size + size:
+    if version != VERSION or not 0 < size <= MAX_TOKEN or end != RETRY.size + size:
         return None
-    return Retry(destination, source, bytes(datagram[RETRY.size :]))
+    return Retry(destination, source, bytes(datagram[RETRY.size : end]))
 
 
 def encode_reset(reset: Reset) -> bytes:
@@ -151,18 +153,17 @@ def decode_reset(datagram: memoryview) -> Reset | None:
 
 
 def encode_versions(versions: Versions) -> bytes:
-    """A version datagram, with a CRC-32 of it at its end, since no key is agreed that could seal it."""
+    """A version datagram, with a CRC-32 of it at its end."""
     head = VERSIONS.pack(
         Kind.VERSION, versions.destination, versions.source, len(versions.versions), len(versions.modes)
     )
-    datagram = head + b"".join(v.to_bytes(4, "big") for v in versions.versions) + bytes(versions.modes)
-    return datagram + crc32(datagram).to_bytes(CHECKSUM, "big")
+    return _check(head + b"".join(v.to_bytes(4, "big") for v in versions.versions) + bytes(versions.modes))
 
 
 def decode_versions(datagram: memoryview) -> Versions | None:
     """A version datagram, or None when it is malformed or was altered."""
-    end = len(datagram) - CHECKSUM
-    if end < VERSIONS.size or crc32(datagram[:end]) != int.from_bytes(datagram[end:], "big"):
+    end = _checked(datagram)
+    if end < VERSIONS.size:
         return None
     _, destination, source, count, modes = VERSIONS.unpack_from(datagram)
     middle = VERSIONS.size + 4 * count
@@ -170,3 +171,13 @@ def decode_versions(datagram: memoryview) -> Versions | None:
         return None
     spoken = tuple(int.from_bytes(datagram[at : at + 4], "big") for at in range(VERSIONS.size, middle, 4))
     return Versions(destination, source, spoken, tuple(datagram[middle:end]))
+
+
+def _check(datagram: bytes) -> bytes:
+    return datagram + crc32(datagram).to_bytes(CHECKSUM, "big")
+
+
+def _checked(datagram: memoryview) -> int:
+    """Where the checksum of a datagram begins, or -1 when it is wrong."""
+    end = len(datagram) - CHECKSUM
+    return end if end >= 0 and crc32(datagram[:end]) == int.from_bytes(datagram[end:], "big") else -1

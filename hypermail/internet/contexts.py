@@ -1,0 +1,193 @@
+"""
+TLS contexts for mode C{tls}: Twisted's own, and what their handshakes find out about certificates.
+
+OpenSSL says no more than "verify failed" to its caller; what it has found is told to a callback only. The
+callbacks here leave word on the L{TlsHandshake<hypermail.security.tls.TlsHandshake>}, so that people learn of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import Certificate
+from OpenSSL import SSL
+from twisted.internet import ssl
+from twisted.internet.abstract import isIPAddress, isIPv6Address
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
+
+from hypermail.errors import CredentialError, UsageError
+from hypermail.security.identity import Identity, pin_of
+from hypermail.security.tls import ALPN, Connect
+from hypermail.security.verification import problem
+
+#: A verification callback: of connection, certificate, number of the error, depth, and whether OpenSSL is content.
+_Verify = Callable[[SSL.Connection, Any, int, int, int], bool]
+
+
+def _own(identity: Identity | None) -> dict[str, Any]:
+    """How a context shows an identity."""
+    options: dict[str, Any] = {"raiseMinimumTo": ssl.TLSVersion.TLSv1_3}
+    if identity is not None:
+        options |= {"privateKey": identity.key, "certificate": identity.certificate}
+        if identity.chain:
+            options["extraCertChain"] = list(identity.chain)
+    return options
+
+
+def _roots(certificates: Iterable[Certificate]) -> Any:
+    """Twisted's form of the authorities that are trusted."""
+    return ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(c.public_bytes(Encoding.PEM)) for c in certificates])
+
+
+def _build(make: Callable[[], Any]) -> Any:
+    """@raise CredentialError: when OpenSSL does not take an identity."""
+    try:
+        return make()
+    except SSL.Error as error:
+        reasons = "; ".join(str(entry[-1]) for entry in (error.args[0] if error.args else ()))
+        raise CredentialError(f"OpenSSL does not take this identity: {reasons or 'it gives no reason'}") from error
+
+
+def _checking(pin: str | None) -> _Verify:
+    """
+    Check the peer's certificate, and leave word of what is wrong.
+
+    @param pin: what its key must have; None when OpenSSL's own verdict counts.
+    """
+
+    def verify(connection: SSL.Connection, shown: Any, number: int, depth: int, content: int) -> bool:
+        handshake = connection.get_app_data()
+        if pin is None and not content and handshake.complaint is None:
+            handshake.complaint = problem(number)
+        if depth == 0:
+            handshake.shown = shown.to_cryptography()
+            if pin is not None and pin_of(handshake.shown) != pin:
+                handshake.complaint = f"its pin should be {pin}"
+            return handshake.complaint is None
+        return True  # so that the last word is spoken when the peer's own certificate is seen
+
+    return verify
+
+
+def _taking() -> _Verify:
+    """Take any certificate: who it belongs to is known then, and somebody else decides whether that is welcome."""
+    return lambda connection, shown, number, depth, content: True
+
+
+def starterContext(
+    host: str, pin: str | None, trustRoots: tuple[Certificate, ...] | None, identity: Identity | None
+) -> Connect:
+    """
+    What makes a starter's connections.
+
+    @param host: that was asked for; the listener's certificate must be for it, unless there is a pin.
+    @param pin: of the listener's key, in place of authorities and name.
+    @param trustRoots: the authorities; None for the system's.
+    @param identity: to be shown when the listener wants to see one.
+    @raise UsageError: when no certificate could be for such a host.
+    """
+    name = host.partition("%")[0]
+    if pin is not None:
+        context = _build(ssl.CertificateOptions(acceptableProtocols=[ALPN], **_own(identity)).getContext)
+        context.set_alpn_protos([ALPN])
+        indicated = None if isIPAddress(name) or isIPv6Address(name) else _idna(name)
+
+        def pinned(handshake: Any) -> SSL.Connection:
+            connection = SSL.Connection(context, None)
+            if indicated:
+                connection.set_tlsext_host_name(indicated)
+            connection.set_verify(SSL.VERIFY_PEER, verify)
+            return _connecting(connection, handshake)
+
+        verify = _checking(pin)
+        return pinned
+    try:
+        creator = _build(
+            lambda: ssl.optionsForClientTLS(
+                name,
+                trustRoot=None if trustRoots is None else _roots(trustRoots),
+                acceptableProtocols=[ALPN],
+                extraCertificateOptions=_own(identity),
+            )
+        )
+    except (ValueError, UnicodeError) as error:
+        if isinstance(error, CredentialError):
+            raise
+        raise UsageError(f"no certificate can be for the host {host!r}: {error}") from error
+    trusted = _checking(None)
+
+    def connect(handshake: Any) -> SSL.Connection:
+        connection = creator.clientConnectionForTLS(handshake)
+        connection.set_verify(connection.get_verify_mode(), trusted)
+        return _connecting(connection, handshake)
+
+    return connect
+
+
+def _idna(name: str) -> bytes:
+    try:
+        return name.encode("idna")
+    except UnicodeError as error:
+        raise UsageError(f"no certificate can be for the host {name!r}: {error}") from error
+
+
+def listenerContext(identity: Identity, trustRoots: tuple[Certificate, ...] | None) -> Connect:
+    """
+    What makes a listener's connections.
+
+    @param trustRoots: the authorities of starters' certificates, which are demanded then; None for taking any
+        certificate, or none.
+    """
+    options: dict[str, Any] = _own(identity)
+    mode, verify = SSL.VERIFY_PEER, _taking()
+    if trustRoots is not None:
+        options["trustRoot"] = _roots(trustRoots)
+        mode, verify = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _checking(None)
+    context = _build(ssl.CertificateOptions(acceptableProtocols=[ALPN], **options).getContext)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+
+    def accept(handshake: Any) -> SSL.Connection:
+        connection = SSL.Connection(context, None)
+        connection.set_verify(mode, verify)
+        return _accepting(connection, handshake)
+
+    return accept
+
+
+def starterCreator(creator: Any) -> Connect:
+    """
+    The connections of a program's own C{IOpenSSLClientConnectionCreator}.
+
+    @raise UsageError: when it is none.
+    """
+    if not IOpenSSLClientConnectionCreator.providedBy(creator):
+        raise UsageError(f"{creator!r} makes no TLS connections: it does not provide IOpenSSLClientConnectionCreator")
+    return lambda handshake: _connecting(creator.clientConnectionForTLS(handshake), handshake)
+
+
+def listenerCreator(creator: Any) -> Connect:
+    """
+    The connections of a program's own C{IOpenSSLServerConnectionCreator}, or C{CertificateOptions}.
+
+    @raise UsageError: when it is neither.
+    """
+    if IOpenSSLServerConnectionCreator.providedBy(creator):
+        return lambda handshake: _accepting(creator.serverConnectionForTLS(handshake), handshake)
+    if not hasattr(creator, "getContext"):
+        raise UsageError(f"{creator!r} makes no TLS connections: it does not provide IOpenSSLServerConnectionCreator")
+    context = creator.getContext()
+    return lambda handshake: _accepting(SSL.Connection(context, None), handshake)
+
+
+def _connecting(connection: SSL.Connection, handshake: Any) -> SSL.Connection:
+    connection.set_connect_state()
+    connection.set_app_data(handshake)  # Twisted's callbacks look for it there
+    return connection
+
+
+def _accepting(connection: SSL.Connection, handshake: Any) -> SSL.Connection:
+    connection.set_accept_state()
+    connection.set_app_data(handshake)
+    return connection

@@ -1,0 +1,212 @@
+"""
+Mode C{tls}: TLS 1.3 by OpenSSL, through memory.
+
+TLS's bytes travel in C{Handshake} packets; of its keys only the exporter's are used (RFC 8446 §7.5). Whoever makes the
+connection decides on certificates and trust: L{hypermail.internet.contexts} does so with Twisted's context factories,
+for which L{TlsHandshake} stands in as the C{TLSMemoryBIOProtocol} that they expect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from OpenSSL import SSL
+
+from hypermail.errors import HandshakeFailed, HandshakeRefused, HypermailError, PeerUntrusted
+from hypermail.options import Mode, Role
+from hypermail.security.keys import AES_128_GCM, AES_256_GCM, CHACHA20_POLY1305, SECRET, Keys, derive_keys
+from hypermail.security.verification import complain
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+#: What both sides must say that they speak (RFC 7301).
+ALPN = b"hypermail/1"
+#: Of the exported secret (RFC 5705 §4; a name of our own needs no registration while it is a draft).
+EXPORTER = b"EXPORTER-hypermail-1"
+
+CIPHERS = {
+    "TLS_AES_128_GCM_SHA256": AES_128_GCM,
+    "TLS_AES_256_GCM_SHA384": AES_256_GCM,
+    "TLS_CHACHA20_POLY1305_SHA256": CHACHA20_POLY1305,
+}
+
+#: Bytes of a TLS record's header; its first says what is in it (RFC 8446 §5.1).
+_RECORD = 5
+_HANDSHAKE_RECORD = 22
+#: Bytes that are taken from OpenSSL at once.
+_READ = 1 << 16
+
+#: Makes the C{SSL.Connection} of one handshake, whose application data is its argument.
+Connect = Callable[[Any], SSL.Connection]
+
+
+class _NoFactory:
+    """What Twisted looks at for protocols to negotiate; the context has ours already."""
+
+    wrappedFactory = None
+
+
+class TlsHandshake:
+    """
+    One side of mode C{tls}.
+
+    @param connect: makes the connection, in the state (connecting, accepting) of this role; a listener's is not made
+        before a whole hello has arrived.
+
+    Who checks the peer's certificate while OpenSSL is at work leaves word here:
+
+    @ivar shown: the certificate that the peer has shown.
+    @ivar complaint: what is wrong with it. With a complaint no handshake succeeds, whatever OpenSSL says.
+    """
+
+    mode = Mode.TLS
+    factory = _NoFactory()
+
+    def __init__(self, role: Role, connect: Connect) -> None:
+        self._role = role
+        self._connect: Connect | None = connect
+        self._connection: SSL.Connection | None = None
+        self._hello = bytearray()
+        self._outgoing = b""
+        self._exported = False
+        self.begun = role is Role.STARTER
+        self.complete = False
+        self.shown: Certificate | None = None
+        self.complaint: str | None = None
+        self.peer_certificate: Certificate | None = None
+        if role is Role.STARTER:
+            self._drive(b"")
+
+    # What Twisted's context factories call
+
+    def failVerification(self, reason: object) -> None:
+        """The peer's certificate has another name."""
+        self.complaint = "it is not for the name that was asked for"
+
+    def abortConnection(self) -> None:
+        """A callback of the context has failed, and logged that."""
+        self.complaint = "this side's TLS context has failed on it"
+
+    # What the link calls
+
+    def receive(self, data: bytes) -> None:
+        """See L{Handshake.receive}."""
+        if self._connect is None:
+            return
+        if not self.begun:
+            self._hello += data
+            if not self._has_hello():
+                return
+            self.begun = True
+            data = bytes(self._hello)
+            self._hello.clear()
+        self._drive(data)
+
+    def _has_hello(self) -> bool:
+        """Whether the first record is whole: what is not doesn't cost an SSL object."""
+        hello = self._hello
+        if hello and hello[0] != _HANDSHAKE_RECORD:
+            raise HandshakeFailed("the starter has sent something that is no TLS handshake")
+        return len(hello) >= _RECORD and len(hello) >= _RECORD + int.from_bytes(hello[3:5], "big")
+
+    def _drive(self, data: bytes) -> None:
+        """Let OpenSSL go on."""
+        connection = self._connection
+        if connection is None:
+            assert self._connect is not None
+            connection = self._connection = self._connect(self)
+        if data:
+            connection.bio_write(data)
+        try:
+            if not self.complete:
+                connection.do_handshake()
+                self._check_agreement(connection)
+                self.peer_certificate = connection.get_peer_certificate(as_cryptography=True)
+                if self.complaint is not None:
+                    raise complain(self._role, self.shown, self.complaint)
+                self.complete = True
+                if self._role is Role.LISTENER:
+                    return  # what OpenSSL would say now are tickets, which nobody uses
+            connection.recv(1)
+            raise HandshakeFailed("the peer has sent data within its handshake")
+        except (SSL.WantReadError, SSL.ZeroReturnError):
+            self._collect(connection)
+        except SSL.Error as error:
+            self._collect(connection)  # the alert for the peer
+            raise self._failure(error) from None
+        except HypermailError:
+            raise
+        except Exception as error:  # of a context's callback, or on a certificate that can't be read
+            raise HandshakeFailed(f"the TLS handshake has failed here: {str(error)[:200]!r}") from error
+
+    def _collect(self, connection: SSL.Connection) -> None:
+        try:
+            while True:
+                self._outgoing += connection.bio_read(_READ)
+        except SSL.WantReadError:
+            pass
+
+    def _check_agreement(self, connection: SSL.Connection) -> None:
+        """What a context that is not ours may not have seen to."""
+        version = connection.get_protocol_version_name()
+        if version != "TLSv1.3":
+            raise HandshakeFailed(
+                f"{version} was agreed on, and TLS 1.3 is needed; a context factory of one's own says so with "
+                "raiseMinimumTo"
+            )
+        if connection.get_alpn_proto_negotiated() != ALPN:
+            raise HandshakeFailed(
+                "the peer does not say that it speaks hypermail/1; a context factory of one's own names it among its "
+                "acceptableProtocols"
+            )
+
+    def _failure(self, error: SSL.Error) -> HandshakeFailed:
+        reasons = [str(entry[-1]) for entry in (error.args[0] if error.args else ())]
+        reason = "; ".join(reasons) or "no reason given"
+        if self.complaint is not None:
+            return complain(self._role, self.shown, self.complaint)
+        _, alert, what = reason.partition(" alert ")
+        if alert:
+            peer = "listener" if self._role is Role.STARTER else "starter"
+            return HandshakeRefused(f"the {peer} broke off the handshake: {_ALERTS.get(what, what)} (TLS alert)")
+        if "did not return a certificate" in reason:
+            return PeerUntrusted("the starter has shown no certificate, and this listener demands one")
+        return HandshakeFailed(f"the TLS handshake failed: {reason}")
+
+    def outgoing(self) -> bytes | None:
+        """See L{Handshake.outgoing}."""
+        said, self._outgoing = self._outgoing, b""
+        return said or None
+
+    def keys(self, binding: bytes) -> Keys | None:
+        """See L{Handshake.keys}: a starter's when the listener is verified, a listener's right after its own flight."""
+        connection = self._connection
+        if connection is None or self._exported or not (self.complete or self._role is Role.LISTENER):
+            return None
+        try:
+            secret = connection.export_keying_material(EXPORTER, SECRET, binding)
+        except SSL.Error:  # a listener that has asked for another key share has none yet
+            return None
+        self._check_agreement(connection)
+        self._exported = True
+        return derive_keys(self._role, CIPHERS[str(connection.get_cipher_name())], secret)
+
+    def close(self) -> None:
+        """See L{Handshake.close}: an SSL object holds some 30 KiB."""
+        self._connection = None
+        self._connect = None
+
+
+#: What an alert of the peer's means for people, where its name does not say it.
+_ALERTS = {
+    "unknown ca": "it does not trust this side's certificate",
+    "bad certificate": "it does not trust this side's certificate",
+    "certificate unknown": "it does not trust this side's certificate",
+    "certificate expired": "this side's certificate has expired, or is not valid yet",
+    "certificate revoked": "this side's certificate was revoked",
+    "certificate required": "it demands a certificate of this side",
+    "no application protocol": "it does not speak hypermail/1",
+    "internal error": "it has failed, or this side's certificate is not for the name that it asked for",
+}
