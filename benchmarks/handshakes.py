@@ -74,7 +74,8 @@ async def listen(reactor: Any, mode: str, path: str) -> None:
     identity = readIdentity(path)
     quiet = SessionFactory.forProtocol(SessionProtocol)
     quiet.noisy = False
-    sessions = await SessionServerEndpoint(reactor, 0, security=security(mode, identity)[0], interface=HOST).listen(quiet)
+    secured = security(mode, identity)[0]
+    sessions = await SessionServerEndpoint(reactor, 0, security=secured, interface=HOST).listen(quiet)
     options = ssl.CertificateOptions(
         privateKey=identity.key, certificate=identity.certificate, raiseMinimumTo=ssl.TLSVersion.TLSv1_3
     )
@@ -102,7 +103,7 @@ async def start(reactor: Any, arguments: argparse.Namespace) -> None:
         writeIdentity(Identity.self_signed(HOST, now=datetime.now(UTC)), path)
         identity = readIdentity(path)
         command = [sys.executable, "-m", "benchmarks.handshakes", "--mode", arguments.mode, "--listen", path]
-        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as listener:
+        with begin(command) as listener:
             assert listener.stdin is not None and listener.stdout is not None
             ports = [int(port) for port in listener.stdout.readline().split()]
 
@@ -128,6 +129,11 @@ async def start(reactor: Any, arguments: argparse.Namespace) -> None:
                     await gatherResults([opener.close(one) for one in opened])
             listener.stdin.close()
     report(figures, arguments.count // AT_ONCE * AT_ONCE)
+
+
+def begin(command: list[str]) -> subprocess.Popen[str]:
+    """Another process."""
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 class Sessions:

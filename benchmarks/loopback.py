@@ -1,12 +1,13 @@
 """
 Messages and bulk over loopback, two processes, beside Twisted's TCP in the same run.
 
-    python -m benchmarks.loopback messages [--count 1000000] [--size 100] [--profile]
-    python -m benchmarks.loopback bulk [--size 268435456] [--profile]
+    python -m benchmarks.loopback messages [--count 1000000] [--size 100] [--mode tls|secret|plain] [--profile]
+    python -m benchmarks.loopback bulk [--size 268435456] [--mode tls|secret|plain] [--profile]
 
 C{messages}: one way, each acknowledged by the receiving application. Over TCP the same is done with
-length-prefixed strings and one cumulative count for each C{dataReceived}. C{--profile} profiles the sending
-process, and shows its ten hottest functions; times taken under a profiler are not rates.
+length-prefixed strings and one cumulative count for each C{dataReceived}, never encrypted: C{--mode} is that of
+hypermail's sessions. C{--profile} profiles the sending process, and shows its ten hottest functions; times
+taken under a profiler are not rates.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import cProfile
 import json
 import pstats
 import resource
+import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from itertools import repeat
 from typing import Any
 
@@ -29,9 +32,39 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.task import react
 from twisted.protocols.basic import Int32StringReceiver
 
-from hypermail import SessionClientEndpoint, SessionFactory, SessionProtocol, SessionServerEndpoint
+from hypermail import (
+    Identity,
+    ListenerTLS,
+    Plain,
+    SessionClientEndpoint,
+    SessionFactory,
+    SessionProtocol,
+    SessionServerEndpoint,
+    SharedSecret,
+    StarterTLS,
+)
 
 BLOCK = 65_536
+
+
+def listening_tls() -> tuple[Any, str]:
+    """A listener with an identity of its own, and its pin."""
+    identity = Identity.self_signed("loopback", now=datetime.now(UTC))
+    return ListenerTLS(identity), identity.pin
+
+
+def listening_secret() -> tuple[Any, str]:
+    """A listener with a new secret."""
+    secret = secrets.token_bytes(32)
+    return SharedSecret(secret), secret.hex()
+
+
+#: For each mode: a listener's security with a word for the starter, and what the starter makes of that.
+MODES: dict[str, tuple[Callable[[], tuple[Any, str]], Callable[[str], Any]]] = {
+    "tls": (listening_tls, lambda pin: StarterTLS(pin=pin)),
+    "secret": (listening_secret, lambda secret: SharedSecret(bytes.fromhex(secret))),
+    "plain": (lambda: (Plain(), "nothing"), lambda _: Plain()),
+}
 
 
 class Sink(SessionProtocol):
@@ -154,20 +187,22 @@ class Once(protocol.ClientFactory):
         return self._built
 
 
-async def serve(reactor: Any) -> None:
-    """Listen with both; tell the ports on standard output; until standard input ends."""
-    session = await SessionServerEndpoint(reactor, 0).listen(SessionFactory.forProtocol(Sink))
+async def serve(reactor: Any, mode: str) -> None:
+    """Listen with both; tell the ports, and what the starter has to know, on standard output; until it is killed."""
+    security, word = MODES[mode][0]()
+    endpoint = SessionServerEndpoint(reactor, 0, interface="127.0.0.1", security=security)
+    session = await endpoint.listen(SessionFactory.forProtocol(Sink))
     tcp = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
     counting = await tcp.listen(protocol.Factory.forProtocol(Counting))
     swallow = await tcp.listen(protocol.Factory.forProtocol(Swallow))
-    print(session.getHost().port, counting.getHost().port, swallow.getHost().port, flush=True)
+    print(session.getHost().port, counting.getHost().port, swallow.getHost().port, word, flush=True)
     await Deferred()
 
 
-async def measure(reactor: Any, what: str, count: int, size: int, ports: list[int]) -> dict[str, float]:
+async def measure(reactor: Any, what: str, count: int, size: int, ports: list[int], security: Any) -> dict[str, float]:
     """Seconds for each, in the order of running."""
     seconds: dict[str, float] = {}
-    asking = await SessionClientEndpoint(reactor, "127.0.0.1", ports[0]).connect(
+    asking = await SessionClientEndpoint(reactor, "127.0.0.1", ports[0], security=security).connect(
         SessionFactory.forProtocol(SessionProtocol)
     )
     session = asking.session
@@ -197,14 +232,16 @@ async def measure(reactor: Any, what: str, count: int, size: int, ports: list[in
     return seconds
 
 
-def report(what: str, count: int, size: int, seconds: dict[str, float]) -> None:
+def report(what: str, count: int, size: int, mode: str, seconds: dict[str, float]) -> None:
     """Rates, and their ratio, for people and as JSON."""
     unit, amount = ("messages/s", count) if what == "messages" else ("MB/s", size / 1e6)
     for name, elapsed in seconds.items():
-        print(f"{name:12} {amount / elapsed:14,.0f} {unit}   {elapsed:8.2f} s")
-    print(f"ratio        {seconds['Twisted TCP'] / seconds['hypermail']:14.3f} of Twisted TCP")
+        shown = f"{name} ({mode})" if name == "hypermail" else name
+        print(f"{shown:19} {amount / elapsed:14,.0f} {unit}   {elapsed:8.2f} s")
+    print(f"{'ratio':19} {seconds['Twisted TCP'] / seconds['hypermail']:14.3f} of Twisted TCP")
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps({"case": what, "count": count, "size": size, "seconds": seconds, "sender_MiB": round(memory, 1)}))
+    found = {"case": what, "mode": mode, "count": count, "size": size, "seconds": seconds}
+    print(json.dumps({**found, "sender_MiB": round(memory, 1)}))
 
 
 def main() -> None:
@@ -213,23 +250,26 @@ def main() -> None:
     parser.add_argument("case", choices=["messages", "bulk", "serve"])
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--size", type=int)
+    parser.add_argument("--mode", choices=list(MODES), default="tls", help="of hypermail's sessions [tls]")
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
     if arguments.case == "serve":
-        react(serve)
+        react(serve, [arguments.mode])
     size = arguments.size or (100 if arguments.case == "messages" else 256 << 20)
-    serving = [sys.executable, "-m", "benchmarks.loopback", "serve"]
+    serving = [sys.executable, "-m", "benchmarks.loopback", "serve", "--mode", arguments.mode]
     listener = subprocess.Popen(serving, stdout=subprocess.PIPE, text=True)
     assert listener.stdout is not None
-    ports = [int(port) for port in listener.stdout.readline().split()]
+    *numbers, word = listener.stdout.readline().split()
+    ports = [int(port) for port in numbers]
+    security = MODES[arguments.mode][1](word)
 
     async def run(reactor: Any) -> None:
         profile = cProfile.Profile()
         if arguments.profile:
             profile.enable()
-        seconds = await measure(reactor, arguments.case, arguments.count, size, ports)
+        seconds = await measure(reactor, arguments.case, arguments.count, size, ports, security)
         profile.disable()
-        report(arguments.case, arguments.count, size, seconds)
+        report(arguments.case, arguments.count, size, arguments.mode, seconds)
         if arguments.profile:
             pstats.Stats(profile).sort_stats("tottime").print_stats(10)
 

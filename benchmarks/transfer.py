@@ -36,12 +36,16 @@ def transfer(directory: Path, size: int, network: BadNetwork) -> bool:
     source = directory / "random"
     source.write_bytes(os.urandom(size))
     inbox = directory / "inbox"
+    secret = directory / "secret"
+    secret.touch(mode=0o600)
+    secret.write_bytes(os.urandom(32))
+    security = ["--secret-file", str(secret)]
     log = (directory / "listener.log").open("w")
     listener = [str(SCRIPTS / "twistd"), "--pidfile=", "-n", "hypermail", "--port", "4700"]
-    network.popen("b", [*listener, "--inbox", str(inbox), "--allow-remote-plain"], stdout=log, stderr=subprocess.STDOUT)
+    network.popen("b", [*listener, "--inbox", str(inbox), *security], stdout=log, stderr=subprocess.STDOUT)
     started = time.monotonic()
     to = f"{network.b.address}:4700"
-    sent = network.run("a", [str(SCRIPTS / "hypermail"), "send", "--allow-remote-plain", to, str(source)])
+    sent = network.run("a", [str(SCRIPTS / "hypermail"), "send", *security, to, str(source)])
     took = time.monotonic() - started
     identical = digest(source) == digest(inbox / "random")
     print(f"exit code {sent.returncode}, {took:.1f} s, {size / took / 1e6:.2f} MB/s, identical: {identical}")

@@ -74,6 +74,8 @@ class Admission:
     @ivar retries: strangers that were told to come back.
     """
 
+    __slots__ = ("_hellos", "_places", "_proved", "_tokens", "_unproved", "retries")
+
     def __init__(self, options: ListenerOptions, tokens: RetryTokens) -> None:
         self._tokens = tokens
         self._proved = Quota(options.max_opening, options.max_opening_per_prefix)

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
 RandomBytes = Callable[[int], bytes]
+#: Makes a trace for a new connection: (role, what names it, now) -> trace.
+TraceFactory = Callable[[Role, str, float], NullTrace]
 
 #: s that a listener waits for the rest of a hello.
 HELLO_TIMEOUT = 3.0
@@ -64,10 +66,12 @@ class Connection:
     One side of a session over one link.
 
     @param token: by which a listener has admitted the starter; empty when by none.
+    @param skips: 32 bytes that decide which packet numbers are left out; nobody else may know them.
     @param refusal: why a listener refuses whatever is asked, without asking its application.
 
     @ivar role: which side this is.
     @ivar options: what this side wants and bears.
+    @ivar more: whether the last call of L{trains} has left something that may leave now.
     @ivar ended: whether everything is over, the tombstone included: it may be forgotten.
     """
 
@@ -85,12 +89,13 @@ class Connection:
         now: float,
         congestion: CongestionFactory,
         trace: NullTrace,
+        skips: bytes,
         token: bytes = b"",
         refusal: HypermailError | None = None,
     ) -> None:
         self.role = role
         self.options = options
-        self.ended = False
+        self.ended = self.more = False
         self._trace = trace
         self._refusal = refusal
         self._now = now
@@ -106,6 +111,7 @@ class Connection:
             congestion=congestion,
             trace=trace,
             token=token,
+            skips=skips,
         )
         silence = Heartbeat.silence(options)
         limits = Parameters(
@@ -126,7 +132,7 @@ class Connection:
         patience = options.connection_timeout if self._link.hello_heard else HELLO_TIMEOUT
         self._opening_until: float | None = now + min(patience, options.connection_timeout)
         self._until: float | None = None  # once the session is over: when its tombstone goes
-        self._events: deque[Event] = deque()
+        self._events: deque[Event] | None = None  # while there are any
         self._intake = Intake(role, self._link, self._session, options.hold_bytes, self._asked)
         self._outlet = Outlet(self._link, self._session)
         if role is Role.STARTER:
@@ -166,6 +172,7 @@ class Connection:
             now=now,
             congestion=congestion,
             trace=trace,
+            skips=random_bytes(32),
         )
 
     # What it is
@@ -334,11 +341,12 @@ class Connection:
 
     def trains(self, *, now: float) -> list[Train]:
         """
-        What is to be sent now. To be called until it returns nothing.
+        What is to be sent now. To be called again while C{more} says so.
 
         @param now: s, monotonic.
         """
         self._now = now
+        self.more = False
         if self.ended:
             return []
         session, link = self._session, self._link
@@ -351,7 +359,7 @@ class Connection:
             return []
         datagrams = link.long_datagrams(now)
         if link.keyed:
-            self._outlet.fill(datagrams, now)
+            self.more = self._outlet.fill(datagrams, now)
             if link.failure is not None:
                 self._give_up(link.failure, now)
         if self._until is not None and (now >= self._until or not (len(session.control) or link.last_words)):
@@ -424,11 +432,17 @@ class Connection:
 
     def next_event(self) -> Event | None:
         """What happened, in order; None when nothing (more) did."""
+        if self._events is None:
+            events = self._session.take_events(self._now, self._link.rtt.smoothed)
+            if not events:
+                return None
+            if type(events[-1]) is SessionEnded:
+                self._trace_end(events[-1].error)
+            self._events = deque(events)
+        event = self._events.popleft()
         if not self._events:
-            self._events += self._session.take_events(self._now, self._link.rtt.smoothed)
-            if self._events and type(self._events[-1]) is SessionEnded:
-                self._trace_end(self._events[-1].error)
-        return self._events.popleft() if self._events else None
+            self._events = None
+        return event
 
     def _trace_end(self, error: HypermailError) -> None:
         self._trace.event(

@@ -16,7 +16,7 @@ from hypermail.events import PingAnswered
 from hypermail.link.link import Link, Opened
 from hypermail.options import Role
 from hypermail.session.hold import Hold
-from hypermail.session.routing import LINKS_OWN, SILENT, UNHELD, Takers, takers
+from hypermail.session.routing import INTAKE, LINKS_OWN, SILENT, TAKERS, UNHELD, Rooms, Taker
 from hypermail.session.session import Session
 from hypermail.session.states import State
 from hypermail.wire import packets as p
@@ -31,23 +31,34 @@ class Intake:
     @param asked: takes the packet that asks for a session.
     """
 
+    __slots__ = (
+        "_admitted",
+        "_asked",
+        "_hold",
+        "_hold_bytes",
+        "_link",
+        "_next_ping",
+        "_now",
+        "_pings",
+        "_role",
+        "_rooms",
+        "_session",
+    )
+
     def __init__(
         self, role: Role, link: Link, session: Session, hold_bytes: int, asked: Callable[[p.SessionOpen], None]
     ) -> None:
         self._role = role
         self._link = link
         self._session = session
-        self._hold = Hold(hold_bytes)
+        self._asked = asked
+        self._rooms: Rooms = (self, session, session.sending, session.receiving, session.streams)
+        self._hold_bytes = hold_bytes
+        self._hold: Hold | None = None  # made for the first packets that come early
         self._pings: dict[int, float] = {}
         self._next_ping = 0
         self._admitted = role is Role.STARTER
         self._now = 0.0
-        self._takers: Takers = {
-            **takers(session),
-            **dict.fromkeys(LINKS_OWN, self._take_links),
-            p.StreamLack: self._take_lack,
-            p.SessionOpen: asked,
-        }
 
     def take(self, opened: Opened, now: float) -> None:
         """
@@ -65,8 +76,8 @@ class Intake:
     def _admit(self) -> None:
         """The starter is who it says to be: what it has asked for meanwhile counts now."""
         self._admitted = True
-        for packet in self._hold.sift(UNHELD):
-            self._takers[type(packet)](packet)
+        for packet in self._hold.sift(UNHELD) if self._hold is not None else ():
+            self._give(packet)
 
     def release(self) -> None:
         """
@@ -74,12 +85,13 @@ class Intake:
 
         @raise HypermailError: when the peer has broken a rule in it.
         """
-        for packet in self._hold.release():
-            self._takers[type(packet)](packet)
+        hold, self._hold = self._hold, None
+        for packet in hold.release() if hold is not None else ():
+            self._give(packet)
 
     def forget(self) -> None:
         """The session is over: what was held is nobody's."""
-        self._hold.release()
+        self._hold = None
 
     def ping(self, now: float) -> None:
         """Measure a round trip for the application."""
@@ -99,13 +111,18 @@ class Intake:
     def _take_all(self, opened: Opened, packets: list[p.Packet], now: float) -> None:
         """The usual case: everything is taken at once."""
         eliciting = False
-        take = self._takers
+        rooms = self._rooms
         for packet in packets:
             kind = type(packet)
             if kind not in SILENT:
                 eliciting = True
-            take[kind](packet)
+            room, take = _TAKERS[kind]
+            take(rooms[room], packet)
         self._link.received(opened, eliciting, now)
+
+    def _give(self, packet: p.Packet) -> None:
+        room, take = _TAKERS[type(packet)]
+        take(self._rooms[room], packet)
 
     def _take_some(self, opened: Opened, packets: list[p.Packet], now: float) -> None:
         """The session is not open, or over: the link's packets are taken, others perhaps held."""
@@ -119,10 +136,10 @@ class Intake:
             elif self._over:
                 continue
             elif self._role is Role.STARTER or (kind in UNHELD and self._link.verified):
-                self._takers[kind](packet)
+                self._give(packet)
             else:
                 rest.append(packet)
-        if rest and not self._hold.take(rest, len(opened.payload)):
+        if rest and not self._holds(rest, len(opened.payload)):
             return
         eliciting = any(type(packet) not in SILENT for packet in packets)
         self._link.received(opened, eliciting, now)
@@ -132,6 +149,14 @@ class Intake:
             self._admit()
         if self._carries:
             self.release()
+
+    def _holds(self, packets: list[p.Packet], size: int) -> bool:
+        if self._hold is None:
+            self._hold = Hold(self._hold_bytes)
+        return self._hold.take(packets, size)
+
+    def _take_asking(self, packet: p.SessionOpen) -> None:
+        self._asked(packet)
 
     def _take_links(self, packet: p.Packet, long: bool = False) -> None:
         pong = self._link.take(packet, self._now, long)
@@ -149,3 +174,11 @@ class Intake:
         outgoing = self._session.streams.sender(packet.id)
         if outgoing is not None:
             outgoing.take_lack(packet, self._link.recovery.flying(outgoing))
+
+
+_TAKERS: dict[type, tuple[int, Taker]] = {
+    **TAKERS,
+    **dict.fromkeys(LINKS_OWN, (INTAKE, Intake._take_links)),
+    p.StreamLack: (INTAKE, Intake._take_lack),
+    p.SessionOpen: (INTAKE, Intake._take_asking),
+}

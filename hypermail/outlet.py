@@ -18,13 +18,19 @@ MOST_DATAGRAMS = 256
 class Outlet:
     """Makes datagrams of what link and session have to say."""
 
+    __slots__ = ("_link", "_session", "_streams_first")
+
     def __init__(self, link: Link, session: Session) -> None:
         self._link = link
         self._session = session
         self._streams_first = False
 
-    def fill(self, datagrams: list[bytes], now: float) -> None:
-        """Append short datagrams while there is something to say and leave to say it."""
+    def fill(self, datagrams: list[bytes], now: float) -> bool:
+        """
+        Append short datagrams while there is something to say and leave to say it.
+
+        @return: whether there is still, since these are enough for one time.
+        """
         link, session = self._link, self._session
         control = session.control
         speaks = link.speaks
@@ -45,9 +51,10 @@ class Outlet:
             datagram = link.finish(payload, now)
             if datagram is None:
                 link.blocked(now, more)
-                return
+                return False
             datagrams.append(datagram)
             allowed -= len(datagram)
+        return True
 
     def _fill_data(self, payload: Payload, room: int) -> None:
         """Urgent messages first; other messages and streams take turns in going before each other."""

@@ -2,22 +2,25 @@
 TLS contexts for mode C{tls}: Twisted's own, and what their handshakes find out about certificates.
 
 OpenSSL says no more than "verify failed" to its caller; what it has found is told to a callback only. The
-callbacks here leave word on the L{TlsHandshake<hypermail.security.tls.TlsHandshake>}, so that people learn of it.
+callbacks here leave word on the L{TlsHandshake<hypermail.security.tls.TlsHandshake>}, so that people learn of it. A
+connection has one such callback: ours takes the place of Twisted's, and checks the name as that does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509 import Certificate
 from OpenSSL import SSL
+from service_identity.cryptography import verify_certificate_hostname, verify_certificate_ip_address
 from twisted.internet import ssl
 from twisted.internet.abstract import isIPAddress, isIPv6Address
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
 
-from hypermail.errors import CredentialError, UsageError
+from hypermail.errors import CredentialError, HandshakeFailed, UsageError
 from hypermail.security.identity import Identity, pin_of
 from hypermail.security.tls import ALPN, Connect
 from hypermail.security.verification import problem
@@ -50,11 +53,12 @@ def _build(make: Callable[[], Any]) -> Any:
         raise CredentialError(f"OpenSSL does not take this identity: {reasons or 'it gives no reason'}") from error
 
 
-def _checking(pin: str | None) -> _Verify:
+def _checking(pin: str | None, is_for: Callable[[Certificate], bool] = lambda shown: True) -> _Verify:
     """
     Check the peer's certificate, and leave word of what is wrong.
 
     @param pin: what its key must have; None when OpenSSL's own verdict counts.
+    @param is_for: says whether a certificate that OpenSSL is content with is for who should have it.
     """
 
     def verify(connection: SSL.Connection, shown: Any, number: int, depth: int, content: int) -> bool:
@@ -65,6 +69,8 @@ def _checking(pin: str | None) -> _Verify:
             handshake.shown = shown.to_cryptography()
             if pin is not None and pin_of(handshake.shown) != pin:
                 handshake.complaint = f"its pin should be {pin}"
+            elif handshake.complaint is None and not is_for(handshake.shown):
+                handshake.complaint = "it is not for the name that was asked for"
             return handshake.complaint is None
         return True  # so that the last word is spoken when the peer's own certificate is seen
 
@@ -103,6 +109,8 @@ def starterContext(
 
         verify = _checking(pin)
         return pinned
+    if identity is not None:  # which Twisted would look at with the first connection only
+        _build(ssl.CertificateOptions(**_own(identity)).getContext)
     try:
         creator = _build(
             lambda: ssl.optionsForClientTLS(
@@ -116,7 +124,7 @@ def starterContext(
         if isinstance(error, CredentialError):
             raise
         raise UsageError(f"no certificate can be for the host {host!r}: {error}") from error
-    trusted = _checking(None)
+    trusted = _checking(None, partial(_is_for, name))
 
     def connect(handshake: Any) -> SSL.Connection:
         connection = creator.clientConnectionForTLS(handshake)
@@ -124,6 +132,18 @@ def starterContext(
         return _connecting(connection, handshake)
 
     return connect
+
+
+def _is_for(name: str, shown: Certificate) -> bool:
+    """Whether a certificate is for a host name or an IP address (RFC 9525)."""
+    try:
+        if isIPAddress(name) or isIPv6Address(name):
+            verify_certificate_ip_address(shown, name)
+        else:
+            verify_certificate_hostname(shown, _idna(name).decode("ascii"))
+    except Exception:  # it is not, has no names at all, or names that can't be read: each has an error of its own
+        return False
+    return True
 
 
 def _idna(name: str) -> bytes:
@@ -164,7 +184,7 @@ def starterCreator(creator: Any) -> Connect:
     """
     if not IOpenSSLClientConnectionCreator.providedBy(creator):
         raise UsageError(f"{creator!r} makes no TLS connections: it does not provide IOpenSSLClientConnectionCreator")
-    return lambda handshake: _connecting(creator.clientConnectionForTLS(handshake), handshake)
+    return lambda handshake: _connecting(_made(creator.clientConnectionForTLS, handshake), handshake)
 
 
 def listenerCreator(creator: Any) -> Connect:
@@ -174,11 +194,19 @@ def listenerCreator(creator: Any) -> Connect:
     @raise UsageError: when it is neither.
     """
     if IOpenSSLServerConnectionCreator.providedBy(creator):
-        return lambda handshake: _accepting(creator.serverConnectionForTLS(handshake), handshake)
+        return lambda handshake: _accepting(_made(creator.serverConnectionForTLS, handshake), handshake)
     if not hasattr(creator, "getContext"):
         raise UsageError(f"{creator!r} makes no TLS connections: it does not provide IOpenSSLServerConnectionCreator")
     context = creator.getContext()
     return lambda handshake: _accepting(SSL.Connection(context, None), handshake)
+
+
+def _made(make: Callable[[Any], SSL.Connection], handshake: Any) -> SSL.Connection:
+    """@raise HandshakeFailed: when a program's own factory fails, so that nothing fails but this handshake."""
+    try:
+        return make(handshake)
+    except Exception as error:
+        raise HandshakeFailed(f"this side's contextFactory has failed: {error!r:.200}") from error
 
 
 def _connecting(connection: SSL.Connection, handshake: Any) -> SSL.Connection:

@@ -45,7 +45,6 @@ class HypermailDatagramProtocol(DatagramProtocol):
 
     @ivar strangers: how many datagrams were dropped because they came from elsewhere.
     @ivar failedHandshakes: of strangers.
-    @ivar whenStopped: called when the socket is about to be closed, after everything else.
     """
 
     noisy = False
@@ -80,7 +79,6 @@ class HypermailDatagramProtocol(DatagramProtocol):
         self.reactor: Any = reactor
         self._seconds = seconds
         self.strangers = 0
-        self.whenStopped: Callable[[], object] | None = None
         self._options = options or Options()
         self._listenerOptions = listenerOptions or ListenerOptions()
         self.security = security
@@ -140,8 +138,6 @@ class HypermailDatagramProtocol(DatagramProtocol):
         self._carrier.stop()
         if self.factory is not None:
             self.factory.doStop()
-        if self.whenStopped is not None:
-            self.whenStopped()
 
     def host(self) -> HypermailAddress:
         """Our address."""
@@ -277,11 +273,10 @@ class HypermailDatagramProtocol(DatagramProtocol):
     def _send(self, connection: Connection) -> None:
         send = self._carrier.send
         while self._writable:
-            trains = connection.trains(now=self.seconds())
-            if not trains:
-                return
-            for train in trains:
+            for train in connection.trains(now=self.seconds()):
                 self._writable = send(train)
+            if not connection.more:
+                return
 
     def _settle(self, session: Session) -> None:
         """Nothing more can be done for a session now: when again?"""

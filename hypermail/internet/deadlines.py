@@ -47,6 +47,8 @@ class Deadlines(Generic[A]):
     @param expired: called with each whose deadline has come; it has none any more then.
     """
 
+    __slots__ = ("_armed", "_call", "_callAt", "_expired", "_heap", "_reactor", "_seconds", "_serial")
+
     def __init__(self, reactor: Any, seconds: Callable[[], float], expired: Callable[[A], None]) -> None:
         self._reactor = reactor
         self._seconds = seconds

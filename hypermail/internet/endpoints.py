@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,13 @@ from zope.interface import implementer
 from hypermail.errors import HypermailError, SessionAborted, SessionTimedOut, Unreachable, UsageError
 from hypermail.interfaces import ISessionFactory, ISessionProtocol
 from hypermail.internet.address import HypermailAddress, isAddress, isLoopback
-from hypermail.internet.carrier import listenDatagrams
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.deadlines import clockOf
 from hypermail.internet.listening import ListeningPorts, openPorts
 from hypermail.internet.resolution import resolve
-from hypermail.internet.security import Security, StarterTLS, refuseToLeave
+from hypermail.internet.security import ListenerTLS, Security, StarterTLS, refuseToLeave
 from hypermail.internet.shared import StreamServing, sharedSession
+from hypermail.internet.sockets import starterSocket
 from hypermail.options import ListenerOptions, Mode, Options
 
 #: Interfaces to listen on when none is named: both families, apart.
@@ -74,6 +75,13 @@ class _Settings:
             seconds=self.seconds,
             randomBytes=self.randomBytes,
         )
+
+
+def _reach(security: Security) -> str:
+    """What the log says of who can reach a listener, and how."""
+    if isinstance(security, ListenerTLS) and security.identity is not None:
+        return f" with the pin {security.identity.pin}"
+    return _REACH.get((security.mode, security.allowRemote), "")
 
 
 def _checkPort(port: int, least: int) -> None:
@@ -149,7 +157,7 @@ class SessionServerEndpoint:
             "listening on {addresses} in mode {mode}{reach}",
             addresses=" and ".join(map(str, ports.getHosts())),
             mode=security.mode.name.lower(),
-            reach=_REACH.get((security.mode, security.allowRemote), ""),
+            reach=_reach(security),
         )
         return ports
 
@@ -252,8 +260,9 @@ class SessionClientEndpoint:
         seconds = self._settings.seconds
         end = seconds() + self._settings.options.connection_timeout
         for left in range(len(addresses), 0, -1):
-            share = max(0.01, (end - seconds()) / left)
-            options = replace(self._settings.options, connection_timeout=share)
+            options = self._settings.options
+            if len(addresses) > 1:
+                options = replace(options, connection_timeout=max(0.01, (end - seconds()) / left))
             try:
                 await self._try(addresses[-left], protocol, factory, options)
                 return
@@ -265,21 +274,21 @@ class SessionClientEndpoint:
     async def _try(
         self, address: tuple[str, int], protocol: ISessionProtocol, factory: ISessionFactory, options: Options
     ) -> None:
-        sessions = self._settings.protocol(self._reactor)
+        settings = self._settings
+        interface = self._bindAddress or _any(address[0])
         try:
-            port = listenDatagrams(self._reactor, 0, sessions, self._bindAddress or _any(address[0]))
+            socket = starterSocket(self._reactor, settings, interface, partial(settings.protocol, self._reactor))
         except CannotListenError as error:
             raise Unreachable(f"{HypermailAddress(*address)} cannot be reached: {error.socketError}") from error
-        socket = ListeningPorts([port])
         factory.doStart()
-        sessions.whenStopped = factory.doStop
-        session = sessions.startSession(
-            address, protocol, host=self.host, options=options, release=socket.stopListening
-        )
+        lease = socket.lease(factory.doStop)
         try:
+            session = socket.sessions.startSession(address, protocol, host=self.host, options=options, release=lease)
             await session.whenOpened()
         except BaseException:
-            await socket.stopListening()
+            closing = lease()
+            if closing is not None:
+                await closing
             raise
 
 

@@ -60,7 +60,7 @@ class SessionLife:
     @ivar connection: the core's side.
     @ivar deadline: when the connection wants to be called; L{Deadlines} keeps it.
     @ivar busy: while events are being dealt with, after which everything is sent anyway.
-    @ivar opened: whether C{sessionOpened} was called; C{sent}, C{received}, C{streams} are there since then.
+    @ivar opened: whether C{sessionOpened} was called; C{sent}, C{received} are there since then.
     @ivar opening: fires when C{sessionOpened} was called, or fails with what came in its place.
     @ivar error: what ended the session, once it has ended.
     """
@@ -77,6 +77,7 @@ class SessionLife:
         "_rejected",
         "_release",
         "_soon",
+        "_streams",
         "busy",
         "connection",
         "deadline",
@@ -87,13 +88,11 @@ class SessionLife:
         "reactor",
         "received",
         "sent",
-        "streams",
         "way",
     )
 
     sent: SentMessages
     received: ReceivedMessages
-    streams: SessionStreams
 
     def __init__(
         self,
@@ -124,9 +123,11 @@ class SessionLife:
         self._decision: Deferred[Any] | None = None
         self._rejected = False
         self._failure: HypermailError | None = None
-        self._soon: list[Callable[[], object]] = []
-        self._pings: list[Deferred[float]] = []
-        self._closing: list[Deferred[None]] = []
+        # Made for the first that comes, since most sessions wait for nothing most of the time.
+        self._soon: list[Callable[[], object]] | None = None
+        self._pings: list[Deferred[float]] | None = None
+        self._closing: list[Deferred[None]] | None = None
+        self._streams: SessionStreams | None = None
 
     @property
     def sessionID(self) -> bytes:
@@ -167,7 +168,19 @@ class SessionLife:
         self.opening = None
         self.abort("the session was not wanted any more")
 
+    @property
+    def streams(self) -> SessionStreams:
+        """The streams of the session, once it is open."""
+        if self._streams is None:
+            assert self.protocol is not None  # the session is open
+            self._streams = SessionStreams(self, self.protocol)
+        return self._streams
+
     # Between calls and events.
+
+    def seconds(self) -> float:
+        """The time that the core is told."""
+        return self._owner.seconds()
 
     def touch(self) -> None:
         """The core has something new to send."""
@@ -179,6 +192,8 @@ class SessionLife:
         if self.error is not None:
             self.reactor.callLater(0, call)
             return
+        if self._soon is None:
+            self._soon = []
         self._soon.append(call)
         self.touch()
 
@@ -199,7 +214,7 @@ class SessionLife:
                 if not self._soon:
                     return happened
                 happened = True
-                calls, self._soon = self._soon, []
+                calls, self._soon = self._soon, None
                 for call in calls:
                     call()
         finally:
@@ -271,10 +286,8 @@ class SessionLife:
     def _opened(self, _: events.SessionOpened) -> None:
         protocol = self.protocol
         assert protocol is not None  # built before accept(), or given to a starter
-        seconds = self._owner.seconds
-        self.sent = SentMessages(self.connection, seconds, self.touch)
-        self.received = ReceivedMessages(protocol.messageReceived, self.touch)
-        self.streams = SessionStreams(self, self.connection, seconds, protocol.streamOpened)
+        self.sent = SentMessages(self)
+        self.received = ReceivedMessages(self, protocol)
         self.opened = True
         self._decision = None
         protocol.session = ISession(self)
@@ -321,7 +334,8 @@ class SessionLife:
 
     def _lost(self, error: HypermailError) -> None:
         self.received.over = True
-        self.streams.lost(error)
+        if self._streams is not None:
+            self._streams.lost(error)
         self.sent.lost(error)
         while self._pings:
             deferred = self._pings.pop(0)
@@ -341,8 +355,8 @@ class SessionLife:
         self._closed()
 
     def _closed(self) -> None:
-        closing, self._closing = self._closing, []
-        for deferred in closing:
+        closing, self._closing = self._closing, None
+        for deferred in closing or ():
             if self.error is None or isinstance(self.error, SessionClosed):
                 deferred.callback(None)
             else:

@@ -7,9 +7,9 @@ the application each and one call of the core for all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
@@ -23,7 +23,7 @@ from hypermail.errors import (
     MessageUndelivered,
     Reason,
 )
-from hypermail.interfaces import Octets
+from hypermail.interfaces import ISessionProtocol, Octets
 from hypermail.internet.callbacks import meantForPeer, pending, verdict
 from hypermail.internet.production import Production
 
@@ -47,30 +47,40 @@ def octets(data: Any) -> bytes:
     raise TypeError(f"data must be bytes, not {type(data).__name__}")
 
 
+class MessagesUser(Protocol):
+    """What messages need of their session."""
+
+    connection: Connection
+
+    def seconds(self) -> float:
+        """The time that the core is told."""
+
+    def touch(self) -> None:
+        """The core has something new to send."""
+
+
 class SentMessages:
     """
     Messages on their way to the peer, and who waits for which.
 
-    @param touch: called when the core has something new to send.
     @ivar production: the registered producer of messages.
     """
 
-    __slots__ = ("_connection", "_seconds", "_touch", "_waiting", "production")
+    __slots__ = ("_session", "_waiting", "production")
 
-    def __init__(self, connection: Connection, seconds: Callable[[], float], touch: Callable[[], object]) -> None:
-        self._connection = connection
-        self._seconds = seconds
-        self._touch = touch
+    def __init__(self, session: MessagesUser) -> None:
+        self._session = session
         self._waiting: dict[OutgoingMessage, Deferred[None]] = {}
         self.production: Production | None = None
 
     def send(self, data: Octets, lane: int, expires: float | None) -> Deferred[None]:
         """See L{ISession.sendMessage}."""
         content = octets(data)
+        connection = self._session.connection
         try:
-            message = self._connection.send_message(content, lane=lane, expires=expires, now=self._seconds())
+            message = connection.send_message(content, lane=lane, expires=expires, now=self._session.seconds())
         except HypermailError as error:
-            return self._sendDirect(content) if self._connection.is_direct(lane) else defer.fail(error)
+            return self._sendDirect(content) if connection.is_direct(lane) else defer.fail(error)
         deferred: Deferred[None] = Deferred(partial(self._cancel, message))
         self._waiting[message] = deferred
         self._sent()
@@ -79,7 +89,7 @@ class SentMessages:
     def _sendDirect(self, data: bytes) -> Deferred[None]:
         """A direct lane promises nothing: what was sent is settled."""
         try:
-            self._connection.send_direct(data)
+            self._session.connection.send_direct(data)
         except HypermailError as error:
             return defer.fail(error)
         self._sent()
@@ -87,8 +97,8 @@ class SentMessages:
 
     def sendMany(self, messages: Iterable[Octets], lane: int) -> int:
         """See L{ISession.sendMessages}."""
-        send = self._connection.send_message
-        now = self._seconds()
+        send = self._session.connection.send_message
+        now = self._session.seconds()
         count = 0
         try:
             for data in () if self._full() else messages:
@@ -102,18 +112,18 @@ class SentMessages:
         return count
 
     def _full(self) -> bool:
-        return self._connection.messages_full
+        return self._session.connection.messages_full
 
     def _sent(self) -> None:
-        self._touch()
+        self._session.touch()
         if self.production is not None:
             self.production.wrote()
 
     def _cancel(self, message: OutgoingMessage, deferred: Deferred[None]) -> None:
         if self._waiting.pop(message, None) is None:
             return
-        self._connection.cancel_message(message, now=self._seconds())
-        self._touch()
+        self._session.connection.cancel_message(message, now=self._session.seconds())
+        self._session.touch()
         deferred.errback(MessageCancelled("the message was cancelled by its sender"))
 
     def settled(self, messages: list[OutgoingMessage]) -> None:
@@ -127,6 +137,8 @@ class SentMessages:
                 deferred.callback(None)
             else:
                 deferred.errback(message.error)
+        if not waiting:
+            waiting.clear()  # gives back the room that a burst took
 
     def writable(self) -> None:
         """There is room for more messages."""
@@ -147,24 +159,23 @@ class ReceivedMessages:
     """
     Messages from the peer, and what the application says to each.
 
-    @param receive: the application's C{messageReceived}.
-    @param touch: called when the core has something new to send.
+    @param protocol: the application's.
     @ivar over: whether the session has ended, and takes no verdicts any more.
     """
 
-    __slots__ = ("_receive", "_touch", "over")
+    __slots__ = ("_protocol", "_session", "over")
 
     _log = Logger()
 
-    def __init__(self, receive: Callable[[bytes], object], touch: Callable[[], object]) -> None:
-        self._receive = receive
-        self._touch = touch
+    def __init__(self, session: MessagesUser, protocol: ISessionProtocol) -> None:
+        self._session = session
+        self._protocol = protocol
         self.over = False
 
     def arrived(self, event: MessagesReceived) -> None:
         """Give messages to the application; those that it takes at once are settled together."""
         lane = event.lane
-        receive = self._receive
+        receive = self._protocol.messageReceived
         number = start = event.first
         for message in event.messages:
             try:
@@ -188,7 +199,7 @@ class ReceivedMessages:
     def _taken(self, _: object, lane: IncomingLane, number: int) -> None:
         if not self.over:
             lane.take(number)
-            self._touch()
+            self._session.touch()
 
     def _failed(self, failure: Failure, lane: IncomingLane, number: int) -> None:
         if not meantForPeer(failure):
@@ -196,4 +207,4 @@ class ReceivedMessages:
         if not self.over:
             code, text = verdict(failure, Reason.APPLICATION, "this message")
             lane.reject(number, code, text)
-            self._touch()
+            self._session.touch()

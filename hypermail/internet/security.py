@@ -65,14 +65,29 @@ def refuseToLeave(security: Security, host: str, purpose: str) -> None:
 
 
 def _certificates(certificates: Iterable[Certificate] | None) -> tuple[Certificate, ...] | None:
-    return None if certificates is None else tuple(certificates)
+    if certificates is None:
+        return None
+    found = tuple(certificates)
+    if not all(isinstance(certificate, Certificate) for certificate in found):
+        raise UsageError(f"trustRoots are certificates, as readTrustRoots(FILE) gives them, not {certificates!r}")
+    return found
+
+
+def _identity(identity: Identity | None) -> Identity | None:
+    if identity is not None and not isinstance(identity, Identity):
+        raise UsageError(f"an identity is what readIdentity(FILE) or Identity.self_signed gives, not {identity!r}")
+    return identity
 
 
 def _pins(texts: Iterable[str] | None) -> frozenset[str] | None:
+    if isinstance(texts, str):
+        raise UsageError(f"allow is for several pins, as readPins gives them: write [{texts!r}]")
     return None if texts is None else frozenset(map(parse_pin, texts))
 
 
 def _checkSecret(_: object, __: object, secret: bytes) -> None:
+    if not isinstance(secret, bytes):
+        raise UsageError(f"a shared secret is bytes, as readSecret(FILE) gives them, not {type(secret).__name__}")
     check_secret(secret)
 
 
@@ -153,7 +168,7 @@ class StarterTLS:
 
     pin: str | None = attrs.field(default=None, converter=_pin)
     trustRoots: tuple[Certificate, ...] | None = attrs.field(default=None, converter=_certificates)
-    identity: Identity | None = None
+    identity: Identity | None = attrs.field(default=None, converter=_identity)
     contextFactory: Any = None
     _contexts: dict[str, Any] = attrs.field(init=False, factory=dict, eq=False, repr=False)
 
@@ -205,7 +220,7 @@ class ListenerTLS:
     @raise UsageError: when they don't fit together.
     """
 
-    identity: Identity | None = None
+    identity: Identity | None = attrs.field(default=None, converter=_identity)
     allow: frozenset[str] | None = attrs.field(default=None, kw_only=True, converter=_pins)
     trustRoots: tuple[Certificate, ...] | None = attrs.field(default=None, kw_only=True, converter=_certificates)
     contextFactory: Any = attrs.field(default=None, kw_only=True)

@@ -110,6 +110,8 @@ class Session(SessionLife):
             return defer.fail(error)
         # A ping cannot be taken back: when it was cancelled its answer finds that it was.
         deferred: Deferred[float] = Deferred(lambda _: None)
+        if self._pings is None:
+            self._pings = []
         self._pings.append(deferred)
         self.touch()
         return deferred
@@ -119,6 +121,8 @@ class Session(SessionLife):
         if self.error is not None and self._release is None:
             return defer.succeed(None) if isinstance(self.error, SessionClosed) else defer.fail(self.error)
         deferred: Deferred[None] = Deferred(self._cancelClose)
+        if self._closing is None:
+            self._closing = []
         self._closing.append(deferred)
         if self.error is None and self.sent.production is None:
             self._close()
@@ -129,7 +133,8 @@ class Session(SessionLife):
         self.touch()
 
     def _cancelClose(self, deferred: Deferred[None]) -> None:
-        self._closing.remove(deferred)
+        if self._closing is not None:
+            self._closing.remove(deferred)
         self.abort("closing was cancelled")
 
     def peerCertificate(self) -> Certificate | None:

@@ -4,6 +4,8 @@ What is said of strangers whose handshakes fail: so much that an operator sees i
 
 from __future__ import annotations
 
+from math import inf
+
 from twisted.logger import Logger
 
 from hypermail.errors import HypermailError, SessionTimedOut
@@ -28,7 +30,7 @@ class FailedHandshakes:
 
     def __init__(self) -> None:
         self.count = 0
-        self._since = 0.0
+        self._since = -inf
         self._left = 0
         self._unsaid = 0
 

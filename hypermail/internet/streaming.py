@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from hypermail.errors import HypermailError, Reason, StreamAborted, UsageError
 from hypermail.events import StreamOptions
+from hypermail.interfaces import ISessionProtocol
 from hypermail.internet.callbacks import meantForPeer, verdict
 from hypermail.internet.transport import StreamTransport, StreamUser
 
@@ -24,7 +25,14 @@ if TYPE_CHECKING:
     from hypermail.connection import Connection
     from hypermail.streams.stream import Stream
 
-Opened = Callable[[bytes, StreamOptions], object]
+
+class StreamsUser(StreamUser, Protocol):
+    """What the streams of a session need of it, besides what their transports do."""
+
+    connection: Connection
+
+    def seconds(self) -> float:
+        """The time that the core is told."""
 
 
 class _Opening:
@@ -56,20 +64,16 @@ class SessionStreams:
     """
     The streams of one session.
 
-    @param streamOpened: the application's callback.
+    @param protocol: the application's.
     """
 
     _log = Logger()
 
-    __slots__ = ("_connection", "_opening", "_requested", "_seconds", "_session", "_streamOpened", "_transports")
+    __slots__ = ("_opening", "_protocol", "_requested", "_session", "_transports")
 
-    def __init__(
-        self, session: StreamUser, connection: Connection, seconds: Callable[[], float], streamOpened: Opened
-    ) -> None:
+    def __init__(self, session: StreamsUser, protocol: ISessionProtocol) -> None:
         self._session = session
-        self._connection = connection
-        self._seconds = seconds
-        self._streamOpened = streamOpened
+        self._protocol = protocol
         self._opening: dict[Stream, _Opening] = {}
         self._requested: dict[Stream, Deferred[Any]] = {}
         self._transports: dict[Stream, StreamTransport] = {}
@@ -89,7 +93,8 @@ class SessionStreams:
         @param gone: called once when the stream is over, or will not be.
         """
         try:
-            stream = self._connection.open_stream(name, options or StreamOptions(), now=self._seconds())
+            connection = self._session.connection
+            stream = connection.open_stream(name, options or StreamOptions(), now=self._session.seconds())
         except HypermailError as error:
             gone()
             return defer.fail(error)
@@ -133,7 +138,7 @@ class SessionStreams:
 
     def requested(self, stream: Stream) -> None:
         """Ask the application whether it takes a stream."""
-        answer = maybeDeferred(self._streamOpened, stream.name, stream.options)
+        answer = maybeDeferred(self._protocol.streamOpened, stream.name, stream.options)
         self._requested[stream] = answer
         answer.addCallbacks(self._wanted, self._unwanted, callbackArgs=(stream,), errbackArgs=(stream,))
 

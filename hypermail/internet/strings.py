@@ -23,6 +23,8 @@ _CLIENT = (
 _YES = ("yes", "true", "1")
 _NO = ("no", "false", "0")
 
+#: What must not be empty: who forgets to fill it in would trust, or let in, more than was meant.
+_TRUST = ("pin", "allow", "identity", "trustRoots", "secretFile")
 _SHARED = ("identity", "trustRoots", "secretFile", "plain", "allowRemotePlain")
 
 
@@ -56,13 +58,13 @@ def parseClient(reactor: Any, *args: str, **kwargs: str) -> HypermailClientEndpo
         given["host"],
         _port(_CLIENT, given),
         bindAddress=given.get("bindAddress") or None,
-        security=StarterSettings(pin=given.get("pin") or None, **_settings(_CLIENT, given)).security(),
+        security=StarterSettings(pin=given.get("pin"), **_settings(_CLIENT, given)).security(),
     )
 
 
 def _settings(form: str, given: dict[str, str]) -> dict[str, Any]:
     """The settings that both kinds have."""
-    files = {name: given.get(name) or None for name in ("identity", "trustRoots", "secretFile")}
+    files = {name: given.get(name) for name in ("identity", "trustRoots", "secretFile")}
     return files | {name: _flag(form, name, given) for name in ("plain", "allowRemotePlain")}
 
 
@@ -78,6 +80,8 @@ def _collect(
             raise UsageError(f"there is no argument {name!r}: {form}")
         if name in given:
             raise UsageError(f"{name} is given twice: {form}")
+        if name in _TRUST and not value:
+            raise UsageError(f"{name} is empty: {form}")
         given[name] = value
     return given
 

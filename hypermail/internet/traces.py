@@ -14,6 +14,8 @@ from twisted.logger import Logger
 from hypermail.options import Role
 from hypermail.trace import NullTrace, Trace
 
+_NONE = NullTrace()
+
 #: qlog's words for the two roles.
 _VANTAGE = {Role.STARTER: "client", Role.LISTENER: "server"}
 
@@ -24,6 +26,8 @@ class TraceFile:
 
     @ivar path: where it is now.
     """
+
+    __slots__ = ("_failed", "_file", "path")
 
     _log = Logger()
 
@@ -70,6 +74,8 @@ class Traces:
     @param directory: where the files go, made when it is missing; None for no traces.
     """
 
+    __slots__ = ("_directory", "_unnamed")
+
     _log = Logger()
 
     def __init__(self, directory: str | Path | None) -> None:
@@ -84,13 +90,13 @@ class Traces:
         @param now: s; when it begins.
         """
         file = self._create(role, name)
-        return NullTrace() if file is None else _trace(file, role, name, now)
+        return _NONE if file is None else _trace(file, role, name, now)
 
     def ofStarter(self, now: float) -> NullTrace:
         """The trace of a connection that we begin; L{name} follows."""
         file = self._create(Role.STARTER, "new")
         if file is None:
-            return NullTrace()
+            return _NONE
         trace = _trace(file, Role.STARTER, "new", now)
         self._unnamed[trace] = file
         return trace

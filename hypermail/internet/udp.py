@@ -74,6 +74,8 @@ class SegmentingPort(udp.Port):
     receiveBuffer: int | None = None
     segments = 1
 
+    _unsegmented: frozenset[Any] = frozenset()
+
     # One for all ports: what is read into it is handed over before anybody reads again.
     _arena = memoryview(bytearray(ARENA))
 
@@ -81,9 +83,8 @@ class SegmentingPort(udp.Port):
         super().__init__(port, protocol, interface, LARGEST_DATAGRAM, reactor)  # type: ignore[no-untyped-call]
         self._user = protocol
         self.lost: Counter[str] = Counter()
-        self._waiting: deque[tuple[Any, Sequence[bytes]]] = deque()
-        self._unsegmented: set[Any] = set()
-        self._control: list[tuple[int, int, bytes]] = []
+        self._waiting: deque[tuple[Any, Sequence[bytes]]] | None = None  # made for the first
+        self._control: Sequence[tuple[int, int, bytes]] = ()
         self._controlSize = 0
 
     # The socket.
@@ -117,12 +118,12 @@ class SegmentingPort(udp.Port):
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Forget what waits; the protocol may still send its last words from C{stopProtocol}."""
-        self._waiting.clear()
+        self._waiting = None
         super().connectionLost(reason)  # type: ignore[no-untyped-call]
 
     def stop(self) -> None:
         """See L{ICarrier.stop}."""
-        self._waiting.clear()
+        self._waiting = None
         self.stopWriting()  # type: ignore[no-untyped-call]
 
     def statistics(self) -> dict[str, int]:
@@ -189,7 +190,7 @@ class SegmentingPort(udp.Port):
             if not rest:
                 return True
             if self.connected:
-                self._waiting.append((address, rest))
+                self._waiting = deque(((address, rest),))
                 self.startWriting()  # type: ignore[no-untyped-call]
                 return False
         elif len(self._waiting) < MAX_QUEUED:
@@ -208,6 +209,7 @@ class SegmentingPort(udp.Port):
                 waiting[0] = (address, rest)
                 return
             waiting.popleft()
+        self._waiting = None
         self.stopWriting()  # type: ignore[no-untyped-call]
         self._user.carrierWritable()
 
@@ -237,7 +239,7 @@ class SegmentingPort(udp.Port):
             datagrams = datagrams[count:]
         return datagrams
 
-    def _segmentsOf(self, size: int) -> list[tuple[int, int, bytes]]:
+    def _segmentsOf(self, size: int) -> Sequence[tuple[int, int, bytes]]:
         """The control message that has the kernel cut a buffer into datagrams of C{size}."""
         if size != self._controlSize:
             self._controlSize = size
@@ -255,8 +257,8 @@ class SegmentingPort(udp.Port):
             self.segments = limit
             return
         if len(self._unsegmented) >= MAX_UNSEGMENTED:
-            self._unsegmented.clear()
-        self._unsegmented.add(address)
+            self._unsegmented = frozenset()
+        self._unsegmented |= {address}
 
     def _failed(self, error: OSError, address: Any, datagrams: int) -> None:
         """These datagrams will not be sent; to the core they are lost on the way."""

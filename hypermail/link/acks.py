@@ -30,6 +30,8 @@ class Acks:
     @ivar deadline: s when one will be due, or None.
     """
 
+    __slots__ = ("_floor", "_gap", "_largest_at", "_news", "_ranges", "_told", "_turns", "deadline", "due", "largest")
+
     def __init__(self) -> None:
         self._ranges = RangeSet()
         self._floor = 0  # below it everything counts as received

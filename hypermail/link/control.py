@@ -26,6 +26,8 @@ class Control:
     L{hypermail.link.payload.Source} whose ranges are the serial numbers of packets.
     """
 
+    __slots__ = ("_current", "_serial", "_unacked", "_waiting")
+
     #: Packets that may wait for the peer's acknowledgement before it counts as broken.
     MOST_UNACKED = 32_768
 
@@ -111,8 +113,16 @@ class Control:
         key, _, callback = entry
         self._waiting.pop(start, None)
         del self._current[key]
+        if not self._unacked:
+            self._shrink()
         if callback is not None:
             callback()
+
+    def _shrink(self) -> None:
+        """Nothing is left: give back the room that it took."""
+        self._unacked.clear()
+        self._waiting.clear()
+        self._current.clear()
 
     def lost(self, start: int, stop: int) -> None:
         """A packet has to be sent again, unless a newer one says it better."""

@@ -22,8 +22,10 @@ class Flight:
     bytes. A L{hypermail.link.payload.Source} whose ranges are bytes.
     """
 
+    __slots__ = ("_acked", "_announce", "_data", "_incoming", "_waiting")
+
     def __init__(self) -> None:
-        self._data = bytearray()
+        self._data = b""
         self._waiting = RangeSet()
         self._announce = False
         self._acked = RangeSet()
@@ -50,7 +52,7 @@ class Flight:
         while payload.room > HANDSHAKE.size and self._waiting:
             start, stop = self._waiting.first()
             stop = min(stop, start + payload.room - HANDSHAKE.size)
-            payload.add(Handshake(start, bytes(self._data[start:stop])).encode())
+            payload.add(Handshake(start, self._data[start:stop]).encode())
             payload.contents.append((self, start, stop))
             self._waiting.remove(start, stop)
             self._announce = False

@@ -29,6 +29,8 @@ class Heartbeat:
     @ivar deadline: s when to call L{timeout}.
     """
 
+    __slots__ = ("_count", "_heard", "_interval", "_role", "_silence", "_unanswered", "deadline")
+
     def __init__(self, role: Role, options: Options, now: float) -> None:
         self._role = role
         self._count = options.ping_packet_count

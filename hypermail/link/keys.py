@@ -16,6 +16,7 @@ class SendingKeys:
 
     @ivar phase: of the key, 0 or 1.
     @ivar overhead: bytes that sealing adds.
+    @ivar rests: whether an idle link can free anything here.
     @ivar updates: how often the key was updated.
     @ivar wants_ack: whether an update waits for an acknowledgement under this key, which has to be asked for then.
     """
@@ -28,6 +29,7 @@ class SendingKeys:
         "_seal",
         "overhead",
         "phase",
+        "rests",
         "updates",
         "wants_ack",
     )
@@ -40,6 +42,7 @@ class SendingKeys:
         self._confirmed = False
         self.phase = 0
         self.overhead = seal.overhead
+        self.rests = seal.rests
         self.updates = 0
         self.wants_ack = False
 
@@ -73,6 +76,10 @@ class SendingKeys:
         """A whole datagram; L{prepare} went before."""
         return self._seal.seal(header, parts, number)
 
+    def rest(self) -> None:
+        """The link is idle."""
+        self._seal.rest()
+
     def acknowledged(self, largest: int) -> None:
         """The peer has opened our short datagram C{largest}."""
         if largest >= self._first and not self._confirmed:
@@ -102,6 +109,11 @@ class ReceivingKeys:
     def spent(self) -> bool:
         """Whether so many datagrams were forged that one may succeed (RFC 9001 §6.6)."""
         return self.forged >= self._seal.forgeries
+
+    def rest(self) -> None:
+        """The link is idle."""
+        self._seal.rest()
+        self._next = self._previous = None
 
     def open(
         self, datagram: memoryview, length: int, number: int, phase: int, now: float, patience: float

@@ -4,6 +4,7 @@ One link: joins numbers, seals, acknowledgements, recovery, congestion, pacing a
 
 from __future__ import annotations
 
+from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypermail.errors import HypermailError, KeysSpent
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 MOST_ANSWERS = 4
 #: Datagrams that may leave before anything is known of a path (RFC 9002 §7.2).
 INITIAL_WINDOW = 10
+#: s without a datagram after which the keys are put aside.
+REST = 0.2
 #: s; a round trip below this is one to the same machine, or to the next.
 NEAR = 0.002
 #: Marks the numbers of the link's own pings, whose pongs interest nobody else.
@@ -70,6 +73,7 @@ class Link:
     @param first_tag: 64 bits; what the starter's first datagrams bear.
     @param congestion: makes the congestion controller.
     @param token: by which a listener has admitted the starter, whose address is proved then; empty when by none.
+    @param skips: decides which packet numbers are left out; the peer must not know it.
 
     @ivar mode: of the handshake.
     @ivar remote_tag: what we put on datagrams for the peer.
@@ -79,6 +83,44 @@ class Link:
     @ivar session_id: 16 bytes; empty before there are keys.
     @ivar dropped: datagrams that did not open, or came twice.
     """
+
+    __slots__ = (
+        "_acknowledged",
+        "_active_at",
+        "_answers",
+        "_forgets_long",
+        "_opening",
+        "_options",
+        "_pacer",
+        "_peer_buffer",
+        "_pings",
+        "_receiving",
+        "_resume_at",
+        "_role",
+        "_sending",
+        "_skips",
+        "_state",
+        "_trace",
+        "acks",
+        "bytes_received",
+        "bytes_sent",
+        "congestion",
+        "datagrams_received",
+        "datagrams_sent",
+        "dropped",
+        "failure",
+        "first_tag",
+        "heartbeat",
+        "local_tag",
+        "mode",
+        "path",
+        "peer_certificate",
+        "recovery",
+        "remote_tag",
+        "rtt",
+        "session_id",
+        "verified",
+    )
 
     def __init__(
         self,
@@ -94,6 +136,7 @@ class Link:
         congestion: CongestionFactory,
         trace: NullTrace,
         token: bytes = b"",
+        skips: bytes,
     ) -> None:
         self._role = role
         self._options = options
@@ -122,8 +165,10 @@ class Link:
         self._pacer = Pacer(self.path.mtu, now)
         self._resume_at: float | None = None
         self._forgets_long = False
+        self._skips = skips
         self._acknowledged = 0  # what the datagram that is being filled acknowledges, all below it
         self._peer_buffer = options.receive_buffer
+        self._active_at = now  # when a key was last used, in a link whose keys can be put aside; inf when they are
         self._pings = 0
         self._answers: list[bytes] = []
         self.dropped = 0
@@ -192,13 +237,18 @@ class Link:
         self._peer_buffer = max(receive_buffer, 2 * self._options.mtu)
         self.path.mtu = min(self.path.mtu, max(max_datagram, self._options.mtu))
         self.heartbeat.keep_within(silence)
-        if self._opening is not None:
-            self._opening.handshake.close()
-            self._opening = None
+        self._end_opening()
 
     def end(self) -> None:
         """Nothing leaves any more."""
         self._state = LINK.next(self._state, Input.END)
+        self._end_opening()
+
+    def _end_opening(self) -> None:
+        """The handshake has served, or failed: free what it holds."""
+        if self._opening is not None:
+            self._opening.handshake.close()
+            self._opening = None
 
     # Receiving
 
@@ -227,6 +277,7 @@ class Link:
             return None
         kind, _, low = header.SHORT.unpack_from(datagram)
         number = expand(low, self.acks.largest + 1)
+        self._active_at = now
         content = keys.open(datagram, header.SHORT.size, number, kind & 1, now, 3 * self.rtt.probe_timeout)
         if content is None:
             if keys.spent:
@@ -308,7 +359,7 @@ class Link:
             self._sending = SendingKeys(keys.sending)
             self._receiving = ReceivingKeys(keys.receiving)
             self.session_id = keys.session_id
-            self.recovery.skips = Skips(keys.skips)
+            self.recovery.skips = Skips(self._skips)
             self._state = LINK.next(self._state, Input.KEYS_DERIVED)
         self._verify()
 
@@ -440,6 +491,7 @@ class Link:
             payload.add(Padding(payload.room).encode())  # equal sizes make trains
         number = self.recovery.take_number()
         phase = keys.prepare(number)
+        self._active_at = now
         if keys.spent():
             self.failure = KeysSpent("the peer has acknowledged nothing for as long as a key may be used")
         head = header.SHORT.pack(header.Kind.SHORT | phase, self.remote_tag, number & 0xFFFFFFFF)
@@ -474,6 +526,8 @@ class Link:
         for other in (self.recovery.deadline(), self.acks.deadline, self._resume_at):
             if other is not None and other < deadline:
                 deadline = other
+        if self._sending is not None and self._sending.rests and self._active_at + REST < deadline:
+            deadline = self._active_at + REST
         return deadline
 
     def timeout(self, now: float) -> Beat:
@@ -484,6 +538,10 @@ class Link:
         """
         self.acks.timeout(now)
         self.recovery.timeout(now)
+        if now >= self._active_at + REST and self._sending is not None and self._receiving is not None:
+            self._sending.rest()
+            self._receiving.rest()
+            self._active_at = inf
         beat = self.heartbeat.timeout(now)
         if beat is Beat.PING and not self.recovery.probes:
             self.recovery.probes = 1

@@ -17,6 +17,8 @@ class NewReno:
     @param datagram: bytes of a full datagram.
     """
 
+    __slots__ = ("_credit", "_datagram", "_recovery_start", "_threshold", "window")
+
     def __init__(self, datagram: int) -> None:
         self._datagram = datagram
         self._threshold: float = float("inf")

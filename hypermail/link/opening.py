@@ -122,7 +122,7 @@ class Opening:
                 try:
                     self.handshake.receive(piece)
                 except HandshakeFailed as error:
-                    self.failure = error
+                    self._fail(error)
         return self.shake()
 
     def shake(self) -> Keys | None:
@@ -138,8 +138,13 @@ class Opening:
                 keys = handshake.keys(binding)
                 self._keyed = keys is not None
             except HandshakeFailed as error:
-                self.failure = error
+                self._fail(error)
         said = self.handshake.outgoing()
         if said is not None:
             self.flight.send(said)
         return keys
+
+    def _fail(self, error: HandshakeFailed) -> None:
+        """Keep the error, but not what its traceback keeps alive: applications may have it for long."""
+        error.__context__ = None
+        self.failure = error.with_traceback(None)

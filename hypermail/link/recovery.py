@@ -39,6 +39,26 @@ class Recovery:
     @ivar skips: which numbers are left out; nobody's before there are keys.
     """
 
+    __slots__ = (
+        "_congestion",
+        "_delivery_timeout",
+        "_largest_acked",
+        "_last_sent",
+        "_loss_at",
+        "_next",
+        "_rtt",
+        "_sent",
+        "_timeouts",
+        "in_flight",
+        "limited",
+        "lost_bytes",
+        "lost_datagrams",
+        "opening",
+        "probe_timeouts",
+        "probes",
+        "skips",
+    )
+
     def __init__(self, congestion: Congestion, rtt: RoundTrip, delivery_timeout: float) -> None:
         self._congestion = congestion
         self._rtt = rtt
@@ -95,6 +115,8 @@ class Recovery:
         self._largest_acked = max(self._largest_acked, newest.number)
         self._timeouts = 0
         self.probes = 0
+        if not self._sent:
+            self._sent.clear()  # gives back the room that a full window took
         self._congestion.acked(newly, now, self._rtt, self.limited)
         for sent in newly:
             for source, start, stop in sent.contents:

@@ -17,6 +17,16 @@ class Budget:
     @ivar allowance_messages: the same, in messages.
     """
 
+    __slots__ = (
+        "_most_queued",
+        "allowance_bytes",
+        "allowance_messages",
+        "begun_bytes",
+        "begun_messages",
+        "queued_bytes",
+        "queued_messages",
+    )
+
     def __init__(self, most_queued: int, allowance_bytes: int, allowance_messages: int) -> None:
         self._most_queued = most_queued
         self.allowance_bytes = allowance_bytes

@@ -46,6 +46,27 @@ class IncomingLane:
     @ivar number: of the lane.
     """
 
+    __slots__ = (
+        "_control",
+        "_delivery",
+        "_held",
+        "_holdings",
+        "_most_with_application",
+        "_news",
+        "_next",
+        "_ordered",
+        "_partial",
+        "_ready",
+        "_settled",
+        "_sizes",
+        "_top",
+        "_verdicts",
+        "_watermark",
+        "_with_application",
+        "flags",
+        "number",
+    )
+
     def __init__(
         self,
         number: int,
@@ -268,6 +289,8 @@ class IncomingLane:
         if not self._news:
             return
         self._news = False
+        if not self._sizes:
+            self._rest()
         told: list[Verdict] = []
         size = 0
         watermark = self._watermark
@@ -286,6 +309,12 @@ class IncomingLane:
         packet = StreamBlockAck(self.number, watermark, ranges, tuple(told))
         confirm = partial(self._confirm, tuple(verdict.number for verdict in told)) if told else None
         self._control.put(("lane", self.number), packet, confirm)
+
+    def _rest(self) -> None:
+        """Everything is settled: give back the room that it took."""
+        self._sizes.clear()
+        self._partial.clear()
+        self._held.clear()
 
     def _reach(self) -> int | None:
         """Where the settled numbers end that one acknowledgement has room for; None when it has room for all."""

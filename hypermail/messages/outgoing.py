@@ -70,7 +70,7 @@ class OutgoingMessage:
             if self.resend is None:
                 self.resend = RangeSet()
             if not self.resend:
-                self._outgoing.fragments_lost.append(self)
+                self._outgoing.fragment_lost(self)
             self.resend.add(start, stop)
 
 
@@ -79,8 +79,24 @@ class OutgoingLane:
     The sending half of one lane. A source whose ranges are numbers of whole messages.
 
     @ivar settled: messages whose fate became known and that somebody wants to hear of.
-    @ivar fragments_lost: messages with fragments to be sent again.
     """
+
+    __slots__ = (
+        "_begun",
+        "_budget",
+        "_flags",
+        "_fragmenting",
+        "_fragments_lost",
+        "_known",
+        "_most_buffered",
+        "_next",
+        "_queue",
+        "_watermark",
+        "_wholes_lost",
+        "number",
+        "properties",
+        "settled",
+    )
 
     def __init__(self, number: int, properties: LaneProperties, budget: Budget, most_buffered: int) -> None:
         self.number = number
@@ -88,20 +104,20 @@ class OutgoingLane:
         self._flags = properties.flags
         self._budget = budget
         self._most_buffered = most_buffered
-        self._queue: deque[OutgoingMessage] = deque()
+        self._queue: deque[OutgoingMessage] | None = None
         self._begun: dict[int, OutgoingMessage] = {}
         self._next = 0
         self._watermark = 0
         self._known = RangeSet()  # settled above the watermark
         self._fragmenting: OutgoingMessage | None = None
         self._wholes_lost = RangeSet()
-        self.fragments_lost: deque[OutgoingMessage] = deque()
+        self._fragments_lost: deque[OutgoingMessage] | None = None  # those with fragments to be sent again
         self.settled: list[OutgoingMessage] = []
 
     def __iter__(self) -> Iterator[OutgoingMessage]:
         """All that isn't settled, in order."""
         yield from self._begun.values()
-        yield from self._queue
+        yield from self._queue or ()
 
     @property
     def idle(self) -> bool:
@@ -111,10 +127,13 @@ class OutgoingLane:
     def send(self, data: bytes, wanted: bool) -> OutgoingMessage:
         """Queue a message."""
         message = OutgoingMessage(self, data, wanted)
-        self._queue.append(message)
+        queue = self._queue
+        if queue is None:
+            queue = self._queue = deque()
+        queue.append(message)
         self._budget.queued(len(data))
-        if self.properties.delivery is Delivery.BUFFERED and len(self._queue) > self._most_buffered:
-            self.withdraw(self._queue[0], MessageDropped("the lane's buffer was full and this its oldest message"))
+        if self.properties.delivery is Delivery.BUFFERED and len(queue) > self._most_buffered:
+            self.withdraw(queue[0], MessageDropped("the lane's buffer was full and this its oldest message"))
         return message
 
     def withdraw(self, message: OutgoingMessage, error: HypermailError) -> bool:
@@ -127,7 +146,8 @@ class OutgoingLane:
         state = message.state
         message.state = OUTGOING.next(state, Input.WITHDRAW)
         if state is State.QUEUED:
-            self._queue.remove(message)
+            if self._queue is not None:
+                self._queue.remove(message)
             self._budget.unqueued(len(message.data))
             self._settle(message, error)
         elif state is State.BEGUN:
@@ -143,14 +163,15 @@ class OutgoingLane:
     @property
     def has_lost(self) -> bool:
         """Whether something has to be sent again."""
-        return bool(self._wholes_lost) or bool(self.fragments_lost)
+        return bool(self._wholes_lost) or bool(self._fragments_lost)
 
     @property
     def has_more(self) -> bool:
         """Whether something could be sent, the peer's allowance permitting."""
         if self._fragmenting is not None or self.has_lost:
             return True
-        return bool(self._queue) and self._may_begin(self._queue[0])
+        queue = self._queue
+        return queue is not None and len(queue) > 0 and self._may_begin(queue[0])
 
     def _may_begin(self, message: OutgoingMessage) -> bool:
         return self._next - self._watermark < MOST_AHEAD and self._budget.allows(
@@ -166,21 +187,21 @@ class OutgoingLane:
         largest_whole = whole_room - BLOCKS.size - LENGTH
         if self._wholes_lost:
             self._resend_wholes(payload, largest_whole)
-        while self.fragments_lost and not payload.full:
-            self._resend_fragments(payload)
+        while self._fragments_lost and not payload.full:
+            self._resend_fragments(payload, self._fragments_lost)
         while not payload.full:
             if self._fragmenting is not None:
                 self._continue(payload, self._fragmenting)
             elif self._queue and self._may_begin(self._queue[0]):
                 if len(self._queue[0].data) <= largest_whole:
-                    self._begin_run(payload)
+                    self._begin_run(payload, self._queue)
                 else:
-                    self._fragmenting = self._begin()
+                    self._fragmenting = self._begin(self._queue)
             else:
                 return
 
-    def _begin(self) -> OutgoingMessage:
-        message = self._queue.popleft()
+    def _begin(self, queue: deque[OutgoingMessage]) -> OutgoingMessage:
+        message = queue.popleft()
         self._budget.began(len(message.data), 1)
         message.number = self._next
         message.state = OUTGOING.next(message.state, Input.BEGIN)
@@ -188,9 +209,9 @@ class OutgoingLane:
         self._next += 1
         return message
 
-    def _begin_run(self, payload: Payload) -> None:
+    def _begin_run(self, payload: Payload, queue: deque[OutgoingMessage]) -> None:
         """Begin small messages, as many as fit into this datagram; the first is known to be allowed."""
-        queue, begun = self._queue, self._begun
+        begun = self._begun
         room = payload.room - BLOCKS.size
         messages, capacity = self._budget.headroom(self.properties.priority)
         most = min(messages, MAX_RUN, self._watermark + MOST_AHEAD - self._next)
@@ -259,17 +280,17 @@ class OutgoingLane:
             run.append(message.data)
         return run
 
-    def _resend_fragments(self, payload: Payload) -> None:
-        message = self.fragments_lost[0]
+    def _resend_fragments(self, payload: Payload, waiting: deque[OutgoingMessage]) -> None:
+        message = waiting[0]
         resend = message.resend
         if message.state is not State.BEGUN or not resend:
-            self.fragments_lost.popleft()
+            waiting.popleft()
             return
         start, stop = resend.first()
         sent = self._add_fragment(payload, message, start, stop)
         resend.remove(start, start + sent)
         if not resend:
-            self.fragments_lost.popleft()
+            waiting.popleft()
 
     def _continue(self, payload: Payload, message: OutgoingMessage) -> None:
         total = len(message.data)
@@ -303,6 +324,12 @@ class OutgoingLane:
             if number in self._begun:
                 self._wholes_lost.add(number, number + 1)
 
+    def fragment_lost(self, message: OutgoingMessage) -> None:
+        """A message has fragments to be sent again, and had none."""
+        if self._fragments_lost is None:
+            self._fragments_lost = deque()
+        self._fragments_lost.append(message)
+
     # Settling
 
     def take_ack(self, ack: StreamBlockAck) -> None:
@@ -325,6 +352,13 @@ class OutgoingLane:
             for low, high in self._known.missing(max(start, self._watermark), stop):
                 self._settle_range(low, high, verdicts)
                 self._known.add(low, high)
+        if self.idle:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nothing waits: give back the room that it took."""
+        self._queue = self._fragments_lost = None
+        self._begun.clear()
 
     def _settle_range(self, start: int, stop: int, verdicts: dict[int, Verdict]) -> None:
         for number in range(start, stop):
@@ -351,9 +385,7 @@ class OutgoingLane:
 
     def forget(self) -> None:
         """The session is over: nothing waits any more."""
-        self._queue.clear()
-        self._begun.clear()
-        self.fragments_lost.clear()
+        self._rest()
         self._wholes_lost = RangeSet()
         self._fragmenting = None
 

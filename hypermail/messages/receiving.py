@@ -21,6 +21,8 @@ class Receiving:
     @ivar allowed: whether the peer may send in this session.
     """
 
+    __slots__ = ("_control", "_directs", "_lanes", "_options", "allowed", "holdings")
+
     def __init__(self, options: Options, control: Control) -> None:
         self._options = options
         self._control = control

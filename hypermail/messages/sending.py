@@ -52,17 +52,36 @@ class Sending:
     @ivar directs_dropped: direct messages that gave way to newer ones before they could leave.
     """
 
+    __slots__ = (
+        "_by_priority",
+        "_clearing",
+        "_clears",
+        "_control",
+        "_directs",
+        "_expiries",
+        "_lanes",
+        "_most_lanes",
+        "_most_message",
+        "_options",
+        "_properties",
+        "_serial",
+        "_was_full",
+        "budget",
+        "directs_dropped",
+    )
+
     def __init__(self, options: Options, peer: Parameters, control: Control) -> None:
         self._options = options
         self._control = control
-        self._peer = peer
+        self._most_message = peer.max_message
+        self._most_lanes = peer.max_lanes
         self._properties: dict[int, LaneProperties] = {}
         self._lanes: dict[int, OutgoingLane] = {}
-        self._by_priority: list[deque[OutgoingLane]] = []
-        self._directs: deque[bytes] = deque()
+        self._by_priority: list[list[OutgoingLane]] = []
+        self._directs: deque[bytes] | None = None  # made for the first
         self._expiries: list[tuple[float, int, OutgoingMessage]] = []
         self._serial = 0
-        self._clearing: deque[OutgoingMessage] = deque()  # the peer is to be asked about them
+        self._clearing: deque[OutgoingMessage] | None = None  # the peer is to be asked about them; made for the first
         self._clears = 0  # asked and not arrived
         self._was_full = False
         self.budget = Budget(options.outgoing_bytes, peer.allowance_bytes, peer.allowance_messages)
@@ -70,7 +89,8 @@ class Sending:
 
     def learn(self, peer: Parameters) -> None:
         """The peer has told its limits."""
-        self._peer = peer
+        self._most_message = peer.max_message
+        self._most_lanes = peer.max_lanes
         self.budget.allowance_bytes = peer.allowance_bytes
         self.budget.allowance_messages = peer.allowance_messages
 
@@ -95,9 +115,9 @@ class Sending:
         @raise MessageTooLarge: for more than the peer takes.
         @raise UsageError: for a lane that can't be.
         """
-        if len(data) > self._peer.max_message:
+        if len(data) > self._most_message:
             raise MessageTooLarge(
-                f"a message of {len(data)} bytes: the peer takes {self._peer.max_message} at most; use a stream"
+                f"a message of {len(data)} bytes: the peer takes {self._most_message} at most; use a stream"
             )
         lane = self._lanes.get(number) or self._new_lane(number)
         message = lane.send(data, wanted)
@@ -110,14 +130,14 @@ class Sending:
         properties = self._properties.setdefault(number, LaneProperties().checked(number))
         if properties.delivery is Delivery.DIRECT:
             raise UsageError(f"lane {number} is direct: its messages are sent with send_direct")
-        if len(self._lanes) >= self._peer.max_lanes:
-            raise UsageError(f"the peer takes {self._peer.max_lanes} lanes at most")
+        if len(self._lanes) >= self._most_lanes:
+            raise UsageError(f"the peer takes {self._most_lanes} lanes at most")
         lane = self._lanes[number] = OutgoingLane(number, properties, self.budget, self._options.buffered_messages)
         for lanes in self._by_priority:
             if lanes[0].properties.priority == properties.priority:
                 lanes.append(lane)
                 return lane
-        self._by_priority.append(deque((lane,)))
+        self._by_priority.append([lane])
         self._by_priority.sort(key=lambda lanes: -lanes[0].properties.priority)
         return lane
 
@@ -130,6 +150,8 @@ class Sending:
         """Give a message up, unless the peer's application has it already."""
         lane = self._lanes[message.lane]
         if lane.withdraw(message, error or MessageCancelled("the message was cancelled")):
+            if self._clearing is None:
+                self._clearing = deque()
             self._clearing.append(message)
             self._ask_to_clear()
 
@@ -157,6 +179,8 @@ class Sending:
             raise MessageTooLarge(
                 f"a direct message of {len(data)} bytes: one datagram of this path takes {room - DIRECT.size}"
             )
+        if self._directs is None:
+            self._directs = deque()
         if len(self._directs) >= self._options.max_directs:
             self._directs.popleft()
             self.directs_dropped += 1
@@ -191,7 +215,7 @@ class Sending:
                 if payload.full:
                     return
                 lanes[0].fill(payload, whole_room)
-                lanes.rotate(-1)
+                lanes.append(lanes.pop(0))
 
     def _fill_directs(self, payload: Payload) -> None:
         while self._directs:

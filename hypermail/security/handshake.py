@@ -105,7 +105,7 @@ class PlainHandshake:
     def keys(self, binding: bytes) -> Keys | None:
         if not self.complete:
             return None
-        return Keys(PlainSeal(), PlainSeal(), sha256(b"hypermail/1 plain" + binding).digest()[:16], b"", binding)
+        return Keys(PlainSeal(), PlainSeal(), sha256(b"hypermail/1 plain" + binding).digest()[:16], b"")
 
     def close(self) -> None:
         """Nothing is held."""

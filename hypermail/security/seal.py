@@ -21,11 +21,19 @@ class Seal(Protocol):
     @ivar overhead: bytes that sealing adds to header and content.
     @ivar sealings: datagrams that may be sealed with it, at most.
     @ivar forgeries: datagrams that may fail to open before the key has to be given up.
+    @ivar rests: whether L{rest} frees anything.
     """
 
+    rests: bool
     overhead: int
-    sealings: int
-    forgeries: int
+
+    @property
+    def sealings(self) -> int:
+        """See above."""
+
+    @property
+    def forgeries(self) -> int:
+        """See above."""
 
     def seal(self, header: bytes, parts: list[bytes], number: int) -> bytes:
         """
@@ -46,6 +54,9 @@ class Seal(Protocol):
     def next(self) -> Seal:
         """The seal after a key update."""
 
+    def rest(self) -> None:
+        """It will not be used for a while: free what can be made again."""
+
 
 class PlainSeal:
     """
@@ -56,6 +67,7 @@ class PlainSeal:
 
     __slots__ = ()
 
+    rests = False
     overhead = 4
     sealings = ENDLESS
     forgeries = ENDLESS
@@ -74,3 +86,6 @@ class PlainSeal:
 
     def next(self) -> PlainSeal:
         return self
+
+    def rest(self) -> None:
+        """Nothing is held."""

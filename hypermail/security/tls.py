@@ -206,7 +206,9 @@ _ALERTS = {
     "certificate unknown": "it does not trust this side's certificate",
     "certificate expired": "this side's certificate has expired, or is not valid yet",
     "certificate revoked": "this side's certificate was revoked",
+    "decrypt error": "it does not trust this side's certificate, or finds a signature wrong",
+    "unsupported certificate": "this side's certificate is not for this purpose",
     "certificate required": "it demands a certificate of this side",
     "no application protocol": "it does not speak hypermail/1",
-    "internal error": "it has failed, or this side's certificate is not for the name that it asked for",
+    "internal error": "it does not trust this side's certificate (for its name, perhaps), or has failed",
 }

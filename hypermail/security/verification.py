@@ -21,12 +21,14 @@ _LONGEST_NAME = 100
 
 #: What OpenSSL's C{X509_V_ERR_...} numbers say to people (openssl/x509_vfy.h).
 _PROBLEMS = {
+    7: "its signature is of no authority that is trusted here",
     9: "it is not valid yet",
     10: "it has expired",
     18: "it is self-signed",
     19: "it was issued by an authority that is not trusted here",
     20: "it was issued by an authority that is not trusted here",
     21: "it was issued by an authority that is not trusted here",
+    22: "there are too many authorities between it and one that is trusted here",
     23: "it was revoked",
     24: "it was issued by something that is no authority",
     26: "it is not for this purpose",

@@ -16,6 +16,8 @@ class Hold:
     @param most_bytes: of the payloads that are kept; what doesn't fit is to be dropped and not acknowledged.
     """
 
+    __slots__ = ("_bytes", "_most_bytes", "_packets")
+
     def __init__(self, most_bytes: int) -> None:
         self._most_bytes = most_bytes
         self._bytes = 0

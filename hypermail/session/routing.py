@@ -8,10 +8,17 @@ from collections.abc import Callable
 from typing import Any
 
 from hypermail.errors import ProtocolViolation
+from hypermail.messages.receiving import Receiving
+from hypermail.messages.sending import Sending
 from hypermail.session.session import Session
+from hypermail.streams.set import Streams
 from hypermail.wire import packets as p
 
-Takers = dict[type, Callable[[Any], None]]
+#: A method of a room, which takes one kind of packet.
+Taker = Callable[[Any, Any], None]
+#: The rooms of one connection, in the order of their indices. What takes packets first is no room of the session's.
+Rooms = tuple[Any, Session, Sending, Receiving, Streams]
+INTAKE, SESSION, SENDING, RECEIVING, STREAMS = range(5)
 
 #: What the link takes.
 LINKS_OWN = frozenset((p.Ack, p.Handshake, p.PathChallenge, p.PathResponse, p.HealthPing, p.HealthPong, p.Padding))
@@ -21,34 +28,32 @@ UNHELD = frozenset((p.SessionOpen, p.SessionReopen, p.SessionDeath))
 SILENT = frozenset((p.Ack, p.HealthPong, p.PathResponse, p.Padding))
 
 
-def takers(session: Session) -> Takers:
-    """Who takes the packets of a session, of its messages and of its streams, by their type."""
-    sending, receiving, streams = session.sending, session.receiving, session.streams
-    return {
-        p.SessionOpenAck: session.answered,
-        p.SessionReopen: session.reopen_asked,
-        p.SessionReopenAck: _unexpected,
-        p.SessionClose: session.close_asked,
-        p.SessionCloseAck: session.close_acked,
-        p.SessionDeath: session.killed,
-        p.StreamBlock: receiving.receive_fragment,
-        p.StreamBlocks: receiving.receive_run,
-        p.StreamBlockAck: sending.take_ack,
-        p.MessageClear: receiving.receive_clear,
-        p.Direct: receiving.receive_direct,
-        p.StreamOpen: streams.receive_open,
-        p.StreamOpenAck: streams.receive_open_ack,
-        p.StreamReopen: _unexpected,
-        p.StreamReopenAck: _unexpected,
-        p.StreamChunk: streams.receive_chunk,
-        p.StreamChunkAck: streams.receive_chunk_ack,
-        p.StreamFlush: streams.receive_flush,
-        p.StreamFlushAck: streams.receive_flush_ack,
-        p.StreamLater: streams.receive_later,
-        p.StreamGo: streams.receive_go,
-        p.StreamClear: streams.receive_clear,
-    }
-
-
-def _unexpected(packet: p.Packet) -> None:
+def _unexpected(session: Session, packet: p.Packet) -> None:
     raise ProtocolViolation(f"a {type(packet).__name__} in a session that was not reopened")
+
+
+#: Who takes the packets of a session: the room, as its index in L{Rooms}, and that room's method.
+TAKERS: dict[type, tuple[int, Taker]] = {
+    p.SessionOpenAck: (SESSION, Session.answered),
+    p.SessionReopen: (SESSION, Session.reopen_asked),
+    p.SessionReopenAck: (SESSION, _unexpected),
+    p.SessionClose: (SESSION, Session.close_asked),
+    p.SessionCloseAck: (SESSION, Session.close_acked),
+    p.SessionDeath: (SESSION, Session.killed),
+    p.StreamBlock: (RECEIVING, Receiving.receive_fragment),
+    p.StreamBlocks: (RECEIVING, Receiving.receive_run),
+    p.StreamBlockAck: (SENDING, Sending.take_ack),
+    p.MessageClear: (RECEIVING, Receiving.receive_clear),
+    p.Direct: (RECEIVING, Receiving.receive_direct),
+    p.StreamOpen: (STREAMS, Streams.receive_open),
+    p.StreamOpenAck: (STREAMS, Streams.receive_open_ack),
+    p.StreamReopen: (SESSION, _unexpected),
+    p.StreamReopenAck: (SESSION, _unexpected),
+    p.StreamChunk: (STREAMS, Streams.receive_chunk),
+    p.StreamChunkAck: (STREAMS, Streams.receive_chunk_ack),
+    p.StreamFlush: (STREAMS, Streams.receive_flush),
+    p.StreamFlushAck: (STREAMS, Streams.receive_flush_ack),
+    p.StreamLater: (STREAMS, Streams.receive_later),
+    p.StreamGo: (STREAMS, Streams.receive_go),
+    p.StreamClear: (STREAMS, Streams.receive_clear),
+}

@@ -64,6 +64,24 @@ class Session:
     @ivar error: how the session ended, once it has.
     """
 
+    __slots__ = (
+        "_learn",
+        "_options",
+        "_parameters",
+        "_role",
+        "_sends",
+        "_told_end",
+        "allow_reopen",
+        "control",
+        "error",
+        "events",
+        "receiving",
+        "sending",
+        "state",
+        "streams",
+        "way",
+    )
+
     def __init__(
         self, role: Role, options: Options, parameters: Parameters, learn: Callable[[Parameters], None]
     ) -> None:

@@ -19,6 +19,8 @@ class Pool:
     @param most: bytes of the pool at most.
     """
 
+    __slots__ = ("_epoch_bytes", "_epoch_start", "_most", "_readers", "_size", "_used", "window")
+
     def __init__(self, window: int, size: int, most: int) -> None:
         self.window = window
         self._size = size

@@ -36,6 +36,25 @@ class Incoming:
     @ivar paused: whether the application wants nothing for now.
     """
 
+    __slots__ = (
+        "_acked",
+        "_bytes",
+        "_control",
+        "_delivered",
+        "_granted",
+        "_length",
+        "_limit",
+        "_pool",
+        "_raised_at",
+        "_reading",
+        "_ready",
+        "_told_later",
+        "_wanted",
+        "id",
+        "paused",
+        "state",
+    )
+
     def __init__(self, id: int, limit: int, pool: Pool, control: Control) -> None:
         self.id = id
         self._limit = limit

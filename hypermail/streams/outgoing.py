@@ -36,6 +36,20 @@ class Outgoing:
     @ivar later: whether the peer's application has paused reading.
     """
 
+    __slots__ = (
+        "_buffer",
+        "_control",
+        "_limit",
+        "_most_unsent",
+        "_next",
+        "_resend",
+        "_tell_ready",
+        "_was_full",
+        "id",
+        "later",
+        "state",
+    )
+
     def __init__(self, id: int, limit: int, most_unsent: int, control: Control, ready: Callable[[], None]) -> None:
         self.id = id
         self._limit = limit

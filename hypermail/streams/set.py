@@ -57,29 +57,56 @@ class Streams:
     @ivar may_receive: whether the peer may.
     """
 
+    __slots__ = (
+        "_closing",
+        "_ended",
+        "_most_open",
+        "_next",
+        "_options",
+        "_ours_open",
+        "_peer_window",
+        "_peers_over",
+        "_peers_over_count",
+        "_peers_seen",
+        "_pool",
+        "_ready",
+        "_role",
+        "_streams",
+        "_touched",
+        "_waiting",
+        "control",
+        "may_receive",
+        "may_send",
+    )
+
     def __init__(self, role: Role, options: Options, peer: Parameters, control: Control) -> None:
         self._role = role
         self._options = options
-        self._peer = peer
+        self._most_open = peer.max_streams
+        self._peer_window = peer.stream_window
         self.may_send = True
         self.may_receive = True
         self.control = control
-        self._pool = Pool(options.stream_window, options.stream_pool, options.stream_pool_max)
+        self._pool: Pool | None = None  # made for the first that is received
         self._streams: dict[int, Stream] = {}
-        self._waiting: deque[Stream] = deque()
-        self._ready: deque[Stream] = deque()
+        self._waiting: deque[Stream] | None = None  # for the peer's limit; made for the first
+        self._ready: deque[Stream] | None = None  # stands in line for sending; made for the first
         self._touched: list[Stream] = []
         self._next = 0  # index of our next stream
         self._ours_open = 0
         self._peers_seen = 0  # one more than the highest index of the peer's
-        self._peers_over = RangeSet()
+        self._peers_over: RangeSet | None = None  # made for the first
         self._peers_over_count = 0
         self._closing = False
         self._ended = False
 
     def __len__(self) -> int:
         """How many streams are not over."""
-        return len(self._streams) + len(self._waiting)
+        return len(self._streams) + len(self._waiting or ())
+
+    @property
+    def _all(self) -> tuple[Stream, ...]:
+        return (*self._streams.values(), *(self._waiting or ()))
 
     def statistics(self) -> dict[str, int]:
         """Counters, for people to look at."""
@@ -93,7 +120,8 @@ class Streams:
 
     def learn(self, peer: Parameters) -> None:
         """The peer has told its limits."""
-        self._peer = peer
+        self._most_open = peer.max_streams
+        self._peer_window = peer.stream_window
         for stream in self._streams.values():
             stream.outgoing.raise_limit(peer.stream_window)
         self._allow()
@@ -110,13 +138,15 @@ class Streams:
         if size > MOST_OPEN:
             raise UsageError(f"a stream's name and attributes take {size} bytes, {MOST_OPEN} are allowed")
         stream = Stream(self, True, name, options, Opening.WAITING)
+        if self._waiting is None:
+            self._waiting = deque()
         self._waiting.append(stream)
         self._allow()
         return stream
 
     def _allow(self) -> None:
         """Request streams that wait, as many as the peer allows."""
-        while self._waiting and self._ours_open < self._peer.max_streams:
+        while self._waiting and self._ours_open < self._most_open:
             stream = self._waiting.popleft()
             if stream.opening is not Opening.WAITING:
                 continue
@@ -130,34 +160,34 @@ class Streams:
                 ("open", stream.id), p.StreamOpen(stream.id, stream.name, options.attributes, options.length)
             )
             self.queue(stream)
+        if not self._waiting:
+            self._waiting = None
 
     def finish_all(self) -> None:
         """The session closes: what was written is still sent, and no new stream of the peer's is taken."""
         self._closing = True
-        for stream in (*self._streams.values(), *self._waiting):
+        for stream in self._all:
             stream.finish()
 
     @property
     def idle(self) -> bool:
         """Whether the peer has everything that was written."""
         undecided = (Opening.UNSEEN, Opening.OFFERED)
-        return all(
-            stream.outgoing.over or stream.opening in undecided for stream in (*self._streams.values(), *self._waiting)
-        )
+        return all(stream.outgoing.over or stream.opening in undecided for stream in self._all)
 
     def end_all(self, error: HypermailError) -> None:
         """The session is over, and so is every stream; none comes to be any more."""
         self._ended = True
-        for stream in (*self._streams.values(), *self._waiting):
+        for stream in self._all:
             stream.end(None if stream.over else error)
-        self._waiting.clear()
+        self._waiting = None
 
     # For streams
 
     def new_outgoing(self, stream: Stream) -> Outgoing:
         """The sending direction of a new stream; over at once where this side may not send."""
         outgoing = Outgoing(
-            stream.id, self._peer.stream_window, self._options.stream_buffer, self.control, partial(self.queue, stream)
+            stream.id, self._peer_window, self._options.stream_buffer, self.control, partial(self.queue, stream)
         )
         if not self.may_send:
             outgoing.state = Sending.FLUSHED
@@ -165,7 +195,10 @@ class Streams:
 
     def new_incoming(self, stream: Stream) -> Incoming:
         """The receiving direction of a new stream; over at once where the peer may not send."""
-        incoming = Incoming(stream.id, self._options.stream_window, self._pool, self.control)
+        options = self._options
+        if self._pool is None:
+            self._pool = Pool(options.stream_window, options.stream_pool, options.stream_pool_max)
+        incoming = Incoming(stream.id, options.stream_window, self._pool, self.control)
         if not self.may_receive:
             incoming.state = Receiving.DELIVERED
         return incoming
@@ -174,6 +207,8 @@ class Streams:
         """A stream may have something to send: it stands in line."""
         if not stream.queued and stream.opening in (Opening.REQUESTED, Opening.ACCEPTED):
             stream.queued = True
+            if self._ready is None:
+                self._ready = deque()
             self._ready.append(stream)
 
     def touch(self, stream: Stream) -> None:
@@ -187,9 +222,10 @@ class Streams:
     @property
     def has_more(self) -> bool:
         """Whether anything could be sent."""
-        while self._ready and not self._ready[0].outgoing.has_more:
-            self._ready.popleft().queued = False
-        return bool(self._ready)
+        ready = self._ready
+        while ready and not ready[0].outgoing.has_more:
+            ready.popleft().queued = False
+        return bool(ready)
 
     def fill(self, payload: Payload) -> None:
         """Put chunks into a datagram, the streams taking turns."""
@@ -309,7 +345,7 @@ class Streams:
             if index >= self._next:
                 raise ProtocolViolation(f"the peer speaks of stream {id}, which was never opened")
             return None
-        if index in self._peers_over or self._ended:
+        if self._ended or (self._peers_over is not None and index in self._peers_over):
             return None
         self._peers_seen = max(self._peers_seen, index + 1)
         if self._peers_seen - self._peers_over_count > self._options.max_streams:
@@ -352,7 +388,7 @@ class Streams:
             self._tell_flushed(stream, events)
             if stream.id >= 0:
                 self._forget(stream)
-            elif stream in self._waiting:
+            elif self._waiting and stream in self._waiting:
                 self._waiting.remove(stream)
             if stream.told_of:
                 events.append(StreamEnded(stream, stream.error))
@@ -375,7 +411,12 @@ class Streams:
     def _forget(self, stream: Stream) -> None:
         """A stream is over: its number is never used again."""
         del self._streams[stream.id]
+        if not self._streams:  # and so nothing that is not over stands in line
+            self._streams.clear()
+            self._ready = None
         if not stream.ours:
+            if self._peers_over is None:
+                self._peers_over = RangeSet()
             self._peers_over.add(stream.id >> 1, (stream.id >> 1) + 1)
             self._peers_over_count += 1
         elif not any(self.control.when_acked((key, stream.id), self._one_less) for key in ("flushack", "clear")):

@@ -29,6 +29,24 @@ class Stream:
     @ivar error: why it ended, when it did not finish both ways.
     """
 
+    __slots__ = (
+        "_streams",
+        "error",
+        "id",
+        "incoming",
+        "name",
+        "opening",
+        "options",
+        "ours",
+        "outgoing",
+        "queued",
+        "told_accepted",
+        "told_ended",
+        "told_flushed",
+        "told_of",
+        "touched",
+    )
+
     def __init__(self, streams: Streams, ours: bool, name: bytes, options: StreamOptions, opening: Opening) -> None:
         self._streams = streams
         self.ours = ours

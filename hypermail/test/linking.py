@@ -12,7 +12,7 @@ from hypermail.link.newreno import NewReno
 from hypermail.link.payload import Sent
 from hypermail.link.recovery import Recovery
 from hypermail.options import Options, Role
-from hypermail.security.handshake import PlainHandshake
+from hypermail.testing.modes import PLAIN, Handshakes
 from hypermail.trace import NullTrace
 from hypermail.wire import header
 from hypermail.wire import packets as p
@@ -65,14 +65,16 @@ def ack(*numbers: int, delay: float = 0.0) -> p.Ack:
 class Side:
     """One side: a link, and control packets as what it carries."""
 
-    def __init__(self, role: Role, options: Options, now: float, remote_tag: int) -> None:
+    def __init__(
+        self, role: Role, options: Options, now: float, remote_tag: int, handshakes: Handshakes = PLAIN
+    ) -> None:
         self.role = role
         self.control = Control()
         self.taken: list[p.Packet] = []
         self.link = Link(
             role,
             options,
-            PlainHandshake(role),
+            handshakes[role](role),
             local_tag=STARTER_TAG if role is Role.STARTER else LISTENER_TAG,
             first_tag=FIRST_TAG,
             remote_tag=remote_tag,
@@ -80,6 +82,7 @@ class Side:
             now=now,
             congestion=NewReno,
             trace=NullTrace(),
+            skips=bytes((role,)),
         )
 
     def receive(self, datagrams: list[bytes], now: float) -> None:
@@ -121,11 +124,18 @@ class Side:
 class Pair:
     """A starter and a listener, and the virtual time that they share."""
 
-    def __init__(self, starter: Options | None = None, listener: Options | None = None, delay: float = 0.01) -> None:
+    def __init__(
+        self,
+        starter: Options | None = None,
+        listener: Options | None = None,
+        delay: float = 0.01,
+        handshakes: Handshakes = PLAIN,
+    ) -> None:
         self.now = START
         self.delay = delay
         self.listener_options = listener or Options()
-        self.starter = Side(Role.STARTER, starter or Options(), self.now, FIRST_TAG)
+        self.handshakes = handshakes
+        self.starter = Side(Role.STARTER, starter or Options(), self.now, FIRST_TAG, handshakes)
         self.listener: Side | None = None
 
     def to_listener(self, datagrams: list[bytes]) -> Side:
@@ -133,7 +143,7 @@ class Pair:
         if self.listener is None:
             head = header.decode_long(memoryview(datagrams[0]))
             assert head is not None
-            self.listener = Side(Role.LISTENER, self.listener_options, self.now, head.source)
+            self.listener = Side(Role.LISTENER, self.listener_options, self.now, head.source, self.handshakes)
         self.listener.receive(datagrams, self.now)
         return self.listener
 

@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from queue import Queue
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -177,6 +178,10 @@ class ListenerProcess:
         # A test that waits for a line that never comes ends all the same.
         self._watchdog = threading.Timer(PATIENCE, self._process.kill)
         self._watchdog.start()
+        # Its log is read as it comes: a pipe that is full would stop it.
+        self._lines: Queue[str | None] = Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
         try:
             self.port = int(self.expect(r"listening on \S+:(\d+)")[1])
             self.expect("land in|is sent back|only pings")
@@ -186,12 +191,17 @@ class ListenerProcess:
             self.stop()
             raise
 
-    def expect(self, pattern: str) -> re.Match[str]:
-        """Read the log up to a line in which the pattern is found."""
+    def _read(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            self.log.append(line.rstrip())
-            match = re.search(pattern, self.log[-1])
+            self._lines.put(line.rstrip())
+        self._lines.put(None)
+
+    def expect(self, pattern: str) -> re.Match[str]:
+        """Read the log up to a line in which the pattern is found."""
+        while (line := self._lines.get()) is not None:
+            self.log.append(line)
+            match = re.search(pattern, line)
             if match is not None:
                 return match
         raise AssertionError(f"{pattern!r} is not in the log:\n" + "\n".join(self.log))
@@ -203,9 +213,10 @@ class ListenerProcess:
     def stop(self) -> int:
         """End it as C{kill} does, and read the rest of its log; the exit code."""
         self._process.terminate()
+        self._reader.join()
         with self._process:
-            if self._process.stdout is not None and not self._process.stdout.closed:
-                self.log += self._process.stdout.read().splitlines()
+            while not self._lines.empty():
+                self.log += filter(None, [self._lines.get()])
         self._watchdog.cancel()
         return self._process.returncode
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 import random
 import socket
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
+from functools import cache
 from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred
@@ -23,6 +25,7 @@ from hypermail.internet.address import HypermailAddress
 from hypermail.internet.endpoints import SessionClientEndpoint, SessionServerEndpoint
 from hypermail.internet.protocol import SessionFactory, SessionProtocol
 from hypermail.internet.security import Plain
+from hypermail.security.identity import Identity
 from hypermail.testing import PERFECT, Conditions, SimulatedNetwork
 
 T = TypeVar("T")
@@ -40,6 +43,12 @@ def ipv6() -> bool:
     except OSError:
         return False
     return True
+
+
+@cache
+def identityOf(name: str) -> Identity:
+    """A self-made identity, the same each time. It is valid now: OpenSSL looks at no clock but the machine's."""
+    return Identity.self_signed(name, now=datetime.now(UTC))
 
 
 def logged(case: SynchronousTestCase) -> list[str]:
@@ -196,9 +205,9 @@ class Hosts:
         self.port = self.run(endpoint.listen(self.listening))
         return self.port
 
-    def ask(self, **settings: Any) -> Deferred[Any]:
+    def ask(self, host: str = SERVER, **settings: Any) -> Deferred[Any]:
         """Begin to connect."""
-        endpoint = SessionClientEndpoint(self.client, SERVER, PORT, **self.settings(**settings))
+        endpoint = SessionClientEndpoint(self.client, host, PORT, **self.settings(**settings))
         return endpoint.connect(self.starting)
 
     def open(self, **settings: Any) -> tuple[RecordingProtocol, RecordingProtocol]:

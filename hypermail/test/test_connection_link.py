@@ -144,7 +144,8 @@ class ResetTests(SynchronousTestCase):
         old = wire.demux
         wire.demux = Demux(options=Options(), handshake=PlainHandshake, random_bytes=wire.random.randbytes)
         if same_key:
-            wire.demux._reset_key = old._reset_key
+            assert wire.demux._reception is not None and old._reception is not None
+            wire.demux._reception._reset_key = old._reception._reset_key
 
     def test_reset(self) -> None:
         """A restarted listener that has kept its key ends the session at once, with an error that says so."""
@@ -186,7 +187,8 @@ class ResetTests(SynchronousTestCase):
     def test_afterTheEnd(self) -> None:
         """A reset after the end does not change how the session ended."""
         wire = Wire().open()
-        token = wire.demux._reset_key.token(wire.starter.remote_tag)
+        assert wire.demux._reception is not None
+        token = wire.demux._reception._reset_key.token(wire.starter.remote_tag)
         wire.starter.abort(5, "gone", now=wire.now)
         wire.starter.reset(token, now=wire.now)
         wire.flush()

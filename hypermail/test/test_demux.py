@@ -20,9 +20,9 @@ from hypermail.wire import header
 from hypermail.wire import packets as p
 
 
-def hello(tag: int, *, size: int = 1_200, mode: int = Mode.PLAIN, version: int = 1) -> bytes:
+def hello(tag: int, *, size: int = 1_200, mode: int = Mode.PLAIN, version: int = 1, token: bytes = b"") -> bytes:
     """A stranger's first datagram."""
-    head = header.encode_long(header.Long(mode, version, tag, tag + 1, 0, b"", 0))
+    head = header.encode_long(header.Long(mode, version, tag, tag + 1, 0, token, 0))
     body = p.Handshake(0, b"").encode()
     return PlainSeal().seal(head, [body, p.Padding(size - len(head) - len(body) - 4).encode()], 0)
 

@@ -86,11 +86,16 @@ class PairTests(SynchronousTestCase):
         """Carry trains to and fro for some time."""
         for _ in range(int(seconds * 100)):
             self.network.advance(0.01)
-            for number, target in enumerate((self.starter, self.listener)):
-                trains, self.carriers[number].trains = self.carriers[number].trains, []
-                for train in trains:
-                    views = [memoryview(datagram) for datagram in train.datagrams]
-                    target.datagramsReceived(views, ("127.0.0.1", PORT if number == 0 else 9))
+            self.carry(0)
+            self.carry(1)
+
+    def carry(self, number: int) -> None:
+        """Carry what one side has sent to the other, in one read: the listener's (0) or the starter's (1)."""
+        target, port = ((self.starter, PORT), (self.listener, 9))[number]
+        trains, self.carriers[number].trains = self.carriers[number].trains, []
+        datagrams = [memoryview(datagram) for train in trains for datagram in train.datagrams]
+        if datagrams:
+            target.datagramsReceived(datagrams, ("127.0.0.1", port))
 
     def begin(self) -> tuple[Any, RecordingProtocol]:
         """Open a session; the starter's side of it and its protocol."""
@@ -359,6 +364,19 @@ class PairTests(SynchronousTestCase):
         self.assertIn("no way", error.text)
         self.assertIn(f"127.0.0.1:{PORT}", error.text)
         self.assertEqual(protocol.calls, [])
+
+    def test_goneAtOnce(self) -> None:
+        """A starter's request and its end in one read: the protocol that was built for it is told of the end."""
+        session = self.starter.startSession(("127.0.0.1", PORT), RecordingProtocol())
+        self.network.advance(0)
+        self.carry(1)
+        self.carry(0)
+        session.abort("never mind")
+        self.network.advance(0)
+        self.carry(1)
+        (protocol,) = self.factory.built
+        self.assertEqual(protocol.calls, ["sessionLost"])
+        self.assertIsInstance(errorOf(protocol), SessionKilled)
 
     def test_unreachableLater(self) -> None:
         """A session that is open bears it: networks come back."""

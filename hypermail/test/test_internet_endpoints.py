@@ -23,8 +23,8 @@ from hypermail.errors import (
 )
 from hypermail.internet.endpoints import SessionClientEndpoint, SessionServerEndpoint
 from hypermail.internet.protocol import SessionFactory, SessionProtocol
-from hypermail.internet.security import Plain
 from hypermail.internet.resolution import resolve
+from hypermail.internet.security import Plain
 from hypermail.options import Options
 from hypermail.test.sessions import (
     CLIENT,

@@ -4,6 +4,7 @@ Tests of L{hypermail.internet.life}: how sessions begin and end, over the core i
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -18,6 +19,7 @@ from hypermail.errors import (
     SessionAborted,
     SessionClosed,
     SessionKilled,
+    SessionLost,
     SessionRejected,
     SessionTimedOut,
 )
@@ -149,6 +151,25 @@ class OpeningTests(SynchronousTestCase):
         self.hosts.settle()
         self.failureResultOf(asking, CancelledError)
         self.assertEqual((len(cancelled), self.hosts.listening.built), (1, []))
+
+    def test_decidedTooLate(self) -> None:
+        """A protocol that nobody waits for any more is told that, and no other is built."""
+        late = RecordingProtocol()
+
+        async def decide(request: object) -> RecordingProtocol:
+            with contextlib.suppress(CancelledError):
+                await Deferred()
+            return late
+
+        self.hosts.listening.decide = decide
+        self.hosts.listen()
+        asking = self.hosts.ask()
+        self.hosts.settle()
+        asking.cancel()
+        self.hosts.settle()
+        self.failureResultOf(asking, CancelledError)
+        self.assertEqual((late.calls, self.hosts.listening.built), (["sessionLost"], []))
+        self.assertIsInstance(errorOf(late), SessionLost)
 
     def test_nobodyThere(self) -> None:
         """Nobody listening: the connecting Deferred fails within C{connection_timeout}."""

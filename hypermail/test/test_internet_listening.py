@@ -41,8 +41,8 @@ class ListeningTests(SynchronousTestCase):
         self.network = SimulatedNetwork()
         self.reactor = self.network.reactor(SERVER, "fd00::1")
 
-    def listen(self, security: Security = Plain(), **settings: Any) -> list[str]:
-        endpoint = SessionServerEndpoint(self.reactor, PORT, security=security, **settings)
+    def listen(self, security: Security | None = None, **settings: Any) -> list[str]:
+        endpoint = SessionServerEndpoint(self.reactor, PORT, security=security or Plain(), **settings)
         port: Any = self.network.run_until(endpoint.listen(RecordingFactory()))
         verifyObject(IListeningPort, port)
         hosts = [str(address) for address in port.getHosts()]

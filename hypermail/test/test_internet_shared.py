@@ -20,6 +20,7 @@ from twisted.web.server import Site
 from zope.interface.verify import verifyObject
 
 from hypermail.errors import (
+    PeerUntrusted,
     Reason,
     RemoteAddressRefused,
     SessionRejected,
@@ -28,10 +29,12 @@ from hypermail.errors import (
     Unreachable,
 )
 from hypermail.internet.endpoints import HypermailClientEndpoint, HypermailServerEndpoint
-from hypermail.internet.security import Plain
+from hypermail.internet.security import ListenerTLS, Plain, StarterTLS
 from hypermail.internet.shared import _registries
 from hypermail.internet.strings import parseClient
 from hypermail.options import Options
+from hypermail.test import certificates
+from hypermail.test.securing import AUTHORITY, NOW, SELF_MADE, STARTER
 from hypermail.test.sessions import PORT, SERVER, Hosts, RecordingStream, ipv6
 from hypermail.testing import Conditions
 
@@ -173,6 +176,31 @@ class SharedTests(SynchronousTestCase):
         self.connect()
         self.connect(options=Options(ping_interval=1.0))
         self.assertEqual(self.sockets(), 2)
+
+    def test_otherTrust(self) -> None:
+        """Nor do endpoints that trust somebody else; those that trust the same do, however that came to be said."""
+        issued = certificates.issue(AUTHORITY, SERVER, now=NOW)
+        endpoint = HypermailServerEndpoint(
+            self.hosts.server, PORT, **self.hosts.settings(interface=SERVER, security=ListenerTLS(issued))
+        )
+        self.hosts.port = self.hosts.run(endpoint.listen(self.serving))
+        by_pin, by_authority = StarterTLS(pin=issued.pin), StarterTLS(trustRoots=[AUTHORITY.certificate])
+        for security in (by_pin, StarterTLS(pin=issued.pin.replace("/", "//", 1)), by_authority):
+            self.connect(security=security)
+        self.assertEqual(self.sockets(), 2)
+        known = StarterTLS(pin=issued.pin, identity=STARTER)
+        self.connect(security=known)
+        self.assertEqual(self.sockets(), 3)
+
+    def test_default(self) -> None:
+        """Without a word on security a listener needs a certificate; Twisted's programs learn why there is none."""
+        endpoint = HypermailServerEndpoint(
+            self.hosts.server, PORT, **self.hosts.settings(interface=SERVER, security=ListenerTLS(SELF_MADE))
+        )
+        self.hosts.port = self.hosts.run(endpoint.listen(self.serving))
+        connecting = HypermailClientEndpoint(self.hosts.client, SERVER, PORT).connect(self.asking)
+        self.assertIn(SELF_MADE.pin, self.assertFails(connecting, error.ConnectError, PeerUntrusted))
+        self.assertEqual(self.serving.built, [])
 
     def test_factories(self) -> None:
         """Both factories are started once, and stopped with the last stream, or the port."""

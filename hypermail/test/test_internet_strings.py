@@ -4,26 +4,32 @@ Tests of L{hypermail.internet.strings}.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from twisted.internet import error, reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.protocol import Factory, Protocol
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import TestCase
 
 from hypermail.errors import RemoteAddressRefused
+from hypermail.internet.credentials import IDENTITY_FILE, readIdentity, writeIdentity
 from hypermail.internet.endpoints import HypermailClientEndpoint, HypermailServerEndpoint
-from hypermail.internet.security import Plain
+from hypermail.internet.security import ListenerTLS, Plain, Security, SharedSecret, StarterTLS
 from hypermail.internet.strings import parseClient, parseServer
-from hypermail.test.sessions import CLIENT, SERVER
+from hypermail.test.securing import AUTHORITY, SELF_MADE, STARTER, STRANGER, FilesTestCase
+from hypermail.test.sessions import CLIENT, SERVER, RecordingStream
 from hypermail.testing import SimulatedNetwork
 
 
-class ServerTests(SynchronousTestCase):
+class ServerTests(FilesTestCase):
     """
     L{parseServer}
     """
 
     def setUp(self) -> None:
+        super().setUp()
         self.network = SimulatedNetwork()
         self.reactor = self.network.reactor(SERVER)
 
@@ -55,6 +61,25 @@ class ServerTests(SynchronousTestCase):
             listening: Deferred[Any] = endpoint.listen(Factory.forProtocol(Protocol))
             self.failureResultOf(listening, RemoteAddressRefused)
 
+    def security(self, **kwargs: str) -> Security:
+        return parseServer(self.reactor, "4700", **kwargs)._sessions._settings.security
+
+    def test_security(self) -> None:
+        """Nothing said is TLS with an identity of one's own, on all addresses; everything that can be said."""
+        self.assertEqual(self.hosts("4700"), ["0.0.0.0:4700", "[::]:4700"])
+        own = readIdentity(self.state / IDENTITY_FILE)
+        self.assertEqual(self.security(), ListenerTLS(own))
+        roots = [AUTHORITY.certificate]
+        for kwargs, expected in (
+            ({"identity": self.identity}, ListenerTLS(STARTER)),
+            ({"allow": STRANGER.pin}, ListenerTLS(own, allow=[STRANGER.pin])),
+            ({"allow": self.pins}, ListenerTLS(own, allow=[STARTER.pin])),
+            ({"trustRoots": self.roots}, ListenerTLS(own, trustRoots=roots)),
+            ({"secretFile": self.secret}, SharedSecret(b"s" * 40)),
+            ({"plain": "yes"}, Plain()),
+        ):
+            self.assertEqual(self.security(**kwargs), expected)
+
     def test_wrong(self) -> None:
         """What is wrong is said in a L{ValueError}."""
         for text, args, kwargs in (
@@ -67,13 +92,20 @@ class ServerTests(SynchronousTestCase):
             ("twice", ["1"], {"port": "2"}),
             ("'colour'", ["1"], {"colour": "red"}),
             ("yes or no", ["1"], {"allowRemotePlain": "perhaps"}),
-            ("IP address", ["1"], {"interface": "localhost"}),
+            ("IP address", ["1"], {"interface": "localhost", "plain": "yes"}),
+            ("--plain", ["1"], {"allowRemotePlain": "yes"}),
+            ("'pin'", ["1"], {"pin": SELF_MADE.pin}),
+            ("allow is empty", ["1"], {"allow": ""}),
+            ("trustRoots is empty", ["1"], {"trustRoots": ""}),
+            ("identity is empty", ["1"], {"identity": ""}),
+            ("secretFile is empty", ["1"], {"secretFile": ""}),
+            ("mode plain", ["1"], {"plain": "yes", "allow": SELF_MADE.pin}),
         ):
             error = self.assertRaises(ValueError, parseServer, self.reactor, *args, **kwargs)
             self.assertIn(text, str(error))
 
 
-class ClientTests(SynchronousTestCase):
+class ClientTests(FilesTestCase):
     """
     L{parseClient}
     """
@@ -94,6 +126,22 @@ class ClientTests(SynchronousTestCase):
             self.assertEqual((sessions.host, sessions.port, sessions._bindAddress), (SERVER, 4700, CLIENT))
             self.assertEqual(sessions._settings.security, Plain(allowRemote=True))
 
+    def test_security(self) -> None:
+        """Nothing said is TLS with the system's authorities; everything that can be said."""
+        roots = [AUTHORITY.certificate]
+        cases: list[tuple[dict[str, str], Security]] = [
+            ({}, StarterTLS()),
+            ({"pin": SELF_MADE.pin}, StarterTLS(pin=SELF_MADE.pin)),
+            ({"trustRoots": self.roots}, StarterTLS(trustRoots=roots)),
+            ({"identity": self.identity, "plain": "no"}, StarterTLS(identity=STARTER)),
+            ({"secretFile": self.secret}, SharedSecret(b"s" * 40)),
+            ({"plain": "yes"}, Plain()),
+        ]
+        for kwargs, expected in cases:
+            endpoint = parseClient(None, SERVER, "4700", **kwargs)
+            self.assertEqual(endpoint._sessions._settings.security, expected)
+        self.assertFalse(self.state.exists())
+
     def test_plain(self) -> None:
         """Mode plain alone stays on this machine."""
         network = SimulatedNetwork()
@@ -109,6 +157,48 @@ class ClientTests(SynchronousTestCase):
             ("65535", {"host": "x", "port": "0"}),
             ("'colour'", {"host": "x", "port": "1", "colour": "red"}),
             ("IP address", {"host": "x", "port": "1", "bindAddress": "eth0"}),
+            ("'allow'", {"host": "x", "port": "1", "allow": SELF_MADE.pin}),
+            ("pin is empty", {"host": "x", "port": "1", "pin": ""}),
+            ("not a pin", {"host": "x", "port": "1", "pin": "md5/x"}),
+            ("give one of", {"host": "x", "port": "1", "pin": SELF_MADE.pin, "trustRoots": self.roots}),
+            ("--plain", {"host": "x", "port": "1", "allowRemotePlain": "yes"}),
+            ("no certificate can be for", {"host": "a..b", "port": "1"}),
         ):
             error = self.assertRaises(ValueError, parseClient, None, **kwargs)
             self.assertIn(text, str(error))
+
+
+class RealTests(TestCase):
+    """
+    Over real sockets
+    """
+
+    timeout = 30
+
+    def setUp(self) -> None:
+        self.identity, self.own, self.pins = self.mktemp(), self.mktemp(), self.mktemp()
+        writeIdentity(SELF_MADE, self.identity)
+        writeIdentity(STRANGER, self.own)
+        Path(self.pins).write_text(f"{STRANGER.pin}\n")
+
+    async def test_strings(self) -> None:
+        """The endpoint strings that an operator would write: a pin each way."""
+        server = f"hypermail:0:interface=127.0.0.1:identity={self.identity}:allow={self.pins}"
+        got: Deferred[bytes] = Deferred()
+
+        class Serving(Protocol):
+            def dataReceived(self, data: bytes) -> None:
+                got.callback(data)
+
+        port: Any = await serverFromString(reactor, server).listen(Factory.forProtocol(Serving))
+        self.addCleanup(port.stopListening)
+        client = f"hypermail:host=127.0.0.1:port={port.getHost().port}:pin={SELF_MADE.pin}"
+        asking = Factory.forProtocol(RecordingStream)
+        ours: Any = await clientFromString(reactor, f"{client}:identity={self.own}").connect(asking)
+        ours.transport.write(b"hello")
+        self.assertEqual(await got, b"hello")
+        with self.assertRaises(error.ConnectionRefusedError) as caught:
+            await clientFromString(reactor, client).connect(asking)
+        self.assertIn("--identity", str(caught.exception))
+        ours.transport.loseConnection()
+        await ours.lost

@@ -122,6 +122,24 @@ class FlightTests(SynchronousTestCase):
         flight.lost(8, 9)
         self.assertEqual(packets(fill(flight)), [Handshake(2, b"2345"), Handshake(8, b"8")])
 
+    def test_unheard(self) -> None:
+        """What the peer's link has not acknowledged, all of it, is unheard; an empty flight never is."""
+        flight = Flight()
+        self.assertFalse(flight.unheard)
+        flight.send(b"")
+        self.assertFalse(flight.unheard)
+        flight.send(b"0123456789")
+        self.assertTrue(flight.unheard)
+        fill(flight)
+        self.assertTrue(flight.unheard)
+        for start, stop, unheard in ((5, 10, True), (0, 4, True), (0, 4, True), (4, 5, False)):
+            flight.acked(start, stop)
+            self.assertEqual(flight.unheard, unheard)
+        flight.lost(0, 10)
+        self.assertFalse(flight.unheard, "it was heard all the same")
+        flight.send(b"more")
+        self.assertTrue(flight.unheard)
+
     def test_limit(self) -> None:
         """A handshake may have 64 KiB and not a byte more, wherever the piece lies."""
         incoming = Flight()

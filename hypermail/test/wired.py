@@ -42,6 +42,7 @@ from hypermail.wire import header
 from hypermail.wire import packets as p
 from hypermail.wire.codec import decode
 from hypermail.wire.parameters import Parameters
+from hypermail.wire.ranges import RangeSet
 
 E = TypeVar("E")
 P = TypeVar("P")
@@ -174,6 +175,7 @@ class Wire:
     @param listener: the listener's.
     @param delay: s, one way.
     @param handshakes: how the sessions are sealed.
+    @param now: s; the time when it begins.
     @ivar lose: says of each datagram, with its sender's role, whether the network loses it.
     @ivar alter: makes of each datagram that is not lost what arrives.
     @ivar sent: every datagram that was sent, with its sender's role, the lost ones included.
@@ -189,8 +191,9 @@ class Wire:
         seed: int = 1,
         listener_options: ListenerOptions = ListenerOptions(),
         handshakes: Handshakes = PLAIN,
+        now: float = 1000.0,
     ) -> None:
-        self.now = 1000.0
+        self.now = now
         self.random = Random(seed)
         self.delay = delay
         self.lose: Callable[[Role, bytes], bool] = lambda role, datagram: False
@@ -462,7 +465,8 @@ class Puppet:
 
     def ack(self) -> p.Ack:
         """An acknowledgement of everything that was heard."""
-        return p.Ack(0, ((0, max(self._received, default=0) + 1),))
+        ranges = RangeSet((number, number + 1) for number in sorted(self._received or {0}))
+        return p.Ack(0, tuple(reversed(ranges)))
 
     def _take(self, datagram: bytes, heard: list[p.Packet]) -> bool:
         view = memoryview(datagram)

@@ -27,8 +27,9 @@ class Reader:
         self.at = at
 
     def integer(self, size: int) -> int:
-        """An unsigned integer of C{size} bytes in network order."""
-        return int.from_bytes(self.bytes(size), "big")
+        """An unsigned integer of C{size} bytes in network order. @raise MalformedPacket: as of L{bytes}."""
+        start = self._advance(size)
+        return self._view[start] if size == 1 else int.from_bytes(self._view[start : self.at], "big")
 
     def bytes(self, size: int) -> bytes:
         """
@@ -36,12 +37,15 @@ class Reader:
 
         @raise MalformedPacket: when the payload ends before.
         """
-        end = self.at + size
-        if end > len(self._view):
-            raise MalformedPacket(f"a packet is cut short: {size} bytes wanted, {len(self._view) - self.at} left")
-        data = bytes(self._view[self.at : end])
-        self.at = end
-        return data
+        start = self._advance(size)
+        return bytes(self._view[start : self.at])
+
+    def _advance(self, size: int) -> int:
+        start = self.at
+        if start + size > len(self._view):
+            raise MalformedPacket(f"a packet is cut short: {size} bytes wanted, {len(self._view) - start} left")
+        self.at = start + size
+        return start
 
     def text(self) -> str:
         """

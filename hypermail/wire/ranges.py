@@ -15,32 +15,32 @@ class RangeSet:
     Adding at the upper end, which is what numbers and offsets do, costs O(1).
     """
 
-    __slots__ = ("_starts", "_stops")
+    __slots__ = ("_bounds",)
 
     def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
-        self._starts: list[int] = []
-        self._stops: list[int] = []
+        # start, stop, start, stop …, ascending: what has an odd number of them at or below it is in the set.
+        self._bounds: list[int] = []
         for start, stop in ranges:
             self.add(start, stop)
 
     def __len__(self) -> int:
         """How many ranges there are (not how many integers)."""
-        return len(self._starts)
+        return len(self._bounds) >> 1
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         """The ranges, ascending, as (start, stop)."""
-        return zip(self._starts, self._stops)
+        bounds = iter(self._bounds)
+        return zip(bounds, bounds)
 
     def __reversed__(self) -> Iterator[tuple[int, int]]:
         """The ranges, descending."""
-        return zip(reversed(self._starts), reversed(self._stops))
+        return zip(self._bounds[-2::-2], self._bounds[::-2])
 
     def __contains__(self, number: int) -> bool:
-        index = bisect_right(self._starts, number) - 1
-        return index >= 0 and number < self._stops[index]
+        return bisect_right(self._bounds, number) & 1 == 1
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, RangeSet) and self._starts == other._starts and self._stops == other._stops
+        return isinstance(other, RangeSet) and self._bounds == other._bounds
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -50,15 +50,15 @@ class RangeSet:
     @property
     def total(self) -> int:
         """How many integers the set holds."""
-        return sum(self._stops) - sum(self._starts)
+        return sum(self._bounds[1::2]) - sum(self._bounds[::2])
 
     def first(self) -> tuple[int, int]:
         """The lowest range. @raise IndexError: when empty."""
-        return self._starts[0], self._stops[0]
+        return self._bounds[0], self._bounds[1]
 
     def last(self) -> tuple[int, int]:
         """The highest range. @raise IndexError: when empty."""
-        return self._starts[-1], self._stops[-1]
+        return self._bounds[-2], self._bounds[-1]
 
     def add(self, start: int, stop: int) -> bool:
         """
@@ -68,55 +68,40 @@ class RangeSet:
         """
         if start >= stop:
             return False
-        starts, stops = self._starts, self._stops
-        if not starts or start > stops[-1]:
-            starts.append(start)
-            stops.append(stop)
+        bounds = self._bounds
+        if not bounds or start > bounds[-1]:
+            bounds.append(start)
+            bounds.append(stop)
             return True
-        if start >= starts[-1]:
-            if stop <= stops[-1]:
+        if start >= bounds[-2]:
+            if stop <= bounds[-1]:
                 return False
-            stops[-1] = stop
+            bounds[-1] = stop
             return True
-        low = bisect_left(stops, start)
-        high = bisect_right(starts, stop)
-        if low == high:
-            starts.insert(low, start)
-            stops.insert(low, stop)
-            return True
-        if high - low == 1 and starts[low] <= start and stop <= stops[low]:
+        low = bisect_right(bounds, start)
+        if low & 1 and stop <= bounds[low]:
             return False
-        starts[low:high] = [min(start, starts[low])]
-        stops[low:high] = [max(stop, stops[high - 1])]
+        low = bisect_left(bounds, start)
+        high = bisect_right(bounds, stop)
+        bounds[low:high] = ([] if low & 1 else [start]) + ([] if high & 1 else [stop])
         return True
 
     def remove(self, start: int, stop: int) -> None:
         """Remove C{start <= n < stop}; what is not in the set is no error."""
-        starts, stops = self._starts, self._stops
-        low = bisect_right(stops, start)
-        high = bisect_left(starts, stop)
-        if low >= high or start >= stop:
+        if start >= stop:
             return
-        kept_starts: list[int] = []
-        kept_stops: list[int] = []
-        if starts[low] < start:
-            kept_starts.append(starts[low])
-            kept_stops.append(start)
-        if stops[high - 1] > stop:
-            kept_starts.append(stop)
-            kept_stops.append(stops[high - 1])
-        starts[low:high] = kept_starts
-        stops[low:high] = kept_stops
+        bounds = self._bounds
+        low = bisect_left(bounds, start)
+        high = bisect_right(bounds, stop)
+        bounds[low:high] = ([start] if low & 1 else []) + ([stop] if high & 1 else [])
 
     def remove_below(self, floor: int) -> None:
         """Remove every C{n < floor}."""
-        starts, stops = self._starts, self._stops
-        if not starts or starts[0] >= floor:
+        bounds = self._bounds
+        if not bounds or bounds[0] >= floor:
             return
-        gone = bisect_right(stops, floor)
-        del starts[:gone], stops[:gone]
-        if starts and starts[0] < floor:
-            starts[0] = floor
+        gone = bisect_right(bounds, floor)
+        bounds[:gone] = [floor] if gone & 1 else []
 
     def missing(self, start: int, stop: int) -> list[tuple[int, int]]:
         """The ranges of C{start <= n < stop} that are not in the set, ascending."""
@@ -134,5 +119,7 @@ class RangeSet:
         return gaps
 
     def drop_first(self) -> tuple[int, int]:
-        """Remove and return the lowest range."""
-        return self._starts.pop(0), self._stops.pop(0)
+        """Remove and return the lowest range. @raise IndexError: when empty."""
+        first = self.first()
+        del self._bounds[:2]
+        return first

@@ -1,0 +1,121 @@
+"""
+A listener's reception: what becomes of a datagram that belongs to no connection.
+
+It begins a connection, or answers without keeping state: with a retry, with another version, with a reset. All else is
+dropped.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypermail.admission import Admission, Verdict
+from hypermail.connection import Connection, RandomBytes, TraceFactory
+from hypermail.errors import Reason, SessionRejected
+from hypermail.link.congestion import CongestionFactory
+from hypermail.options import ListenerOptions, Options, Role
+from hypermail.security.handshake import HandshakeFactory
+from hypermail.security.keys import long_seals
+from hypermail.security.tokens import ResetKey, RetryTokens
+from hypermail.wire import header
+from hypermail.wire.numbers import expand
+
+
+class Reception:
+    """
+    Of one socket.
+
+    @param options: of the sessions that strangers may open.
+    @param listener_options: what is borne from them.
+    @param handshake: makes the listener's side of one.
+    @param secret: 32 bytes for tokens.
+    @param scope: tells the socket from others with the same secret.
+
+    @ivar mode: that is served.
+    @ivar admission: who has been let in, and not opened yet.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        listener_options: ListenerOptions,
+        *,
+        handshake: HandshakeFactory,
+        random_bytes: RandomBytes,
+        secret: bytes,
+        scope: bytes,
+        congestion: CongestionFactory,
+        trace_factory: TraceFactory,
+    ) -> None:
+        self._options = options
+        self._most = listener_options.max_sessions
+        self._handshake = handshake
+        self._random_bytes = random_bytes
+        self._congestion = congestion
+        self._trace_factory = trace_factory
+        self._reset_key = ResetKey(secret, scope)
+        self.mode = handshake(Role.LISTENER).mode
+        self.admission = Admission(listener_options, RetryTokens(secret, random_bytes))
+
+    def unknown(self, datagram: memoryview, tag: int) -> bytes | None:
+        """
+        Tell somebody that its tag is unknown here: in less than it has sent, so that two can't do it forever.
+
+        @return: the answer, or None.
+        """
+        if len(datagram) <= header.RESET.size:
+            return None
+        return header.encode_reset(header.Reset(tag, self._reset_key.token(tag)))
+
+    def stranger(
+        self, datagram: memoryview, tag: int, address: Any, connections: int, now: float
+    ) -> Connection | bytes | None:
+        """
+        A long datagram for nobody: the hello of a new starter, or not.
+
+        @param connections: how many there are on this socket.
+        @return: a new connection, which the datagram is for; an answer; or None.
+        """
+        head = header.decode_long(datagram)
+        if head is None or len(datagram) < header.LEAST_HELLO:
+            return None
+        if head.version != header.VERSION or head.mode != self.mode:
+            spoken = header.Versions(head.source, head.destination, (header.VERSION,), (self.mode,))
+            return header.encode_versions(spoken)
+        if head.token and not self._is_hello(datagram, head):  # before its token is spent
+            return None
+        verdict = self.admission.judge(head.token, address, tag, now)
+        if verdict is Verdict.RETRY:
+            return header.encode_retry(header.Retry(head.source, tag, self.admission.token(address, tag, now)))
+        if verdict is Verdict.DROP or not (head.token or self._is_hello(datagram, head)):
+            return None
+        connection = self._begin(head, address, verdict is Verdict.PROVED, connections, now)
+        self.admission.begun(connection, verdict is Verdict.PROVED)
+        return connection
+
+    def _is_hello(self, datagram: memoryview, head: header.Long) -> bool:
+        """Whether a stranger's datagram, of our mode, has come as it was sent."""
+        _, opening = long_seals(head.mode, Role.LISTENER, head.destination)
+        return opening.open(datagram, head.length, expand(head.low, 0)) is not None
+
+    def _begin(self, head: header.Long, address: Any, proved: bool, connections: int, now: float) -> Connection:
+        full = None
+        if connections - len(self.admission) >= self._most:
+            full = SessionRejected(f"the listener has {self._most} sessions, no more", Reason.TOO_MANY_SESSIONS)
+        local_tag = int.from_bytes(self._random_bytes(8), "big")
+        return Connection(
+            Role.LISTENER,
+            self._handshake(Role.LISTENER),
+            options=self._options,
+            address=address,
+            local_tag=local_tag,
+            first_tag=head.destination,
+            remote_tag=head.source,
+            reset_token=self._reset_key.token(local_tag),
+            now=now,
+            congestion=self._congestion,
+            token=head.token if proved else b"",
+            refusal=full,
+            trace=self._trace_factory(Role.LISTENER, f"{head.destination:016x}", now),
+            skips=self._random_bytes(32),
+        )
