@@ -12,7 +12,7 @@ from hypermail.link.acks import Acks
 from hypermail.link.congestion import CongestionFactory
 from hypermail.link.heartbeat import Beat, Heartbeat
 from hypermail.link.keys import ReceivingKeys, SendingKeys
-from hypermail.link.opening import Opening
+from hypermail.link.opening import LinkOpening
 from hypermail.link.pacing import Pacer
 from hypermail.link.path import Path
 from hypermail.link.payload import Payload, Sent
@@ -142,7 +142,7 @@ class Link:
         self._options = options
         self._trace = trace
         self._state = LINK.initial
-        self._opening: Opening | None = Opening(
+        self._opening: LinkOpening | None = LinkOpening(
             role, handshake, local_tag=local_tag, first_tag=first_tag, remote_tag=remote_tag, token=token
         )
         self._sending: SendingKeys | None = None
@@ -352,7 +352,7 @@ class Link:
         if self._opening is not None:
             self._agreed(self._opening, self._opening.take(packet))
 
-    def _agreed(self, opening: Opening, keys: Keys | None) -> None:
+    def _agreed(self, opening: LinkOpening, keys: Keys | None) -> None:
         """The handshake has gone on, and perhaps given keys."""
         self.failure = self.failure or opening.failure
         if keys is not None:
@@ -407,7 +407,7 @@ class Link:
             datagrams.append(datagram)
         return datagrams
 
-    def _wants_long(self, opening: Opening, begun: bool) -> bool:
+    def _wants_long(self, opening: LinkOpening, begun: bool) -> bool:
         if self._sending is not None and self._role is Role.STARTER:
             return False  # what is left to say is said in short datagrams
         return opening.flight.waiting or (not begun and (self.acks.due or self.recovery.probes > 0))

@@ -18,7 +18,7 @@ from hypermail.wire.packets import Handshake as HandshakePacket
 MOST_RETRIES = 3
 
 
-class Opening:
+class LinkOpening:
     """
     One side of the opening.
 

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import HandshakeFailed, HandshakeRefused, SessionTimedOut
 from hypermail.events import SessionEnded
-from hypermail.link.opening import MOST_RETRIES, Opening
+from hypermail.link.opening import MOST_RETRIES, LinkOpening
 from hypermail.options import ListenerOptions, Mode, Options, Role
 from hypermail.security.handshake import PlainHandshake
 from hypermail.security.keys import long_seals
@@ -44,23 +44,25 @@ class Pretending(PlainHandshake):
         super().receive(data)
 
 
-def new(role: Role, *, token: bytes = b"", mode: Mode = Mode.PLAIN, error: HandshakeFailed | None = None) -> Opening:
+def new(
+    role: Role, *, token: bytes = b"", mode: Mode = Mode.PLAIN, error: HandshakeFailed | None = None
+) -> LinkOpening:
     """One side: the starter's tag is 1, the listener's 2, the first tag 3."""
     starts = role is Role.STARTER
     handshake = Pretending(role)
     handshake.mode = mode
     handshake.error = error
-    return Opening(
+    return LinkOpening(
         role, handshake, local_tag=1 if starts else 2, first_tag=3, remote_tag=3 if starts else 1, token=token
     )
 
 
-def datagram(opening: Opening, number: int = 5) -> bytes:
+def datagram(opening: LinkOpening, number: int = 5) -> bytes:
     """A long datagram of one side."""
     return opening.seals.seal(opening.head(number), [b"content"], number)
 
 
-def opened(opening: Opening, said: bytes) -> bytes | None:
+def opened(opening: LinkOpening, said: bytes) -> bytes | None:
     """What one side finds in a datagram."""
     head = header.decode_long(memoryview(said))
     assert head is not None
@@ -169,7 +171,7 @@ class RetryTests(SynchronousTestCase):
 class FailureTests(SynchronousTestCase):
     """Handshakes that fail."""
 
-    def _failed(self, error: HandshakeFailed) -> Opening:
+    def _failed(self, error: HandshakeFailed) -> LinkOpening:
         opening = new(Role.LISTENER, error=error)
         self.assertIsNone(opening.take(p.Handshake(0, b"")))
         return opening
