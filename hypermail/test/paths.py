@@ -15,7 +15,20 @@ from random import Random
 
 from hypermail.errors import PeerSilent
 from hypermail.options import ListenerOptions, Options
-from hypermail.testing import Application, Blackhole, Conditions, Counters, GatheredStream, Node, Pair, Side, World
+from hypermail.test.sealed import tls
+from hypermail.testing import (
+    PLAIN,
+    Application,
+    Blackhole,
+    Conditions,
+    Counters,
+    GatheredStream,
+    Handshakes,
+    Node,
+    Pair,
+    Side,
+    World,
+)
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -250,19 +263,20 @@ def amplification(seed: int) -> World:
     return pair
 
 
-def handshake_loss(seed: int) -> World:
+def handshake_loss(seed: int, handshakes: Handshakes = PLAIN) -> World:
     """30 % are lost both ways, in runs of up to three; 50 sessions open."""
-    return fifty(seed, Conditions(delay=0.015, loss=0.30, longest_loss=3))
+    return fifty(seed, Conditions(delay=0.015, loss=0.30, longest_loss=3), handshakes)
 
 
-def handshake_corruption(seed: int) -> World:
-    """30 % come with a byte changed; 50 sessions open."""
-    return fifty(seed, Conditions(delay=0.015, corruption=0.30))
+def handshake_corruption(seed: int, handshakes: Handshakes = PLAIN) -> World:
+    """30 % come with a byte changed; 50 sessions open, and TLS has nothing to complain of."""
+    return fifty(seed, Conditions(delay=0.015, corruption=0.30), handshakes)
 
 
-def fifty(seed: int, conditions: Conditions, sessions: int = 50) -> World:
+def fifty(seed: int, conditions: Conditions, handshakes: Handshakes, sessions: int = 50) -> World:
     """Open many sessions, send a message each way, close them."""
-    world = World(seed, conditions, starters=sessions, options=Options(connection_timeout=30, ping_interval=20))
+    options = Options(connection_timeout=30, ping_interval=20)
+    world = World(seed, conditions, starters=sessions, options=options, handshakes=handshakes)
     world.run(lambda: all_opened(world, sessions), limit=30)
     for side in world.sides:
         side.send_message(b"hello")
@@ -389,6 +403,8 @@ PATHS: dict[str, Callable[[int], World]] = {
     "long-rtt": long_round_trip,
     "handshake-loss": handshake_loss,
     "handshake-corruption": handshake_corruption,
+    "handshake-loss-tls": lambda seed: handshake_loss(seed, tls()),
+    "handshake-corruption-tls": lambda seed: handshake_corruption(seed, tls()),
     "transfer-loss": transfer_loss,
     "transfer-corruption": transfer_corruption,
     "reordering": reordering,

@@ -66,6 +66,7 @@ def _deferreds(seed: int) -> tuple[float, int]:
 
 SCENARIOS: dict[str, Scenario] = {
     "storm": Scenario(partial(_world, storms.storm), 1_000),
+    "sealed-storm": Scenario(partial(_world, storms.sealed_storm), 1_000),
     "deferreds": Scenario(_deferreds, 1_000),
     **{
         name: Scenario(partial(_world, run), 1 if name == "many-sessions" else 4 if name == "many-streams" else 20)
@@ -93,7 +94,7 @@ class Row:
     wanted: int
     outcomes: list[Outcome] = field(default_factory=list)
 
-    HEADER = f"{'scenario':<22}{'seeds':>7}{'failed':>8}{'virtual s':>12}{'sent again, kB':>16}{'processor s':>13}"
+    HEADER = f"{'scenario':<26}{'seeds':>7}{'failed':>8}{'virtual s':>12}{'sent again, kB':>16}{'processor s':>13}"
 
     @property
     def failed(self) -> list[Outcome]:
@@ -105,7 +106,7 @@ class Row:
         again = sum(outcome.retransmitted for outcome in self.outcomes) / 1_000
         processor = sum(outcome.processor for outcome in self.outcomes)
         counts = f"{len(self.outcomes):>7,}{len(self.failed):>8,}"
-        return f"{self.name:<22}{counts}{virtual:>12,.1f}{again:>16,.0f}{processor:>13,.1f}"
+        return f"{self.name:<26}{counts}{virtual:>12,.1f}{again:>16,.0f}{processor:>13,.1f}"
 
 
 def run_all(names: Sequence[str], seeds: int | None, jobs: int, tell: Callable[[str], object]) -> list[Row]:

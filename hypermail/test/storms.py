@@ -12,7 +12,7 @@ from hypermail.errors import MessageCancelled, MessageExpired, MessageRejected
 from hypermail.messages.incoming import IncomingLane
 from hypermail.options import Options
 from hypermail.streams.stream import Stream
-from hypermail.testing import Application, Conditions, Pair, Side
+from hypermail.testing import PLAIN, Application, Conditions, Handshakes, Pair, Side, secret_handshakes
 
 #: The least that storms are made of.
 STORM = Conditions(loss=0.30, duplication=0.20, reordering=0.30, corruption=0.05)
@@ -110,7 +110,12 @@ class StormApplication(Application):
         return self.opened and not self.busy and not self._unanswered
 
 
-def storm(seed: int) -> Pair:
+def sealed_storm(seed: int) -> Pair:
+    """A storm in mode C{secret}, whose session keys are those of TLS."""
+    return storm(seed, secret_handshakes(Random(f"{seed} keys").randbytes))
+
+
+def storm(seed: int, handshakes: Handshakes = PLAIN) -> Pair:
     """
     Run one storm to its end and assert that it was stood.
 
@@ -132,6 +137,7 @@ def storm(seed: int) -> Pair:
         options=Options(connection_timeout=60, ping_interval=20, outgoing_bytes=random.choice((MIB, 10_000))),
         starter=lambda: applications[0],
         listener=spare.pop,
+        handshakes=handshakes,
         start=random.choice((0.0, 1e6)),
     )
     pair.run(lambda: all(application.sent_all for application in applications), limit=3_600)

@@ -36,6 +36,10 @@ class ScenarioTests(SynchronousTestCase):
         """30 % loss, 20 % duplication, 30 % reordering, 5 % corruption: every message once, in order, whole."""
         self.stand("storm", range(20))
 
+    def test_sealedStorm(self) -> None:
+        """The same, under keys."""
+        self.stand("sealed-storm", range(20))
+
     def test_deferreds(self) -> None:
         """The same through the Twisted layer: all Deferreds fire, nothing is left in the reactors."""
         self.stand("deferreds", range(20))
@@ -46,8 +50,10 @@ class ScenarioTests(SynchronousTestCase):
             self.stand(name, range(2))
 
     def test_handshakes(self) -> None:
-        """Sessions open through loss and corruption, and amplify nothing."""
+        """Sessions open through loss and corruption, in mode tls, too, and amplify nothing."""
         for name in ("handshake-loss", "handshake-corruption", "amplification"):
+            self.stand(name, range(2))
+        for name in ("handshake-loss-tls", "handshake-corruption-tls"):
             self.stand(name, range(2))
 
     def test_faults(self) -> None:

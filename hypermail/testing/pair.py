@@ -265,6 +265,7 @@ class Pair(World):
         strangers: ListenerOptions | None = None,
         starter: Callable[[], Application] = Application,
         listener: Callable[[], Application] = Application,
+        handshakes: Handshakes = PLAIN,
         start: float = 0.0,
     ) -> None:
         super().__init__(
@@ -278,6 +279,7 @@ class Pair(World):
             strangers=strangers,
             starter=starter,
             listener=listener,
+            handshakes=handshakes,
             start=start,
         )
         self.starter = self.start()
