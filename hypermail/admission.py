@@ -18,8 +18,8 @@ from hypermail.options import ListenerOptions
 from hypermail.security.tokens import RetryTokens
 from hypermail.session.states import State
 
-#: Bytes of an IPv6 address that one attacker may own whole (RFC 6177).
-_PREFIX6 = 7
+#: Bytes of an IPv6 address that one attacker may own whole: a site has up to /48 (RFC 6177).
+_PREFIX6 = 6
 
 
 class Verdict(Enum):
@@ -150,4 +150,7 @@ def prefix_of(address: Any) -> object:
     host = address[0]
     if ":" not in host:
         return host.rpartition(".")[0]
-    return IPv6Address(host.partition("%")[0]).packed[:_PREFIX6]
+    address6 = IPv6Address(host.partition("%")[0])
+    if address6.ipv4_mapped is not None:
+        return prefix_of((str(address6.ipv4_mapped),))
+    return address6.packed[:_PREFIX6]

@@ -12,15 +12,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from hypermail.ending import Ending
 from hypermail.errors import (
     HypermailError,
     LimitExceeded,
-    PeerSilent,
-    ProtocolViolation,
     Reason,
     SessionAborted,
     SessionReset,
-    SessionTimedOut,
     UsageError,
     VersionMismatch,
 )
@@ -32,7 +30,7 @@ from hypermail.events import (
 )
 from hypermail.intake import Intake
 from hypermail.link.congestion import CongestionFactory
-from hypermail.link.heartbeat import Beat, Heartbeat
+from hypermail.link.heartbeat import Heartbeat
 from hypermail.link.link import Link
 from hypermail.link.newreno import NewReno
 from hypermail.link.train import Train, couple
@@ -57,9 +55,6 @@ RandomBytes = Callable[[int], bytes]
 #: Makes a trace for a new connection: (role, what names it, now) -> trace.
 TraceFactory = Callable[[Role, str, float], NullTrace]
 
-#: s that a listener waits for the rest of a hello.
-HELLO_TIMEOUT = 3.0
-
 
 class Connection:
     """
@@ -72,7 +67,6 @@ class Connection:
     @ivar role: which side this is.
     @ivar options: what this side wants and bears.
     @ivar more: whether the last call of L{trains} has left something that may leave now.
-    @ivar ended: whether everything is over, the tombstone included: it may be forgotten.
     """
 
     def __init__(
@@ -95,7 +89,7 @@ class Connection:
     ) -> None:
         self.role = role
         self.options = options
-        self.ended = self.more = False
+        self.more = False
         self._trace = trace
         self._refusal = refusal
         self._now = now
@@ -128,13 +122,10 @@ class Connection:
         )
         self._session = Session(role, options, limits, self._learn)
         self._peer_reset_token = b""
-        self._began = now
-        patience = options.connection_timeout if self._link.hello_heard else HELLO_TIMEOUT
-        self._opening_until: float | None = now + min(patience, options.connection_timeout)
-        self._until: float | None = None  # once the session is over: when its tombstone goes
         self._events: deque[Event] | None = None  # while there are any
         self._intake = Intake(role, self._link, self._session, options.hold_bytes, self._asked)
         self._outlet = Outlet(self._link, self._session)
+        self._ending = Ending(role, options, self._link, self._session, self._intake, now)
         if role is Role.STARTER:
             self._session.ask()
         trace.event(now, "connectivity:connection_started", role=role.name.lower(), peer=str(address))
@@ -218,6 +209,11 @@ class Connection:
         return self._link.verified
 
     @property
+    def ended(self) -> bool:
+        """Whether everything is over, the tombstone included: it may be forgotten."""
+        return self._ending.ended
+
+    @property
     def state(self) -> State:
         """Where the session is in its life."""
         return self._session.state
@@ -244,7 +240,7 @@ class Connection:
         self._now = now
         if self.ended:
             return
-        link = self._link
+        link, ending = self._link, self._ending
         at_home = address == link.path.address
         for datagram in datagrams:
             opened = link.open(datagram, now, at_home)
@@ -252,18 +248,14 @@ class Connection:
                 try:
                     self._intake.take(opened, now)
                 except HypermailError as error:
-                    self._fail(error, now)
+                    ending.broke(error, now)
             if link.failure is not None:
-                self._give_up(link.failure, now)
+                ending.gave_out(link.failure, now)
         link.end_turn(now)
-        if self._session.control.crowded and not self._over:
-            self._fail(LimitExceeded("the peer leaves too many control packets unacknowledged"), now)
+        if self._session.control.crowded and not ending.over:
+            ending.broke(LimitExceeded("the peer leaves too many control packets unacknowledged"), now)
         self._session.drain()
-        self._end_if_over(now)
-
-    @property
-    def _over(self) -> bool:
-        return self._session.state is State.ENDED
+        ending.look(now)
 
     def _asked(self, packet: p.SessionOpen) -> None:
         """Listener: the peer asks for a session."""
@@ -278,30 +270,6 @@ class Connection:
         self._peer_reset_token = peer.reset_token
         self._link.peer_limits(peer.receive_buffer, peer.max_datagram, peer.silence / 1000)
 
-    def _fail(self, error: HypermailError, now: float) -> None:
-        """The peer broke a rule, or the handshake failed: say so and end."""
-        if self._over:
-            self._bury()
-            return
-        text = f"the peer broke the protocol: {error.text}"
-        code = error.code if isinstance(error, ProtocolViolation) else Reason.PROTOCOL_VIOLATION
-        self._die(SessionAborted(text, code), code, error.text)
-        self._end_if_over(now)
-
-    def _give_up(self, error: HypermailError, now: float) -> None:
-        """The link can't go on: the handshake has failed, or its keys have served."""
-        if not self._over:
-            self._die(error, error.code, error.text)
-            self._end_if_over(now)
-
-    def _die(self, error: HypermailError, code: int, text: str) -> None:
-        """End the session at once; the peer is told, if it is one that may be told anything."""
-        if self._link.speaks:
-            self._session.die(error, code, text)
-        else:
-            self._session.end(error)
-            self._session.control.retain(())
-
     # Datagrams that are no part of the session
 
     def reset(self, token: bytes, *, now: float) -> None:
@@ -311,10 +279,8 @@ class Connection:
         @param token: is compared in constant time with the one that the peer told.
         """
         self._now = now
-        if self._peer_reset_token and same_token(token, self._peer_reset_token) and not self._over:
-            self._session.end(SessionReset("the peer does not know this session any more; was it restarted?"))
-            self._session.control.retain(())
-            self._end_if_over(now)
+        if self._peer_reset_token and same_token(token, self._peer_reset_token):
+            self._ending.vanish(SessionReset("the peer does not know this session any more; was it restarted?"), now)
 
     def retry(self, retry: Retry, *, now: float) -> None:
         """A listener wants to know that we are where we say: everything is sent again, with its token."""
@@ -334,8 +300,8 @@ class Connection:
             return
         spoken = ", ".join(f"hypermail/{version}" for version in versions.versions)
         modes = ", ".join(Mode(mode).name.lower() for mode in versions.modes if mode in Mode._value2member_map_)
-        self._session.end(VersionMismatch(f"the listener speaks {spoken or 'nothing'} in mode {modes or 'unknown'}"))
-        self._end_if_over(now)
+        text = f"the listener speaks {spoken or 'nothing'} in mode {modes or 'unknown'}"
+        self._ending.vanish(VersionMismatch(text), now)
 
     # Datagrams out
 
@@ -349,21 +315,20 @@ class Connection:
         self.more = False
         if self.ended:
             return []
-        session, link = self._session, self._link
+        session, link, ending = self._session, self._link, self._ending
         if session.carrying:
             session.receiving.acknowledge()
             session.drain()
-        self._end_if_over(now)
-        if self._over and not (link.keyed or link.last_words or link.acks.due):  # nobody could read a last word
-            self._bury()
+        ending.look(now)
+        if ending.unheard:
+            ending.bury()
             return []
         datagrams = link.long_datagrams(now)
         if link.keyed:
             self.more = self._outlet.fill(datagrams, now)
             if link.failure is not None:
-                self._give_up(link.failure, now)
-        if self._until is not None and (now >= self._until or not (len(session.control) or link.last_words)):
-            self._bury()
+                ending.gave_out(link.failure, now)
+        ending.said(now)
         return couple(self.address, datagrams)
 
     # Time
@@ -372,11 +337,9 @@ class Connection:
         """s when L{handle_timeout} is to be called; None when nothing is left to wait for."""
         if self.ended:
             return None
-        deadline = self._link.next_timeout()
-        for other in (self._opening_until, self._until, self._session.sending.next_expiry()):
-            if other is not None and other < deadline:
-                deadline = other
-        return deadline
+        deadline = self._ending.next_timeout(self._link.next_timeout())
+        expiry = self._session.sending.next_expiry()
+        return deadline if expiry is None or deadline < expiry else expiry
 
     def handle_timeout(self, *, now: float) -> None:
         """Time has passed. Harmless when early."""
@@ -384,49 +347,9 @@ class Connection:
         if self.ended:
             return
         beat = self._link.timeout(now)
-        if self._until is not None:
-            if now >= self._until or beat is Beat.DEAD:
-                self._bury()
-            return
-        self._session.sending.expire(now)
-        if self._opening_until is not None:
-            self._check_opening(now)
-        if beat is Beat.DEAD and not self._over:
-            limit = self.options.ping_interval * (self.options.ping_packet_count + 1)
-            text = f"the peer has gone silent: nothing was heard from it for about {limit:g} s"
-            self._die(PeerSilent(text), Reason.PEER_SILENT, "the link went silent")
-            self._until = now
-        self._end_if_over(now)
-
-    def _check_opening(self, now: float) -> None:
-        until = self._began + self.options.connection_timeout
-        if self._session.state not in (State.NEW, State.OPENING):
-            self._opening_until = None
-        elif now >= until or (self._opening_until is not None and now >= self._opening_until and not self.hello_heard):
-            text = f"nobody has answered within {self.options.connection_timeout:g} s"
-            if self.role is Role.LISTENER:
-                text = "the starter has not ended its handshake in time"
-            self._die(SessionTimedOut(text), Reason.CONNECTION_TIMEOUT, "opening took too long")
-            self._until = now
-        else:
-            self._opening_until = until
-
-    def _end_if_over(self, now: float) -> None:
-        """A session that has ended leaves a tombstone: it answers until its last word was heard."""
-        if self._over and self._until is None:
-            self._opening_until = None
-            heard = self._link.keyed or self._link.last_words
-            patience = max(self.options.linger, 3 * self._link.rtt.probe_timeout) if heard else 0.0
-            self._until = now + patience
-            self._intake.forget()
-            if self._link.keyed:
-                self._link.acks.force()
-
-    def _bury(self) -> None:
-        """Nothing is left to be said."""
-        self.ended = True
-        self._until = None
-        self._link.end()
+        if not self._ending.over:
+            self._session.sending.expire(now)
+        self._ending.timeout(beat, now)
 
     # Events out
 
@@ -466,13 +389,13 @@ class Connection:
         try:
             self._intake.release()
         except HypermailError as error:
-            self._fail(error, now)
+            self._ending.broke(error, now)
 
     def reject(self, code: int = Reason.SESSION_REJECTED, text: str = "", *, now: float) -> None:
         """Listener: refuse the session that was requested. @raise UsageError: when none was."""
         self._now = now
         self._session.reject(code, text)
-        self._end_if_over(now)
+        self._ending.look(now)
 
     def send_message(
         self, data: bytes, *, lane: int = 0, expires: float | None = None, wanted: bool = True, now: float
@@ -495,7 +418,7 @@ class Connection:
     def cancel_message(self, message: OutgoingMessage, *, now: float) -> None:
         """Withdraw a message, unless the peer's application has taken it already."""
         self._now = now
-        if not self._over:
+        if not self._ending.over:
             self._session.sending.cancel(message)
 
     def configure_lane(
@@ -529,7 +452,7 @@ class Connection:
         Deliver everything, then end. A session that isn't open yet is aborted.
         """
         self._now = now
-        if self._over:
+        if self._ending.over:
             return
         if self.opening:
             self.abort(Reason.APPLICATION, "closed while opening", now=now)
@@ -539,10 +462,9 @@ class Connection:
     def abort(self, code: int = Reason.APPLICATION, text: str = "", *, now: float) -> None:
         """End the session at once; the peer reads code and text."""
         self._now = now
-        if not self._over:
+        if not self._ending.over:
             because = f": {text}" if text else ""
-            self._die(SessionAborted(f"the session was aborted here{because}", code), code, text)
-            self._end_if_over(now)
+            self._ending.die(SessionAborted(f"the session was aborted here{because}", code), code, text, now)
 
     def ping(self, *, now: float) -> None:
         """Measure a round trip: L{PingAnswered} follows."""

@@ -68,6 +68,7 @@ class Demux:
         self._by_tag: dict[int, Connection] = {}
         self._by_first_tag: dict[int, Connection] = {}
         self._replies: list[Train] = []
+        self._faults: list[tuple[Connection, Exception]] = []
         self._touched_otherwise: list[Connection] = []
         self.dropped = 0
 
@@ -104,6 +105,11 @@ class Demux:
         self._replies = []
         return replies
 
+    def faults(self) -> list[tuple[Connection, Exception]]:
+        """Connections on which the core has failed, and how, which must be ended; empty after they were taken."""
+        faults, self._faults = self._faults, []
+        return faults
+
     def receive(self, datagrams: list[memoryview], address: Any, *, now: float) -> list[Connection]:
         """
         Give the datagrams of one read from one address to their connections.
@@ -118,7 +124,10 @@ class Demux:
             if connection is not None:
                 touched.setdefault(connection, []).append(datagram)
         for connection, theirs in touched.items():
-            connection.receive(theirs, address, now=now)
+            try:
+                connection.receive(theirs, address, now=now)
+            except Exception as error:  # a fault of ours must not hold a place for ever, nor harm the others
+                self._faults.append((connection, error))
             if self._reception is not None:
                 self._reception.admission.look(connection)
         for connection in self._touched_otherwise:

@@ -22,6 +22,9 @@ from hypermail.session.states import State
 from hypermail.wire import packets as p
 from hypermail.wire.codec import decode
 
+#: Bytes that a packet that is held counts for besides its own: the smallest are one on the wire, and this in memory.
+HELD_PACKET = 64
+
 
 class Intake:
     """
@@ -73,11 +76,18 @@ class Intake:
         else:
             self._take_some(opened, decode(memoryview(bytes(opened.payload))), now)
 
-    def _admit(self) -> None:
-        """The starter is who it says to be: what it has asked for meanwhile counts now."""
+    def _admit(self, rest: list[p.Packet]) -> list[p.Packet]:
+        """
+        The starter is who it says to be: what it has asked for meanwhile counts now.
+
+        @param rest: what came beside the proof.
+        @return: what of that is still to be held.
+        """
         self._admitted = True
-        for packet in self._hold.sift(UNHELD) if self._hold is not None else ():
+        held = self._hold.sift(UNHELD) if self._hold is not None else []
+        for packet in held + [packet for packet in rest if type(packet) in UNHELD]:
             self._give(packet)
+        return [packet for packet in rest if type(packet) not in UNHELD]
 
     def release(self) -> None:
         """
@@ -139,21 +149,21 @@ class Intake:
                 self._give(packet)
             else:
                 rest.append(packet)
+        if self._link.verified and not self._admitted:
+            rest = self._admit(rest)
         if rest and not self._holds(rest, len(opened.payload)):
             return
         eliciting = any(type(packet) not in SILENT for packet in packets)
         self._link.received(opened, eliciting, now)
-        if eliciting and (opened.long or self._over):  # never an ack for an ack: RFC 9000 §13.2.1
+        if eliciting and self._over and not opened.long:  # never an ack for an ack: RFC 9000 §13.2.1
             self._link.acks.force()
-        if self._link.verified and not self._admitted:
-            self._admit()
         if self._carries:
             self.release()
 
     def _holds(self, packets: list[p.Packet], size: int) -> bool:
         if self._hold is None:
             self._hold = Hold(self._hold_bytes)
-        return self._hold.take(packets, size)
+        return self._hold.take(packets, size + HELD_PACKET * len(packets))
 
     def _take_asking(self, packet: p.SessionOpen) -> None:
         self._asked(packet)

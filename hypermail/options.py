@@ -148,7 +148,7 @@ _LEAST = {
 class ListenerOptions:
     """
     What a listener bears from strangers. A I{prefix} is the part of an address that one attacker may own
-    whole: /24 of IPv4, /56 of IPv6.
+    whole: /24 of IPv4, /48 of IPv6.
 
     @ivar max_sessions: sessions at once; who comes later is told so.
     @ivar max_opening: sessions at once that have not opened yet, or are being refused, of starters whose address is

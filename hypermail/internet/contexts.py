@@ -22,11 +22,15 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSS
 
 from hypermail.errors import CredentialError, HandshakeFailed, UsageError
 from hypermail.security.identity import Identity, pin_of
-from hypermail.security.tls import ALPN, Connect
+from hypermail.security.tls import ALPN, CIPHERS, Connect
 from hypermail.security.verification import problem
 
 #: A verification callback: of connection, certificate, number of the error, depth, and whether OpenSSL is content.
 _Verify = Callable[[SSL.Connection, Any, int, int, int], bool]
+
+
+#: The suites that hypermail has ciphers for; some systems' OpenSSL offers others.
+_SUITES = ":".join(CIPHERS).encode("ascii")
 
 
 def _own(identity: Identity | None) -> dict[str, Any]:
@@ -98,6 +102,7 @@ def starterContext(
     if pin is not None:
         context = _build(ssl.CertificateOptions(acceptableProtocols=[ALPN], **_own(identity)).getContext)
         context.set_alpn_protos([ALPN])
+        context.set_tls13_ciphersuites(_SUITES)
         indicated = None if isIPAddress(name) or isIPv6Address(name) else _idna(name)
 
         def pinned(handshake: Any) -> SSL.Connection:
@@ -167,6 +172,7 @@ def listenerContext(identity: Identity, trustRoots: tuple[Certificate, ...] | No
         mode, verify = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _checking(None)
     context = _build(ssl.CertificateOptions(acceptableProtocols=[ALPN], **options).getContext)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    context.set_tls13_ciphersuites(_SUITES)
 
     def accept(handshake: Any) -> SSL.Connection:
         connection = SSL.Connection(context, None)

@@ -12,6 +12,7 @@ import errno
 import os
 import secrets
 import shlex
+import socket
 import stat
 from contextlib import suppress
 from datetime import datetime
@@ -33,6 +34,7 @@ _MOST_PINS = 1 << 20
 _LEAST_SECRET = 32
 _MOST_SECRET = 64 << 10
 _SUFFIXES = (".pem", ".crt")
+_MACHINE = Path("/etc/machine-id")
 _NO_NAME = "that cannot be the name of a file"
 
 # A fifo that nobody writes to must not hold us up; a terminal must not become ours.
@@ -109,6 +111,18 @@ def identityIn(directory: FilePath, name: str, *, now: datetime) -> tuple[Identi
             raise
         return readIdentity(path), path, False
     return identity, path, True
+
+
+def thisMachine() -> str:
+    """
+    What tells this machine from others that have the same identity or secret: its machine-id(5), where there is
+    one, and its name, as containers of one image share the former.
+    """
+    try:
+        machine = _MACHINE.read_text(encoding="ascii").strip()
+    except (OSError, ValueError):
+        machine = ""
+    return f"{machine} {socket.gethostname()}"
 
 
 def stateDirectory() -> Path:

@@ -18,6 +18,7 @@ from typing import Any
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hypermail.connection import Connection
@@ -26,6 +27,7 @@ from hypermail.errors import Reason, SessionAborted, Unreachable, UsageError
 from hypermail.interfaces import ICarrier, ICarrierUser, ISessionFactory, ISessionProtocol
 from hypermail.internet.address import HypermailAddress, SocketAddress, isLoopback
 from hypermail.internet.carrier import DatagramCarrier
+from hypermail.internet.credentials import thisMachine
 from hypermail.internet.deadlines import Deadlines, clockOf
 from hypermail.internet.security import Security, refuseToLeave
 from hypermail.internet.session import Session
@@ -117,7 +119,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
             handshake=None if self.factory is None else self.security.listening(self._randomBytes),
             random_bytes=self._randomBytes,
             secret=self.security.stateless,
-            scope=str(self.host()).encode(),
+            scope=f"{thisMachine()} {self.host()}".encode() if self.factory is not None else b"",
             trace_factory=self._traces.ofStranger,
         )
         if self.factory is not None:
@@ -167,8 +169,13 @@ class HypermailDatagramProtocol(DatagramProtocol):
         except Exception:
             self._log.failure("Datagrams from {address} could not be dealt with", address=SocketAddress(*address))
             return
+        faults = dict(demux.faults())
         for connection in touched:
-            self._pump(self._sessions.get(connection) or self._received(connection))
+            session = self._sessions.get(connection) or self._received(connection)
+            if connection in faults:
+                self._broken(session, Failure(faults[connection]))
+            else:
+                self._pump(session)
         for train in demux.replies():
             if self._writable:
                 self._writable = self._carrier.send(train)
@@ -253,7 +260,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
         try:
             connection.handle_timeout(now=now)
         except Exception:
-            self._broken(session)
+            self._broken(session, Failure())
         self._pump(session)
 
     def _pump(self, session: Session) -> None:
@@ -266,7 +273,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
             while session.drain():  # a session that closes ends with the last that is sent
                 self._send(session.connection)
         except Exception:
-            self._broken(session)
+            self._broken(session, Failure())
         else:
             self._settle(session)
 
@@ -306,9 +313,10 @@ class HypermailDatagramProtocol(DatagramProtocol):
             if error is not None and not session.opened and self.factory is None:
                 session.fail(Unreachable(f"{session.getPeer()} cannot be reached: {error.strerror}"))
 
-    def _broken(self, session: Session) -> None:
+    def _broken(self, session: Session, failure: Failure) -> None:
         """The core has failed on a session, which must not harm the others."""
-        self._log.failure("A session with {peer} has failed inside", peer=session.getPeer())
+        if session.opened or self.failedHandshakes.mayBeSaid(self.seconds()):
+            self._log.failure("A session with {peer} has failed inside", failure, peer=session.getPeer())
         try:
             session.connection.abort(Reason.INTERNAL_ERROR, "internal error", now=self.seconds())
             session.drain()

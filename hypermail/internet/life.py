@@ -256,8 +256,15 @@ class SessionLife:
             return
         if ISessionProtocol.providedBy(answer):
             self.protocol = answer
-        else:
+        elif answer is None:
             self.protocol = factory.buildProtocol(self.getPeer())
+        else:
+            self._log.error(
+                "{factory!r} has answered {answer!r} to sessionRequested, which is neither None nor an "
+                "ISessionProtocol; the session is rejected",
+                factory=factory,
+                answer=answer,
+            )
         if self.protocol is None:
             self._reject(Reason.SESSION_REJECTED, "this application does not take the session")
             return
@@ -280,7 +287,7 @@ class SessionLife:
         except HypermailError:
             return  # as above
         self._rejected = True
-        self._note("session {session} from {peer} rejected: {reason}", code, text)
+        self._owner.failedHandshakes.refused(self.getPeer(), named(code, text), self._owner.seconds())
         self.touch()
 
     def _opened(self, _: events.SessionOpened) -> None:
@@ -324,13 +331,8 @@ class SessionLife:
             self._closed()
 
     def _note(self, format: str, code: int, text: str) -> None:
-        named = Reason.describe(code) if code else text
-        self._log.info(
-            format,
-            session=self.sessionID.hex() or f"{self.connection.first_tag:016x}",
-            peer=self.getPeer(),
-            reason=text if text == named else f"{text} ({named})",
-        )
+        session = self.sessionID.hex() or f"{self.connection.first_tag:016x}"
+        self._log.info(format, session=session, peer=self.getPeer(), reason=named(code, text))
 
     def _lost(self, error: HypermailError) -> None:
         self.received.over = True
@@ -404,6 +406,12 @@ class SessionLife:
 
     def _streamEnded(self, event: events.StreamEnded) -> None:
         self.streams.ended(event.stream, event.error)
+
+
+def named(code: int, text: str) -> str:
+    """A reason's text, with the name of its code when that says something else."""
+    name = Reason.describe(code) if code else text
+    return text if text == name else f"{text} ({name})"
 
 
 _EVENTS: dict[type, Callable[[SessionLife, Any], None]] = {

@@ -69,13 +69,17 @@ def _certificates(certificates: Iterable[Certificate] | None) -> tuple[Certifica
         return None
     found = tuple(certificates)
     if not all(isinstance(certificate, Certificate) for certificate in found):
-        raise UsageError(f"trustRoots are certificates, as readTrustRoots(FILE) gives them, not {certificates!r}")
+        raise UsageError(
+            f"trustRoots are certificates, as readTrustRoots(FILE) gives them, not {type(certificates).__name__}"
+        )
     return found
 
 
 def _identity(identity: Identity | None) -> Identity | None:
     if identity is not None and not isinstance(identity, Identity):
-        raise UsageError(f"an identity is what readIdentity(FILE) or Identity.self_signed gives, not {identity!r}")
+        raise UsageError(
+            f"an identity is what readIdentity(FILE) or Identity.self_signed gives, not {type(identity).__name__}"
+        )
     return identity
 
 

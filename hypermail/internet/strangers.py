@@ -19,9 +19,9 @@ SPAN = 10.0
 
 class FailedHandshakes:
     """
-    The strangers of one socket that did not come as far as asking for a session.
+    The strangers of one socket that got no session.
 
-    @ivar count: how many there were, those included that gave up without a word.
+    @ivar count: those that did not come as far as asking for one, even if they gave up without a word.
     """
 
     __slots__ = ("_left", "_since", "_unsaid", "count")
@@ -39,12 +39,22 @@ class FailedHandshakes:
         self.count += 1
         if isinstance(error, SessionTimedOut):
             return
+        if self.mayBeSaid(now):
+            self._log.info("the handshake with {peer} has failed: {reason}", peer=peer, reason=error.text)
+
+    def refused(self, peer: HypermailAddress, reason: str, now: float) -> None:
+        """Say of one that came so far why it was refused."""
+        if self.mayBeSaid(now):
+            self._log.info("session from {peer} rejected: {reason}", peer=peer, reason=reason)
+
+    def mayBeSaid(self, now: float) -> bool:
+        """Whether there is room for one more line about strangers; if not, it is counted."""
         if now >= self._since + SPAN:
             if self._unsaid:
-                self._log.info("{count} more handshakes have failed", count=self._unsaid)
+                self._log.info("{count} more strangers were refused, or have failed", count=self._unsaid)
             self._since, self._left, self._unsaid = now, MOST_LINES, 0
-        if self._left:
-            self._left -= 1
-            self._log.info("the handshake with {peer} has failed: {reason}", peer=peer, reason=error.text)
-        else:
+        if not self._left:
             self._unsaid += 1
+            return False
+        self._left -= 1
+        return True

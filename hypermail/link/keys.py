@@ -113,7 +113,9 @@ class ReceivingKeys:
     def rest(self) -> None:
         """The link is idle."""
         self._seal.rest()
-        self._next = self._previous = None
+        self._next = None
+        if self._previous is not None:
+            self._previous.rest()
 
     def open(
         self, datagram: memoryview, length: int, number: int, phase: int, now: float, patience: float

@@ -88,7 +88,7 @@ class Link:
         "_acknowledged",
         "_active_at",
         "_answers",
-        "_forgets_long",
+        "_confirmed",
         "_opening",
         "_options",
         "_pacer",
@@ -164,7 +164,7 @@ class Link:
         self.recovery.opening = role is Role.STARTER  # it alone probes with nothing in flight: RFC 9002 §6.2.2.1
         self._pacer = Pacer(self.path.mtu, now)
         self._resume_at: float | None = None
-        self._forgets_long = False
+        self._confirmed = False
         self._skips = skips
         self._acknowledged = 0  # what the datagram that is being filled acknowledges, all below it
         self._peer_buffer = options.receive_buffer
@@ -262,7 +262,8 @@ class Link:
             opened = self._open_long(datagram, at_home)
         else:
             opened = self._open_short(datagram, now, at_home)
-        if opened is None or not self.acks.is_new(opened.number):
+        acks = self._acks_of(opened)
+        if opened is None or acks is None or not acks.is_new(opened.number):
             self.dropped += 1
             return None
         self.datagrams_received += 1
@@ -284,16 +285,17 @@ class Link:
                 self.failure = KeysSpent(f"{keys.forged} datagrams were forged: somebody attacks this link")
             return None
         if self._state is State.KEYED:
-            self._confirm()
+            self._confirm(now)
         if at_home:
             self.path.validated = True
         return Opened(number, content, False)
 
-    def _confirm(self) -> None:
+    def _confirm(self, now: float) -> None:
         """The peer has the session's keys: those of the handshake have served (RFC 9001 §4.9)."""
         self._state = LINK.next(self._state, Input.SHORT_OPENED)
         self.recovery.opening = False
-        self._forgets_long = True
+        self.recovery.forget_long(now)
+        self._confirmed = True
         self._verify()
 
     def _verify(self) -> None:
@@ -306,9 +308,9 @@ class Link:
             self.path.received(len(datagram))
         head = header.decode_long(datagram)
         opening = self._opening
-        if head is None or opening is None or self._state in (State.OPEN, State.ENDED):
+        if head is None or opening is None or not self._hears_long:
             return None
-        number = expand(head.low, self.acks.largest + 1)
+        number = expand(head.low, opening.acks.largest + 1)
         content = opening.open(datagram, head, number)
         if content is None:
             return None
@@ -363,12 +365,29 @@ class Link:
             self._state = LINK.next(self._state, Input.KEYS_DERIVED)
         self._verify()
 
+    def _acks_of(self, opened: Opened | None) -> Acks | None:
+        """What counts the numbers of a datagram's kind."""
+        if opened is None or not opened.long:
+            return self.acks
+        return None if self._opening is None else self._opening.acks
+
+    @property
+    def _hears_long(self) -> bool:
+        """A starter that has keys has heard all that is said without them; a listener has when it hears a short one."""
+        return self._state is State.OPENING or (self._state is State.KEYED and self._role is Role.LISTENER)
+
     def received(self, opened: Opened, eliciting: bool, now: float) -> None:
         """The contents of a datagram have been taken, so it may be acknowledged."""
-        self.acks.received(opened.number, now, eliciting)
-        if self._forgets_long:  # not before the acknowledgement that came with the confirmation
-            self._forgets_long = False
-            self.recovery.forget_long()
+        acks = self._acks_of(opened)
+        if acks is None:
+            return
+        acks.received(opened.number, now, eliciting)
+        if opened.long:
+            if eliciting:
+                acks.force()
+            return
+        if self._confirmed:
+            self._confirmed = False
             if eliciting:
                 self.acks.force()  # the peer's probe timer runs until it hears that we have the keys
 
@@ -394,8 +413,8 @@ class Link:
             if self.path.credit < self.path.mtu:
                 break
             payload = Payload(self.path.mtu - opening.overhead)
-            if self.acks.pending:
-                payload.add(self.acks.packet(now).encode())
+            if opening.acks.pending:
+                payload.add(opening.acks.packet(now).encode())
             opening.flight.fill(payload)
             if self.recovery.probes and not payload.contents:
                 self._add_ping(payload)
@@ -410,7 +429,7 @@ class Link:
     def _wants_long(self, opening: LinkOpening, begun: bool) -> bool:
         if self._sending is not None and self._role is Role.STARTER:
             return False  # what is left to say is said in short datagrams
-        return opening.flight.waiting or (not begun and (self.acks.due or self.recovery.probes > 0))
+        return opening.flight.waiting or (not begun and (opening.acks.due or self.recovery.probes > 0))
 
     @property
     def _window(self) -> int:
@@ -514,9 +533,10 @@ class Link:
             self.recovery.sent(Sent(number, now, size, payload.contents, long))
         self._trace.sent(now, number, size, long)
 
-    def wants_to_speak(self) -> bool:
-        """Whether the link has something to say of its own accord."""
-        return bool(self.acks.due or self.recovery.probes or self._answers)
+    @property
+    def owes_ack(self) -> bool:
+        """Whether an acknowledgement is due."""
+        return self.acks.due or (self._opening is not None and self._opening.acks.due)
 
     # Time
 

@@ -6,7 +6,8 @@ It is gone once the session has been answered, with everything that the handshak
 
 from __future__ import annotations
 
-from hypermail.errors import HandshakeFailed, HandshakeRefused
+from hypermail.errors import HandshakeFailed, HandshakeRefused, LimitExceeded
+from hypermail.link.acks import Acks
 from hypermail.link.flight import Flight
 from hypermail.options import Role
 from hypermail.security.handshake import Handshake, bind
@@ -16,6 +17,8 @@ from hypermail.wire.packets import Handshake as HandshakePacket
 
 #: Retries that a starter follows: more than one comes only when the first was forged, or outlived.
 MOST_RETRIES = 3
+#: Handshake packets of the peer's, repeated ones included: 64 KiB in ordinary ones are fewer than 60.
+MOST_PACKETS = 512
 
 
 class LinkOpening:
@@ -25,6 +28,8 @@ class LinkOpening:
     @param token: by which a listener has admitted the starter; empty when by none.
 
     @ivar flight: what is said and heard of the handshake.
+    @ivar acks: of long datagrams, which anybody who has seen the first tag can make: what they acknowledge, and which
+        numbers they use up, must not count for the others (RFC 9000 §12.3).
     @ivar remote_tag: what is known of the peer's tag; the first tag before it has said it.
     @ivar failure: why the handshake has failed, once it has.
     """
@@ -34,9 +39,11 @@ class LinkOpening:
         "_first_tag",
         "_keyed",
         "_local_tag",
+        "_packets",
         "_role",
         "_token",
         "_tokens",
+        "acks",
         "failure",
         "flight",
         "handshake",
@@ -51,11 +58,13 @@ class LinkOpening:
         self._role = role
         self.handshake = handshake
         self.flight = Flight()
+        self.acks = Acks()
         self.seals, self.opens = long_seals(handshake.mode, role, first_tag)
         self._local_tag = local_tag
         self._first_tag = first_tag
         self._answered = role is Role.LISTENER
         self._keyed = False
+        self._packets = 0
         self._token = token
         self._tokens = [b""]
         self.remote_tag = remote_tag
@@ -117,6 +126,9 @@ class LinkOpening:
         @return: the session's keys, when it gives them. A handshake that fails leaves its reason in C{failure}.
         @raise LimitExceeded: for one that never ends.
         """
+        self._packets += 1
+        if self._packets > MOST_PACKETS:
+            raise LimitExceeded(f"a handshake in more than {MOST_PACKETS} packets")
         for piece in self.flight.receive(packet):
             if self.failure is None:
                 try:

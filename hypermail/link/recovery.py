@@ -98,10 +98,12 @@ class Recovery:
         """
         Take an acknowledgement.
 
-        @param long: whether it came in a long datagram, where it can speak of long ones only.
-        @raise ProtocolViolation: when it names numbers that were never sent.
+        @param long: whether it came in a long datagram; it speaks of long ones then, else of short ones.
+        @raise ProtocolViolation: when a short one names numbers that were never sent.
         """
         largest = ack.ranges[0][1] - 1
+        if largest >= self._next and long:
+            return  # anybody who has seen the first tag could have made the peer say so
         if largest >= self._next:
             raise ProtocolViolation(f"the peer acknowledges datagram {largest}, which was never sent")
         if self.skips is not None and (skipped := self.skips.among(ack.ranges)) is not None:
@@ -135,7 +137,7 @@ class Recovery:
                 break
             for number in range(max(start, oldest), stop):
                 sent = flying.get(number)
-                if sent is not None and (sent.long or not long):
+                if sent is not None and sent.long is long:
                     del flying[number]
                     self.in_flight -= sent.size
                     newly.append(sent)
@@ -183,9 +185,15 @@ class Recovery:
                 return True
         return False
 
-    def forget_long(self) -> None:
-        """The keys of long datagrams are gone: what is in flight of them will never be acknowledged."""
-        for sent in [sent for sent in self._sent.values() if sent.long]:
+    def forget_long(self, now: float) -> None:
+        """
+        The keys of long datagrams are gone: what is in flight of them will never be acknowledged. But the peer has it,
+        or could not have said what it has; so it tells of the round trip, unless it was sent more than once (Karn).
+        """
+        long = [sent for sent in self._sent.values() if sent.long]
+        if long and not self._rtt.measured and long[-1].time - long[0].time <= GRANULARITY:
+            self._rtt.sample(now - long[0].time, 0.0)
+        for sent in long:
             del self._sent[sent.number]
             self.in_flight -= sent.size
 

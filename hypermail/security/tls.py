@@ -35,6 +35,9 @@ CIPHERS = {
 #: Bytes of a TLS record's header; its first says what is in it (RFC 8446 §5.1).
 _RECORD = 5
 _HANDSHAKE_RECORD = 22
+#: Bytes of a handshake message's header; its first says which it is (RFC 8446 §4).
+_MESSAGE = 4
+_CLIENT_HELLO = 1
 #: Bytes that are taken from OpenSSL at once.
 _READ = 1 << 16
 
@@ -68,7 +71,7 @@ class TlsHandshake:
         self._role = role
         self._connect: Connect | None = connect
         self._connection: SSL.Connection | None = None
-        self._hello = bytearray()
+        self._incoming = bytearray()
         self._outgoing = b""
         self._exported = False
         self.begun = role is Role.STARTER
@@ -95,21 +98,37 @@ class TlsHandshake:
         """See L{Handshake.receive}."""
         if self._connect is None:
             return
+        self._incoming += data
+        end = self._whole()
         if not self.begun:
-            self._hello += data
             if not self._has_hello():
                 return
             self.begun = True
-            data = bytes(self._hello)
-            self._hello.clear()
-        self._drive(data)
+        if end:
+            whole = bytes(self._incoming[:end])
+            del self._incoming[:end]
+            self._drive(whole)
+
+    def _whole(self) -> int:
+        """Bytes of the whole records that have arrived: OpenSSL is called for no less, so that pieces cost nothing."""
+        incoming, end = self._incoming, 0
+        while len(incoming) >= end + _RECORD:
+            following = end + _RECORD + int.from_bytes(incoming[end + 3 : end + _RECORD], "big")
+            if following > len(incoming):
+                break
+            end = following
+        return end
 
     def _has_hello(self) -> bool:
-        """Whether the first record is whole: what is not doesn't cost an SSL object."""
-        hello = self._hello
-        if hello and hello[0] != _HANDSHAKE_RECORD:
+        """Whether the ClientHello is whole: what is not doesn't cost an SSL object, and has less time."""
+        hello = self._incoming
+        if (hello and hello[0] != _HANDSHAKE_RECORD) or (len(hello) > _RECORD and hello[_RECORD] != _CLIENT_HELLO):
             raise HandshakeFailed("the starter has sent something that is no TLS handshake")
-        return len(hello) >= _RECORD and len(hello) >= _RECORD + int.from_bytes(hello[3:5], "big")
+        start = _RECORD + _MESSAGE
+        if len(hello) < start:
+            return False
+        # A hello in several records, which RFC 8446 §5.1 allows, is a little longer than this.
+        return self._whole() > 0 and len(hello) >= start + int.from_bytes(hello[_RECORD + 1 : start], "big")
 
     def _drive(self, data: bytes) -> None:
         """Let OpenSSL go on."""
@@ -191,7 +210,10 @@ class TlsHandshake:
             return None
         self._check_agreement(connection)
         self._exported = True
-        return derive_keys(self._role, CIPHERS[str(connection.get_cipher_name())], secret)
+        cipher = CIPHERS.get(str(connection.get_cipher_name()))
+        if cipher is None:
+            raise HandshakeFailed(f"TLS has agreed on {connection.get_cipher_name()}, which hypermail does not use")
+        return derive_keys(self._role, cipher, secret)
 
     def close(self) -> None:
         """See L{Handshake.close}: an SSL object holds some 30 KiB."""

@@ -260,6 +260,56 @@ class ForgedTests(TrafficCase):
                                 wire.inject(Role.STARTER, seal.seal(datagram, [packet.encode()], number))
             self.assertWorks(wire.open())
 
+    def test_whileDeciding(self) -> None:
+        """Nor on one whose application takes its time: the keys of long datagrams have served by then."""
+        for mode in MODES:
+            wire = self.wire(mode)
+            wire.there.accepts = None
+            wire.until(lambda wire=wire: wire.there.events)  # type: ignore[misc]
+            wire.run(1)
+            for role in Role:
+                for datagram in self._forgeries(wire, role, mode):
+                    wire.inject(role, datagram)
+            wire.run(1)
+            wire.listener.accept(now=wire.now)
+            wire.run(1)
+            self.assertWorks(wire)
+
+    def test_seenHello(self) -> None:
+        """Who has seen the hello of one that opens can prevent that, and nothing else: no lie of his opens it."""
+        for mode in MODES:
+            for packet in FATAL:
+                if isinstance(packet, p.Ack):
+                    continue  # which is ignored: attacks_numbers
+                for role in Role:
+                    wire = self.wire(mode)
+                    wire.until(lambda wire=wire: len(wire.demux))  # type: ignore[misc]
+                    wire.lose = lambda role, datagram: True
+                    sender, receiver = (wire.starter, wire.listener)[:: 1 if role is Role.STARTER else -1]
+                    sealing, _ = long_seals(mode, role, wire.starter.first_tag)
+                    head = header.Long(mode, header.VERSION, receiver.local_tag, sender.local_tag, 9, b"", 0)
+                    wire.inject(role, sealing.seal(header.encode_long(head), [packet.encode()], 9))
+                    wire.run(0)
+                    self.assertIsNotNone((wire.there if role is Role.STARTER else wire.here).error)
+                    wire.run(20)
+                    self.assertNothingRequested(wire)
+                    self.assertNothingLeft(wire)
+
+    def test_numbers(self) -> None:
+        """Nor can he use up the numbers that the others will use under the session's keys, or acknowledge those."""
+        for mode in MODES:
+            wire = self.wire(mode)
+            wire.until(lambda wire=wire: len(wire.demux))  # type: ignore[misc]
+            sealing, _ = long_seals(mode, Role.STARTER, wire.starter.first_tag)
+            for number in range(2, 50):
+                head = header.Long(mode, 1, wire.listener.local_tag, wire.starter.local_tag, number, b"", 0)
+                body = [p.Ack(0, ((0, 1),)).encode(), p.Padding(1_000).encode()]
+                wire.inject(Role.STARTER, sealing.seal(header.encode_long(head), body, number))
+            sent = len(wire.sent)
+            self.assertWorks(wire.open())
+            self.assertEqual(wire.starter.statistics()["probe_timeouts"], 0)
+            self.assertLess(len(wire.sent) - sent, 15)
+
     def test_noise(self) -> None:
         """Random datagrams with the right tags, thousands of them, are counted and change nothing."""
         wire = self.wire().open()

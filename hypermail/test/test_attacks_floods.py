@@ -8,9 +8,10 @@ import tracemalloc
 from random import Random
 from typing import Any
 
-from hypermail.connection import HELLO_TIMEOUT
 from hypermail.demux import MOST_REPLIES, Demux
+from hypermail.ending import HELLO_TIMEOUT
 from hypermail.errors import SessionReset, SessionTimedOut
+from hypermail.events import SessionOpened, SessionRequested
 from hypermail.options import ListenerOptions, Mode, Options, Role
 from hypermail.security.keys import long_seals
 from hypermail.security.tls import TlsHandshake
@@ -175,6 +176,7 @@ class SlownessTests(AttackCase):
         wire.until(lambda: wire.demux.statistics()["opening"])
         wire.lose = lambda role, datagram: role is Role.LISTENER and wire.now < 1_007.0
         self.assertWorks(wire.open())
+        self.assertEqual(wire.there.kinds[:2], [SessionRequested, SessionOpened])
 
 
 def _with(datagram: bytes, tag: int, number: int, packet: p.Packet) -> bytes:

@@ -20,9 +20,10 @@ from hypermail.errors import (
 )
 from hypermail.events import SessionRequested
 from hypermail.options import Mode, Options, Role, Way
+from hypermail.security.identity import Identity
 from hypermail.security.keys import long_seals
 from hypermail.test.attacks import DELAY, MODES, AttackCase, hello_of, usual_secret, usual_tls
-from hypermail.test.certificates import issue, self_signed
+from hypermail.test.certificates import issue, p256_key, self_signed
 from hypermail.test.sealed import (
     BEGIN,
     END,
@@ -39,6 +40,7 @@ from hypermail.test.sealed import (
     stranger,
     tls,
 )
+from hypermail.test.test_security_verification import odd_certificate
 from hypermail.test.wired import GENEROUS, Wire
 from hypermail.testing.modes import Handshakes, secret_handshakes
 from hypermail.wire import header
@@ -94,6 +96,15 @@ class RefusalTests(AttackCase):
         self.assertEqual(ours.pin, identity.pin)
         self.assertIn(identity.pin, str(ours))
         self.assertWorks(self.wire(handshakes=tls(identity, pin=identity.pin)).open())
+
+    def test_namesForTerminals(self) -> None:
+        """A certificate whose names would do something to a terminal or a log; the texts on both sides don't."""
+        key = p256_key()
+        for nasty in (b"\x1b[2J\x1b]0;owned\x07", b"a\nINFO all is well", b"'\x00\x9b31m"):
+            names = bytes((0x30, len(nasty) + 2, 0x82, len(nasty))) + nasty
+            identity = Identity(key, odd_certificate(key=key, extra=names))
+            for error in self.assertRefused(tls(identity), PeerUntrusted, "", HandshakeRefused, ""):
+                self.assertTrue(str(error).isprintable(), repr(str(error)))
 
     def test_expiredButPinned(self) -> None:
         """Who trusts a key trusts it, whatever its certificate says of the time."""

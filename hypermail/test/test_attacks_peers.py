@@ -12,7 +12,7 @@ from hypermail.events import SessionEnded
 from hypermail.link.link import Link
 from hypermail.link.newreno import NewReno
 from hypermail.link.skips import REMEMBERED
-from hypermail.options import Options, Role
+from hypermail.options import KIB, Options, Role
 from hypermail.security.handshake import PlainHandshake
 from hypermail.test.attacks import DELAY, MODES, AttackCase, stranger_datagrams
 from hypermail.test.sealed import long, short
@@ -107,14 +107,15 @@ class OptimisticAckTests(LyingCase):
         self.assertEqual(len(left_out), 3)
 
     def test_beforeKeys(self) -> None:
-        """A stranger that acknowledges in its hello what was never sent is dropped, and told nothing."""
+        """
+        Before there are keys anybody can have a side acknowledge what was never sent: it has no effect.
+        """
         for mode in MODES:
             wire = self.wire(mode)
             wire.until(lambda wire=wire: len(wire.demux))  # type: ignore[misc]
             wire.inject(Role.STARTER, long(wire.starter, p.Ack(0, ((0, 1_000),))))
-            wire.run(20)
-            self.assertNothingRequested(wire)
-            self.assertNothingLeft(wire)
+            wire.open()
+            self.assertWorks(wire)
 
 
 class LengthTests(LyingCase):
@@ -150,11 +151,11 @@ class LengthTests(LyingCase):
         """Every one of them ends the session as a violation, with a text that says what it was."""
         most = (1 << 32) - 1
         for said in (
-            p.ACK.pack(Head.ACK, 5, 0, 0, 7),
-            p.ACK.pack(Head.ACK, 5, 0, 0, 0),
-            p.ACK.pack(Head.ACK, 5, 0, 0, most),
+            p.ACK.pack(Head.ACK, 0, 0, 0, 2),
+            p.ACK.pack(Head.ACK, 0, 0, 0, 0),
+            p.ACK.pack(Head.ACK, 0, 0, 0, most),
             p.ACK.pack(Head.ACK, (1 << 64) - 1, 0, 0, 1),
-            p.ACK.pack(Head.ACK, 5, 0, 1, 1) + (most).to_bytes(4, "big") * 2,
+            p.ACK.pack(Head.ACK, 0, 0, 1, 1) + (most).to_bytes(4, "big") * 2,
             p.HANDSHAKE.pack(Head.HANDSHAKE, 0, 0xFFFF),
             p.StreamBlock(0, 0, 0, most, most - 1, b"x").encode(),
             p.StreamBlock(0, 0, 0, 5, 4, b"xyz").encode(),
@@ -191,7 +192,7 @@ class LengthTests(LyingCase):
                     errors |= {type(event.error) for event in wire.there.of(SessionEnded)}
                     wire.sent.clear()
                     wire.there.events.clear()
-                    self.assertLess(tracemalloc.get_traced_memory()[0] - before, 200_000)
+                    self.assertLess(tracemalloc.get_traced_memory()[0] - before, 256 * KIB)
             finally:
                 tracemalloc.stop()
             wire.run(20)

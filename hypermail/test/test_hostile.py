@@ -520,6 +520,14 @@ class FloodTests(HostileCase):
         self.assertLessEqual(len(delivered) * 1_000, 64 * KIB)
         self.assertReadable(puppet)
 
+    def test_holdFilledWithNothing(self) -> None:
+        """Packets of a byte each don't take more memory than large ones do."""
+        puppet = Puppet(accepts=None)
+        puppet.acks = False
+        flood = [puppet.short(*[p.SessionCloseAck()] * 1_000) for _ in range(80)]
+        self.bounded(256 * KIB, lambda: puppet.hear(*flood))
+        self.assertReadable(puppet)
+
     def test_resetOracle(self) -> None:
         """Guessing tags gives a bounded number of small answers, and tells nothing of tags that are in use."""
         puppet = Puppet()

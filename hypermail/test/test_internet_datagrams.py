@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred
 from twisted.internet.protocol import Factory
@@ -15,9 +16,11 @@ from zope.interface.verify import verifyObject
 
 from hypermail.errors import MessageUndelivered, Reason, SessionAborted, SessionKilled, SessionRejected, Unreachable
 from hypermail.interfaces import ICarrier, ICarrierUser
+from hypermail.internet import datagrams
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.security import Plain
+from hypermail.link.link import Link
 from hypermail.link.train import Train
 from hypermail.options import Options
 from hypermail.test.sessions import PORT, SERVER, RecordingFactory, RecordingProtocol, RecordingStream, errorOf
@@ -287,6 +290,36 @@ class PairTests(SynchronousTestCase):
         self.listener._demux.receive = self.fail_  # type: ignore[method-assign]
         self.listener.datagramsReceived([memoryview(b"x")], ("127.0.0.1", 9))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_brokenConnection(self) -> None:
+        """A session that the core fails on ends, and harms no other that the same read has brought something for."""
+        one, ended = self.begin()
+        other, goes_on = self.begin()
+        with mock.patch.object(Link, "end_turn", autospec=True) as end_turn:
+
+            def fail(link: Link, now: float) -> None:
+                if link.local_tag == one.connection.remote_tag:
+                    self.fail_()
+
+            end_turn.side_effect = fail
+            for session in (one, other):
+                session.sendMessage(b"x").addErrback(lambda _: None)
+            self.exchange()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertEqual(ended.calls[-1], "sessionLost")
+        self.assertNotIn("sessionLost", goes_on.calls)
+
+    def test_scope(self) -> None:
+        """The tokens of resets are of this machine and this socket: not even one with the same identity has them."""
+        scopes = []
+        for machine in ("one", "other"):
+            self.patch(datagrams, "thisMachine", lambda machine=machine: machine)
+            with mock.patch.object(datagrams, "Demux") as made:
+                protocol = HypermailDatagramProtocol(self.factory, security=Plain())
+                self.network.reactor("127.0.0.1").listenUDP(0, protocol)
+            scopes.append(made.call_args.kwargs["scope"])
+        self.assertEqual([scope.split()[0] for scope in scopes], [b"one", b"other"])
+        self.assertTrue(all(b"127.0.0.1:" in scope or b"0.0.0.0:" in scope for scope in scopes), scopes)
 
     def test_garbage(self) -> None:
         """Datagrams that are no datagrams of ours are dropped."""

@@ -5,6 +5,7 @@ Tests of L{hypermail.internet.security}: the modes, who may come, and what can't
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
 
 from twisted.internet import reactor, ssl
@@ -226,6 +227,12 @@ class UsageTests(SynchronousTestCase):
         ):
             self.assertIn(reader, self.assertRaises(UsageError, make).text)
 
+    def test_keysAreNotShown(self) -> None:
+        """What was passed by mistake may be a key: the text doesn't repeat it."""
+        key = SELF_MADE.to_pem()
+        for make in (lambda: ListenerTLS(key), lambda: StarterTLS(trustRoots=[key])):  # type: ignore[arg-type,list-item]
+            self.assertNotIn("PRIVATE", self.assertRaises(UsageError, make).text)
+
     def test_pins(self) -> None:
         """A pin is read when it is given, and what is none is refused."""
         self.assertEqual(StarterTLS(pin=f" {SELF_MADE.pin}\n"), PINNED)
@@ -311,6 +318,22 @@ class AllowTests(SecuredTestCase):
         self.assertEqual((own.calls, own.messages), (["sessionOpened"], [b"hello"]))
         self.assertEqual(own.session.peerCertificate(), STARTER.certificate)
         self.assertEqual([built.messages for built in hosts.listening.built], [[b"hello"]])
+
+    def test_strangeAnswers(self) -> None:
+        """An answer that is neither None nor a protocol lets nobody in, and the log says what it was."""
+        for answer in (False, 0, "no", object(), RecordingFactory()):
+            lines = logged(self)
+            hosts = self.listen(LISTENING)
+            hosts.listening.decide = partial(_answer, answer)
+            asking = hosts.ask(NAME, security=StarterTLS(pin=SELF_MADE.pin))
+            hosts.settle(1)
+            self.failureResultOf(asking, SessionRejected)
+            self.assertEqual(hosts.listening.built, [])
+            self.assertTrue([line for line in lines if repr(answer)[:20] in line and "neither None" in line])
+
+
+def _answer(answer: Any, request: SessionRequested) -> Any:
+    return answer
 
 
 class RealTests(TestCase):

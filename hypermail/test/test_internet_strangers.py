@@ -48,9 +48,9 @@ class FailedHandshakesTests(SynchronousTestCase):
         self.assertEqual(self.note(100, 5.0 + SPAN - 0.1), [])
         self.assertEqual(self.failed.count, 200)
         first, *others = self.note(100, 5.0 + SPAN)
-        self.assertEqual(first, "190 more handshakes have failed")
+        self.assertEqual(first, "190 more strangers were refused, or have failed")
         self.assertEqual(len(others), MOST_LINES)
-        self.assertEqual(self.note(1, 5.0 + 2 * SPAN)[0], "90 more handshakes have failed")
+        self.assertEqual(self.note(1, 5.0 + 2 * SPAN)[0], "90 more strangers were refused, or have failed")
 
     def test_nothingLeftOut(self) -> None:
         """... or nothing, when none was."""
@@ -69,7 +69,7 @@ class ListenerTests(SecuredTestCase):
     """
 
     def lines(self, lines: list[str]) -> list[str]:
-        return [line for line in lines if line.startswith("the handshake with") or "more handshakes" in line]
+        return [line for line in lines if line.startswith("the handshake with") or "more strangers" in line]
 
     def count(self) -> int:
         port: Any = self.hosts.port
@@ -90,7 +90,7 @@ class ListenerTests(SecuredTestCase):
         hosts.settle(SPAN)
         hosts.ask(NAME, security=wrong).addErrback(lambda _: None)
         hosts.settle()
-        self.assertIn("35 more handshakes have failed", lines)
+        self.assertIn("35 more strangers were refused, or have failed", lines)
         self.assertTrue(all(f"with {CLIENT}:" in line or " more " in line for line in self.lines(lines)), lines)
 
     def test_both(self) -> None:

@@ -78,6 +78,7 @@ class ScenarioTests(SynchronousTestCase):
         """No scenario is forgotten here: this list and the runner's are the same."""
         run = {"storm", "deferreds", "clean", "long-rtt", "asymmetric", "jitter", "deep-buffer", "shallow-buffer"}
         run |= {"cross-traffic", "handshake-loss", "handshake-corruption", "amplification", "transfer-loss"}
+        run |= {"sealed-storm", "handshake-loss-tls", "handshake-corruption-tls"}
         run |= {"transfer-corruption", "reordering", "duplication", "blackhole", "stalled-reader", "idle"}
         self.assertEqual(run | set(LARGE), set(SCENARIOS))
 

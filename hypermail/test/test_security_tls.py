@@ -329,21 +329,23 @@ class RefusingTests(TlsCase):
 
     def test_complaint(self) -> None:
         """With a complaint there is no success, though OpenSSL is content: a context's own check counts."""
-        for complain, text in (
-            (lambda side: side.failVerification(None), "not for the name"),
-            (lambda side: side.abortConnection(), "context has failed"),
-        ):
-            handshakes = tls()
+        content = changed(lambda context: context.set_verify(SSL.VERIFY_PEER, lambda *arguments: True), None)
+        for handshakes in (tls(), content):
+            for complain, text in (
+                (lambda side: side.failVerification(None), "not for the name"),
+                (lambda side: side.abortConnection(), "context has failed"),
+            ):
 
-            def complaining(role: Role, complain: Any = complain, make: Any = handshakes.starter) -> TlsHandshake:
-                made: TlsHandshake = make(role)
-                complain(made)
-                return made
+                def complaining(role: Role, complain: Any = complain, make: Any = handshakes.starter) -> TlsHandshake:
+                    made: TlsHandshake = make(role)
+                    complain(made)
+                    return made
 
-            exchange = Exchange(Handshakes(complaining, handshakes.listener))
-            self.assertEqual((exchange.complete, exchange.keys[0]), ((False, False), None))
-            assert exchange.errors[0] is not None
-            self.assertIn(text, exchange.errors[0].text)
+                exchange = Exchange(Handshakes(complaining, handshakes.listener))
+                self.assertEqual((exchange.complete, exchange.keys[0]), ((False, False), None))
+                assert exchange.errors[0] is not None
+                self.assertIn(text, exchange.errors[0].text)
+        self.assertAgreed(Exchange(content))
 
     def test_oldVersion(self) -> None:
         """TLS 1.2 is never agreed on, also where both contexts would have it."""
@@ -392,7 +394,7 @@ class RefusingTests(TlsCase):
             listener = tls().listener(Role.LISTENER)
             self.assertRaises(HandshakeFailed, listener.receive, bytes((first,)))
         listener = tls().listener(Role.LISTENER)
-        error = self.assertRaises(HandshakeFailed, listener.receive, b"\x16\x03\x03\x00\x04none")
+        error = self.assertRaises(HandshakeFailed, listener.receive, b"\x16\x03\x03\x00\x08\x01\x00\x00\x04none")
         self.assertIn("TLS handshake failed", error.text)
         self.assertIsNotNone(listener.outgoing(), "the alert")
 

@@ -19,6 +19,7 @@ from hypermail.security.tokens import (
     ROTATION,
     ResetKey,
     RetryTokens,
+    _bearer,
     same_token,
 )
 
@@ -127,6 +128,9 @@ class RetryTokensTests(SynchronousTestCase):
     def test_keysDiffer(self) -> None:
         """The key of one period opens nothing of another, also where the byte that tells them apart is the same."""
         token = self.make()
+        period = int(self.now) // ROTATION
+        self.assertEqual(self.tokens._open(token, _bearer(self.ADDRESS, self.TAG), period), self.now)
+        self.assertIsNone(self.tokens._open(token, _bearer(self.ADDRESS, self.TAG), period + 256))
         self.now += 256 * ROTATION
         self.assertEqual(self.make()[0], token[0])
         self.assertFalse(self.spend(token))

@@ -8,6 +8,7 @@ import ipaddress
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.x509.oid import NameOID
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -18,13 +19,16 @@ from hypermail.test.certificates import p256_key
 from hypermail.test.sealed import BEGIN, END, certified
 
 
-def certificate(*names: x509.GeneralName, common: str = "x", extra: bytes | None = None) -> x509.Certificate:
+def odd_certificate(
+    *names: x509.GeneralName, common: str = "x", extra: bytes | None = None, key: EllipticCurvePrivateKey | None = None
+) -> x509.Certificate:
     """
     A certificate with any names.
 
+    @param key: by default a new one.
     @param extra: in place of the names' extension, as it is.
     """
-    key = p256_key()
+    key = key or p256_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
     builder = (
         x509.CertificateBuilder()
@@ -48,7 +52,7 @@ class VerificationTests(SynchronousTestCase):
 
     def test_text(self) -> None:
         """The text says whose certificate it is, for which names, what is wrong, and the pin."""
-        shown = certificate(x509.DNSName("a.example"), x509.IPAddress(ipaddress.ip_address("192.0.2.1")))
+        shown = odd_certificate(x509.DNSName("a.example"), x509.IPAddress(ipaddress.ip_address("192.0.2.1")))
         error = complain(Role.STARTER, shown, "it has expired")
         pin = pin_of(shown)
         self.assertEqual(
@@ -66,34 +70,34 @@ class VerificationTests(SynchronousTestCase):
 
     def test_manyNames(self) -> None:
         """Of many names the first three are shown, of long ones the beginning."""
-        shown = certificate(*[x509.DNSName("n" * 1_000 + str(number)) for number in range(1_000)])
+        shown = odd_certificate(*[x509.DNSName("n" * 1_000 + str(number)) for number in range(1_000)])
         text = complain(Role.STARTER, shown, "no").text
         self.assertLess(len(text), 600)
         self.assertEqual(text.count("nnn'"), 3)
         self.assertIn(", ...", text)
-        self.assertNotIn("...", complain(Role.STARTER, certificate(*[x509.DNSName("n")] * 3), "no").text)
+        self.assertNotIn("...", complain(Role.STARTER, odd_certificate(*[x509.DNSName("n")] * 3), "no").text)
 
     def test_controlCharacters(self) -> None:
         """Names with newlines, terminal escapes and the like are quoted: a line of a log stays one line."""
         for nasty in ("a\nb", "\x1b[2J\x1b]0;owned\x07", "a\r\nINFO all is well", "\x00", "\x9b31m", "'; x"):
             raw = nasty.encode("latin-1")
-            shown = certificate(extra=bytes((0x30, len(raw) + 2, 0x82, len(raw))) + raw)
+            shown = odd_certificate(extra=bytes((0x30, len(raw) + 2, 0x82, len(raw))) + raw)
             text = complain(Role.STARTER, shown, "it has expired").text
             self.assertTrue(text.isprintable(), repr(text))
             self.assertIn("it has expired", text)
         for common in ("\x1b[2J", "a\nb"):
-            self.assertTrue(complain(Role.STARTER, certificate(common=common), "no").text.isprintable())
+            self.assertTrue(complain(Role.STARTER, odd_certificate(common=common), "no").text.isprintable())
 
     def test_unreadable(self) -> None:
         """Names that can't be read are none; the pin is there all the same."""
         for extra in (b"", b"\x30\x03\x82\x05a", b"\xff" * 10, b"\x30\x06\x87\x04" + bytes(4) + b"trailing"):
-            shown = certificate(extra=extra)
+            shown = odd_certificate(extra=extra)
             self.assertEqual(names_of(shown), [])
             self.assertIn("its pin is sha256/", complain(Role.STARTER, shown, "no").text)
 
     def test_otherNames(self) -> None:
         """Only host names and addresses are names here."""
-        shown = certificate(x509.RFC822Name("me@example"), x509.UniformResourceIdentifier("https://x"))
+        shown = odd_certificate(x509.RFC822Name("me@example"), x509.UniformResourceIdentifier("https://x"))
         self.assertEqual(names_of(shown), [])
         self.assertEqual(names_of(certified().certificate), ["'listener.example'"])
 

@@ -77,6 +77,12 @@ def inside(datagram: bytes) -> list[p.Packet]:
     return decode(view[start:-4])
 
 
+def raise_faults(demux: Demux) -> None:
+    """What the core has failed on fails the test."""
+    for _, error in demux.faults():
+        raise error
+
+
 def holds(datagram: bytes, kind: type) -> bool:
     """Whether a datagram has a packet of a kind."""
     return any(isinstance(packet, kind) for packet in inside(datagram))
@@ -277,9 +283,11 @@ class Wire:
         for (role, address), datagrams in arrived.items():
             if role is Role.LISTENER:
                 self.starting.receive(datagrams, address, now=self.now)
+                raise_faults(self.starting)
             else:
                 for connection in self.demux.receive(datagrams, address, now=self.now):
                     self._accepted = connection
+                raise_faults(self.demux)
                 self._send(Role.LISTENER, self.demux.replies())
         if arrived:
             self.flush()
@@ -438,7 +446,9 @@ class Puppet:
     def hear(self, *datagrams: bytes) -> list[p.Packet]:
         """Send datagrams in one read. @return: what the real side says thereupon."""
         views = [memoryview(datagram) for datagram in datagrams]
-        for connection in self.demux.receive(views, STARTER, now=self.now):
+        touched = self.demux.receive(views, STARTER, now=self.now)
+        raise_faults(self.demux)
+        for connection in touched:
             self._victim = connection
         return self.listen()
 

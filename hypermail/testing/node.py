@@ -259,6 +259,8 @@ class Node:
             start += len(datagram)
         touched = self.demux.receive(views, source, now=self.network.now)
         arena[:] = b"\xee" * len(arena)
+        for _, error in self.demux.faults():
+            raise error
         for connection in touched:
             side = self._by_connection.get(connection)
             if side is None:

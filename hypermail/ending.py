@@ -1,0 +1,152 @@
+"""
+How a connection ends: its opening takes too long, a rule is broken, the link gives out, the session is over; and the
+tombstone that it leaves, which answers until its last word was heard.
+"""
+
+from __future__ import annotations
+
+from hypermail.errors import (
+    HypermailError,
+    PeerSilent,
+    ProtocolViolation,
+    Reason,
+    SessionAborted,
+    SessionTimedOut,
+)
+from hypermail.intake import Intake
+from hypermail.link.heartbeat import Beat
+from hypermail.link.link import Link
+from hypermail.options import Options, Role
+from hypermail.session.session import Session
+from hypermail.session.states import State
+
+#: s that a listener waits for the rest of a hello.
+HELLO_TIMEOUT = 3.0
+
+
+class Ending:
+    """
+    Ends one connection.
+
+    @ivar ended: whether everything is over, the tombstone included.
+    """
+
+    __slots__ = ("_began", "_intake", "_link", "_opening_until", "_options", "_role", "_session", "_until", "ended")
+
+    def __init__(self, role: Role, options: Options, link: Link, session: Session, intake: Intake, now: float) -> None:
+        self._role = role
+        self._options = options
+        self._link = link
+        self._session = session
+        self._intake = intake
+        self._began = now
+        patience = options.connection_timeout if link.hello_heard else HELLO_TIMEOUT
+        self._opening_until: float | None = now + min(patience, options.connection_timeout)
+        self._until: float | None = None  # once the session is over: when its tombstone goes
+        self.ended = False
+
+    @property
+    def over(self) -> bool:
+        """Whether the session has ended, so that only its last words are left."""
+        return self._session.state is State.ENDED
+
+    # What ends it
+
+    def broke(self, error: HypermailError, now: float) -> None:
+        """The peer broke a rule: say so and end."""
+        if self.over:
+            self.bury()
+            return
+        text = f"the peer broke the protocol: {error.text}"
+        code = error.code if isinstance(error, ProtocolViolation) else Reason.PROTOCOL_VIOLATION
+        self.die(SessionAborted(text, code), code, error.text, now)
+
+    def gave_out(self, error: HypermailError, now: float) -> None:
+        """The link can't go on: the handshake has failed, or its keys have served."""
+        self.die(error, error.code, error.text, now)
+
+    def die(self, error: HypermailError, code: int, text: str, now: float) -> None:
+        """End the session at once; the peer is told, if it is one that may be told anything."""
+        if self.over:
+            return
+        if self._link.speaks:
+            self._session.die(error, code, text)
+            self.look(now)
+        else:
+            self.vanish(error, now)
+
+    def vanish(self, error: HypermailError, now: float) -> None:
+        """End the session at once, and say nothing of it."""
+        if not self.over:
+            self._session.end(error)
+            self._session.control.retain(())
+            self.look(now)
+
+    # The tombstone
+
+    def look(self, now: float) -> None:
+        """A session that has ended leaves a tombstone."""
+        if self.over and self._until is None:
+            self._opening_until = None
+            link = self._link
+            heard = link.keyed or link.last_words
+            self._until = now + (max(self._options.linger, 3 * link.rtt.probe_timeout) if heard else 0.0)
+            self._intake.forget()
+            if link.keyed:
+                link.acks.force()
+
+    @property
+    def unheard(self) -> bool:
+        """Whether nobody could hear a last word."""
+        link = self._link
+        return self.over and not (link.keyed or link.last_words or link.owes_ack)
+
+    def said(self, now: float) -> None:
+        """Everything that could leave has left: a tombstone whose last word was heard goes."""
+        if self._until is not None and (
+            now >= self._until or not (len(self._session.control) or self._link.last_words)
+        ):
+            self.bury()
+
+    def bury(self) -> None:
+        """Nothing is left to be said."""
+        self.ended = True
+        self._until = None
+        self._link.end()
+
+    # Time
+
+    def next_timeout(self, deadline: float) -> float:
+        """The earlier of C{deadline}, in s, and when L{timeout} is to be called."""
+        for other in (self._opening_until, self._until):
+            if other is not None and other < deadline:
+                deadline = other
+        return deadline
+
+    def timeout(self, beat: Beat, now: float) -> None:
+        """Time has passed. @param beat: what the link's heartbeat says."""
+        if self._until is not None:
+            if now >= self._until or beat is Beat.DEAD:
+                self.bury()
+            return
+        if self._opening_until is not None:
+            self._check_opening(now)
+        if beat is Beat.DEAD and not self.over:
+            limit = self._options.ping_interval * (self._options.ping_packet_count + 1)
+            text = f"the peer has gone silent: nothing was heard from it for about {limit:g} s"
+            self.die(PeerSilent(text), Reason.PEER_SILENT, "the link went silent", now)
+            self._until = now
+        self.look(now)
+
+    def _check_opening(self, now: float) -> None:
+        until = self._began + self._options.connection_timeout
+        if self._session.state not in (State.NEW, State.OPENING):
+            self._opening_until = None
+        elif now >= until or (now >= (self._opening_until or until) and not self._link.hello_heard):
+            text = f"nobody has answered within {self._options.connection_timeout:g} s"
+            if self._role is Role.LISTENER:
+                text = "the starter has not ended its handshake in time"
+            self.die(SessionTimedOut(text), Reason.CONNECTION_TIMEOUT, "opening took too long", now)
+            self._until = now
+        elif self._link.hello_heard:
+            self._opening_until = until
