@@ -35,12 +35,12 @@ class Outlet:
         control = session.control
         speaks = link.speaks
         carrying = speaks and session.carrying
-        allowed = link.allowance(now)
+        allowed = link.allowance.data(now)
         room = link.room
         while len(datagrams) < MOST_DATAGRAMS:
             more = carrying and (session.sending.has_more or session.streams.has_more)
             talking = more and allowed > 0
-            controlling = speaks and control.waiting and link.control_allowance > 0
+            controlling = speaks and control.waiting and link.allowance.control > 0
             payload = link.begin(now, talking or controlling)
             if controlling:
                 control.fill(payload)
@@ -50,7 +50,7 @@ class Outlet:
                     control.fill(payload)
             datagram = link.finish(payload, now)
             if datagram is None:
-                link.blocked(now, more)
+                link.allowance.blocked(now, more)
                 return False
             datagrams.append(datagram)
             allowed -= len(datagram)

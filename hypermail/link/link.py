@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypermail.errors import HypermailError, KeysSpent
 from hypermail.link.acks import Acks
+from hypermail.link.allowance import Allowance
 from hypermail.link.congestion import CongestionFactory
 from hypermail.link.heartbeat import Beat, Heartbeat
 from hypermail.link.keys import ReceivingKeys, SendingKeys
 from hypermail.link.opening import LinkOpening
-from hypermail.link.pacing import Pacer
 from hypermail.link.path import Path
 from hypermail.link.payload import Payload, Sent
 from hypermail.link.recovery import Recovery
@@ -34,12 +34,8 @@ if TYPE_CHECKING:
 
 #: Pings and challenges answered in one turn, at most: a flood of them is answered with a trickle.
 MOST_ANSWERS = 4
-#: Datagrams that may leave before anything is known of a path (RFC 9002 §7.2).
-INITIAL_WINDOW = 10
 #: s without a datagram after which the keys are put aside.
 REST = 0.2
-#: s; a round trip below this is one to the same machine, or to the next.
-NEAR = 0.002
 #: Marks the numbers of the link's own pings, whose pongs interest nobody else.
 OWN_PINGS = 1 << 63
 
@@ -75,6 +71,7 @@ class Link:
     @param token: by which a listener has admitted the starter, whose address is proved then; empty when by none.
     @param skips: decides which packet numbers are left out; the peer must not know it.
 
+    @ivar allowance: how much may leave now.
     @ivar mode: of the handshake.
     @ivar remote_tag: what we put on datagrams for the peer.
     @ivar verified: whether the peer has proved what the mode asks for, and has the session's keys.
@@ -91,17 +88,15 @@ class Link:
         "_confirmed",
         "_opening",
         "_options",
-        "_pacer",
-        "_peer_buffer",
         "_pings",
         "_receiving",
-        "_resume_at",
         "_role",
         "_sending",
         "_skips",
         "_state",
         "_trace",
         "acks",
+        "allowance",
         "bytes_received",
         "bytes_sent",
         "congestion",
@@ -159,15 +154,13 @@ class Link:
         self.path = Path(address, options.mtu, validated=role is Role.STARTER or bool(token))
         self.congestion = congestion(self.path.mtu)
         self.recovery = Recovery(self.congestion, self.rtt, options.delivery_timeout)
+        self.allowance = Allowance(self.path, self.rtt, self.recovery, self.congestion, options.receive_buffer, now)
         self.acks = Acks()
         self.heartbeat = Heartbeat(role, options, now)
         self.recovery.opening = role is Role.STARTER  # it alone probes with nothing in flight: RFC 9002 §6.2.2.1
-        self._pacer = Pacer(self.path.mtu, now)
-        self._resume_at: float | None = None
         self._confirmed = False
         self._skips = skips
         self._acknowledged = 0  # what the datagram that is being filled acknowledges, all below it
-        self._peer_buffer = options.receive_buffer
         self._active_at = now  # when a key was last used, in a link whose keys can be put aside; inf when they are
         self._pings = 0
         self._answers: list[bytes] = []
@@ -234,7 +227,7 @@ class Link:
         @param max_datagram: bytes of the largest datagram that it reads.
         @param silence: s after which it forgets us.
         """
-        self._peer_buffer = max(receive_buffer, 2 * self._options.mtu)
+        self.allowance.buffer = max(receive_buffer, 2 * self._options.mtu)
         self.path.mtu = min(self.path.mtu, max(max_datagram, self._options.mtu))
         self.heartbeat.keep_within(silence)
         self._end_opening()
@@ -431,51 +424,6 @@ class Link:
             return False  # what is left to say is said in short datagrams
         return opening.flight.waiting or (not begun and (opening.acks.due or self.recovery.probes > 0))
 
-    @property
-    def _window(self) -> int:
-        """
-        Bytes that may be in flight. On a path that is this short the queue is the receiver's socket buffer:
-        it is not filled, or everything is lost whenever the receiver has other things to do.
-        """
-        if self.rtt.measured and self.rtt.least < NEAR:
-            return min(self.congestion.window, self._peer_buffer // 2)
-        return self.congestion.window
-
-    def allowance(self, now: float) -> int:
-        """Bytes of data that may leave now: window, pace and probes considered. Not yet is C{<= 0}."""
-        self._resume_at = None
-        recovery = self.recovery
-        if recovery.probes:
-            return recovery.probes * self.path.mtu
-        window = self._window - recovery.in_flight
-        if window < self.path.mtu:
-            return 0
-        if not self.rtt.measured:
-            return window
-        rate = self.congestion.rate(self.rtt)
-        paced = self._pacer.available(now, rate, self._peer_buffer // 2)
-        return min(window, paced) if paced >= self.path.mtu else 0
-
-    @property
-    def control_allowance(self) -> int:
-        """
-        Bytes of control packets that may leave now. They wait for no pace, and not for the window either,
-        but a flood of them (thousands of streams opened at once) is held to an initial window beyond it.
-        """
-        if self.recovery.probes:
-            return self.path.mtu
-        return self.congestion.window + INITIAL_WINDOW * self.path.mtu - self.recovery.in_flight
-
-    def blocked(self, now: float, more: bool) -> None:
-        """
-        Nothing more leaves in this turn.
-
-        @param more: whether there was more that the allowance held back.
-        """
-        self.recovery.limited = more
-        if more and self.rtt.measured and self._window - self.recovery.in_flight >= self.path.mtu:
-            self._resume_at = self._pacer.resume_at(now, self.congestion.rate(self.rtt))
-
     def begin(self, now: float, talkative: bool) -> Payload:
         """
         A short datagram to be filled.
@@ -528,7 +476,7 @@ class Link:
         self.path.sent(size)
         self.datagrams_sent += 1
         self.bytes_sent += size
-        self._pacer.spent(size)
+        self.allowance.spent(size)
         if payload.contents:
             self.recovery.sent(Sent(number, now, size, payload.contents, long))
         self._trace.sent(now, number, size, long)
@@ -543,7 +491,7 @@ class Link:
     def next_timeout(self) -> float:
         """s when to call L{timeout}."""
         deadline = self.heartbeat.deadline
-        for other in (self.recovery.deadline(), self.acks.deadline, self._resume_at):
+        for other in (self.recovery.deadline(), self.acks.deadline, self.allowance.resume_at):
             if other is not None and other < deadline:
                 deadline = other
         if self._sending is not None and self._sending.rests and self._active_at + REST < deadline:

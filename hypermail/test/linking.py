@@ -109,13 +109,13 @@ class Side:
         """All that leaves now."""
         datagrams = self.link.long_datagrams(now)
         while self.link.keyed:
-            controlling = self.control.waiting and self.link.control_allowance > 0
+            controlling = self.control.waiting and self.link.allowance.control > 0
             payload = self.link.begin(now, controlling)
             if controlling:
                 self.control.fill(payload)
             datagram = self.link.finish(payload, now)
             if datagram is None:
-                self.link.blocked(now, self.control.waiting)
+                self.link.allowance.blocked(now, self.control.waiting)
                 break
             datagrams.append(datagram)
         return datagrams

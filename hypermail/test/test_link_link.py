@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import ProtocolViolation
+from hypermail.link.allowance import INITIAL_WINDOW
 from hypermail.link.heartbeat import Beat
-from hypermail.link.link import INITIAL_WINDOW, MOST_ANSWERS, OWN_PINGS, Link
+from hypermail.link.link import MOST_ANSWERS, OWN_PINGS, Link
 from hypermail.link.newreno import NewReno
 from hypermail.link.payload import Payload, Sent
 from hypermail.options import Options, Role
@@ -600,26 +601,26 @@ class AllowanceTests(SynchronousTestCase):
     def test_unmeasured(self) -> None:
         """Before the round trip is known the window alone decides."""
         link = Pair().starter.link
-        self.assertEqual(link.allowance(START), 12_000)
+        self.assertEqual(link.allowance.data(START), 12_000)
 
     def test_window(self) -> None:
         """When less than a datagram is left of the window, nothing may leave, and no time will change that."""
         self.fly(self.link.congestion.window - 1_199)
-        self.assertEqual(self.link.allowance(self.now), 0)
+        self.assertEqual(self.link.allowance.data(self.now), 0)
         before = self.link.next_timeout()
-        self.link.blocked(self.now, True)
+        self.link.allowance.blocked(self.now, True)
         self.assertEqual(self.link.next_timeout(), before)
         self.assertTrue(self.link.recovery.limited)
 
     def test_last_of_window(self) -> None:
         """No more than the window leaves."""
         self.fly(self.link.congestion.window - 1_300)
-        self.assertEqual(self.link.allowance(self.now + 1), 1_300)
+        self.assertEqual(self.link.allowance.data(self.now + 1), 1_300)
 
     def test_paced(self) -> None:
         """Beyond a train the pace decides: the link asks to be woken, and then at least a datagram may leave."""
         datagrams = 0
-        while allowed := self.link.allowance(self.now):
+        while allowed := self.link.allowance.data(self.now):
             self.assertLess(allowed, self.link.congestion.window)
             payload = self.link.begin(self.now, False)
             payload.add(p.Direct(bytes(payload.room - 3)).encode())
@@ -628,16 +629,16 @@ class AllowanceTests(SynchronousTestCase):
             datagrams += 1
         self.assertGreaterEqual(datagrams, 2)
         self.assertGreater(self.link.congestion.window - self.link.recovery.in_flight, 1_200)
-        self.link.blocked(self.now, True)
+        self.link.allowance.blocked(self.now, True)
         deadline = self.link.next_timeout()
         self.assertTrue(self.now < deadline < self.now + 0.01)
-        self.assertGreaterEqual(self.link.allowance(deadline), 1_200)
+        self.assertGreaterEqual(self.link.allowance.data(deadline), 1_200)
 
     def test_nothing_held_back(self) -> None:
         """Who has nothing more to send is not woken, and is not limited by the window."""
         before = self.link.next_timeout()
-        self.link.allowance(self.now)
-        self.link.blocked(self.now, False)
+        self.link.allowance.data(self.now)
+        self.link.allowance.blocked(self.now, False)
         self.assertEqual(self.link.next_timeout(), before)
         self.assertFalse(self.link.recovery.limited)
 
@@ -645,15 +646,15 @@ class AllowanceTests(SynchronousTestCase):
         """Probes leave whatever the window says."""
         self.fly(1_000_000)
         self.link.recovery.probes = 2
-        self.assertEqual(self.link.allowance(self.now), 2_400)
-        self.assertEqual(self.link.control_allowance, 1_200)
+        self.assertEqual(self.link.allowance.data(self.now), 2_400)
+        self.assertEqual(self.link.allowance.control, 1_200)
 
     def test_control(self) -> None:
         """Control packets wait neither for pace nor window, but a flood of them is held to ten datagrams beyond."""
         window = self.link.congestion.window
-        self.assertEqual(self.link.control_allowance, window + INITIAL_WINDOW * 1_200)
+        self.assertEqual(self.link.allowance.control, window + INITIAL_WINDOW * 1_200)
         self.fly(window + INITIAL_WINDOW * 1_200)
-        self.assertEqual(self.link.control_allowance, 0)
+        self.assertEqual(self.link.allowance.control, 0)
 
     def test_peer_limits(self) -> None:
         """Trains are at most half of the peer's buffer, which is taken to hold two datagrams whatever it says."""
@@ -661,7 +662,7 @@ class AllowanceTests(SynchronousTestCase):
             self.link.peer_limits(buffer, 65_507, 30.0)
             self.link.rtt.smoothed = 1e-4  # a fast path, where trains would be long
             self.now += 1
-            self.assertEqual(self.link.allowance(self.now), min(most, self.link.congestion.window))
+            self.assertEqual(self.link.allowance.data(self.now), min(most, self.link.congestion.window))
 
     def test_peer_datagrams(self) -> None:
         """Datagrams are no larger than the peer can read, but never smaller than what every path carries."""
