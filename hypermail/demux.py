@@ -66,7 +66,8 @@ class Demux:
                 trace_factory=trace_factory,
             )
         self._by_tag: dict[int, Connection] = {}
-        self._by_first_tag: dict[int, Connection] = {}
+        self._by_first_tag: dict[int, Connection] = {}  # a listener's
+        self._by_remote_tag: dict[int, Connection] = {}  # a starter's
         self._replies: list[Train] = []
         self._faults: list[tuple[Connection, Exception]] = []
         self._touched_otherwise: list[Connection] = []
@@ -82,11 +83,13 @@ class Demux:
 
     def add(self, connection: Connection) -> None:
         """Give a starter's connection this socket."""
-        self._by_tag[connection.local_tag] = connection
+        self._by_tag[connection.local_tag] = self._by_remote_tag[connection.remote_tag] = connection
 
     def forget(self, connection: Connection) -> None:
         """A connection has ended."""
         self._by_tag.pop(connection.local_tag, None)
+        for tag in (connection.first_tag, connection.remote_tag):
+            self._by_remote_tag.pop(tag, None)
         if self._reception is not None:
             self._by_first_tag.pop(connection.first_tag, None)
             self._reception.admission.gone(connection)
@@ -130,6 +133,8 @@ class Demux:
                 self._faults.append((connection, error))
             if self._reception is not None:
                 self._reception.admission.look(connection)
+            else:
+                self._by_remote_tag[connection.remote_tag] = connection
         for connection in self._touched_otherwise:
             touched.setdefault(connection, [])
         self._touched_otherwise.clear()
@@ -167,11 +172,11 @@ class Demux:
                 return
         if kind == Kind.RESET and self._reception is None:
             reset = header.decode_reset(datagram)
-            for candidate in self._by_tag.values():
-                if reset is not None and candidate.remote_tag == reset.tag:
-                    candidate.reset(reset.token, now=now)
-                    self._touched_otherwise.append(candidate)
-                    return
+            reported = None if reset is None else self._by_remote_tag.get(reset.tag)
+            if reset is not None and reported is not None:
+                reported.reset(reset.token, now=now)
+                self._touched_otherwise.append(reported)
+                return
         self.dropped += 1
 
     def _reply(self, datagram: bytes | None, address: Any) -> None:
