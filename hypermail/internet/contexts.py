@@ -70,6 +70,7 @@ def _checking(pin: str | None, is_for: Callable[[Certificate], bool] = lambda sh
         if pin is None and not content and handshake.complaint is None:
             handshake.complaint = problem(number)
         if depth == 0:
+            handshake.unchecked = False
             handshake.shown = shown.to_cryptography()
             if pin is not None and pin_of(handshake.shown) != pin:
                 handshake.complaint = f"its pin should be {pin}"
@@ -110,6 +111,7 @@ def starterContext(
             if indicated:
                 connection.set_tlsext_host_name(indicated)
             connection.set_verify(SSL.VERIFY_PEER, verify)
+            handshake.unchecked = True
             return _connecting(connection, handshake)
 
         verify = _checking(pin)
@@ -134,6 +136,7 @@ def starterContext(
     def connect(handshake: Any) -> SSL.Connection:
         connection = creator.clientConnectionForTLS(handshake)
         connection.set_verify(connection.get_verify_mode(), trusted)
+        handshake.unchecked = True
         return _connecting(connection, handshake)
 
     return connect

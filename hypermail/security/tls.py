@@ -62,6 +62,7 @@ class TlsHandshake:
 
     @ivar shown: the certificate that the peer has shown.
     @ivar complaint: what is wrong with it. With a complaint no handshake succeeds, whatever OpenSSL says.
+    @ivar unchecked: whether a certificate has to be checked and was not yet; no handshake succeeds with that either.
     """
 
     mode = Mode.TLS
@@ -78,6 +79,7 @@ class TlsHandshake:
         self.complete = False
         self.shown: Certificate | None = None
         self.complaint: str | None = None
+        self.unchecked = False
         self.peer_certificate: Certificate | None = None
         if role is Role.STARTER:
             self._drive(b"")
@@ -143,8 +145,8 @@ class TlsHandshake:
                 connection.do_handshake()
                 self._check_agreement(connection)
                 self.peer_certificate = connection.get_peer_certificate(as_cryptography=True)
-                if self.complaint is not None:
-                    raise complain(self._role, self.shown, self.complaint)
+                if self.complaint is not None or self.unchecked:
+                    raise complain(self._role, self.shown, self.complaint or "it was never checked")
                 self.complete = True
                 if self._role is Role.LISTENER:
                     return  # what OpenSSL would say now are tickets, which nobody uses

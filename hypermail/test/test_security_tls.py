@@ -388,6 +388,18 @@ class RefusingTests(TlsCase):
         self.assertIn("a bug of ours", exchange.errors[0].text)
         self.assertEqual(exchange.complete, (False, False))
 
+    def test_unchecked(self) -> None:
+        """A listener's certificate that nobody has looked at counts as none, whatever OpenSSL says."""
+        handshakes = tls()
+        starter: Any = handshakes.starter(Role.STARTER)
+        listener: Any = handshakes.listener(Role.LISTENER)
+        starter._connection.set_verify(SSL.VERIFY_PEER, lambda *_: True)
+        listener.receive(starter.outgoing())
+        error = self.assertRaises(PeerUntrusted, starter.receive, listener.outgoing())
+        self.assertIn("never checked", error.text)
+        self.assertFalse(starter.complete)
+        self.assertIsNone(starter.keys(BINDING))
+
     def test_garbage(self) -> None:
         """What is no TLS fails at its first byte, and costs no SSL object."""
         for first in (0, 21, 23, 255):
