@@ -65,7 +65,7 @@ _LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 _MOST_HOST = 253  # RFC 1035 §2.3.4, without the length octets
 
 #: What cryptography raises for what it cannot read; not all of it is a ValueError.
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion)
+_UNREADABLE = (ValueError, TypeError, KeyError, UnsupportedAlgorithm, x509.InvalidVersion)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

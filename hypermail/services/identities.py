@@ -19,8 +19,15 @@ from hypermail.security.identity import Identity, kind_of
 from hypermail.services.paths import printable
 from hypermail.services.progress import count
 
-# What cryptography raises for names and extensions that it has not looked at before.
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension, x509.UnsupportedGeneralNameType)
+# What cryptography raises for names and extensions that it has not looked at before; KeyError is for types of strings.
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    KeyError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 def make(path: str, name: str, out: TextIO, *, now: datetime) -> None:
