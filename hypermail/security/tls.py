@@ -144,7 +144,7 @@ class TlsHandshake:
             if not self.complete:
                 connection.do_handshake()
                 self._check_agreement(connection)
-                self.peer_certificate = connection.get_peer_certificate(as_cryptography=True)
+                self.peer_certificate = self.shown or connection.get_peer_certificate(as_cryptography=True)
                 if self.complaint is not None or self.unchecked:
                     raise complain(self._role, self.shown, self.complaint or "it was never checked")
                 self.complete = True
