@@ -206,6 +206,7 @@ class Link:
             "rtt": self.rtt.smoothed if self.rtt.measured else None,
             "window": self.congestion.window,
             "in_flight": self.recovery.in_flight,
+            "paced_until": self.allowance.resume_at,
             "mtu": self.path.mtu,
             "datagrams_sent": self.datagrams_sent,
             "datagrams_received": self.datagrams_received,

@@ -142,18 +142,20 @@ class Side:
         for _ in range(MOST_ROUNDS):
             self._drain_events()
             trains = self.connection.trains(now=self.network.now)
-            if not trains:
-                self._drain_events()
+            if not trains and not self._drain_events():  # an application that was told something may have said more
                 return
             for train in trains:
                 self._check(train.datagrams)
                 self.network.send(self.node.address, train.address, train.datagrams)
         raise AssertionError(f"{self!r} sends without end; {self.network.describe()}")
 
-    def _drain_events(self) -> None:
+    def _drain_events(self) -> bool:
+        happened = False
         while (event := self.connection.next_event()) is not None:
+            happened = True
             self.events.append(event)
             CALLBACKS[type(event)](self.application, event)
+        return happened
 
     def _check(self, datagrams: list[bytes]) -> None:
         """The rule of trains: equal sizes but for the last, and that is no larger."""
@@ -169,7 +171,10 @@ class Side:
             return True
         if connection.state in (State.NEW, State.OPENING, State.ENDED) or self._soon.when <= self.network.now:
             return False
-        return connection.statistics()["in_flight"] == 0 and self.timer.when - self.network.now > NOT_IDLE
+        statistics = connection.statistics()
+        if statistics["in_flight"] or statistics["paced_until"] is not None:
+            return False
+        return self.timer.when - self.network.now > NOT_IDLE
 
     def describe(self) -> str:
         """The state of this side in a few lines, for messages."""
