@@ -68,6 +68,7 @@ class PrefixTests(SynchronousTestCase):
     def test_six(self) -> None:
         """A /48 of IPv6, however it is written, and whatever its zone; what stands for IPv4 is IPv4."""
         self.assertTogether("2001:db8:0:ff::1", "2001:db8::1", "2001:0db8:0000:00aa:1:2:3:4", "2001:db8::1%eth0")
+        self.assertTogether("2001:db8:0:ff::1", "2001:db8:0:ffff::1")
         self.assertApart("2001:db8:0:ff::1", "2001:db8:1:ff::1", "2001:db9::1", "::1", "fe80::1")
         self.assertTogether("::ffff:192.0.2.1", "192.0.2.200")
         self.assertApart("::ffff:192.0.2.1", "::ffff:192.0.3.1")

@@ -14,6 +14,7 @@ from hypermail.demux import Demux
 from hypermail.errors import SessionAborted, SessionKilled, SessionReset, VersionMismatch
 from hypermail.events import PingAnswered, SessionEnded
 from hypermail.options import Mode, Options, Role
+from hypermail.outlet import MOST_DATAGRAMS
 from hypermail.security.handshake import PlainHandshake
 from hypermail.test.wired import LISTENER, Puppet, Wire, holds
 from hypermail.trace import NullTrace
@@ -400,6 +401,23 @@ class TrainTests(SynchronousTestCase):
                 wire._send(Role.STARTER, trains)
             wire.step()
         self.assertGreater(longest, 5)
+
+    def test_more(self) -> None:
+        """What is too much for one call is said to be more, and left for the next."""
+        wire = Wire().open()
+        wire.starter._link.congestion.window = 10_000_000
+        wire.starter._link.rtt.smoothed = 1e-3
+        wire.starter.send_message(bytes(1_000_000), now=wire.now)
+        wire.now += 1
+        wire.starter._link.allowance.buffer = 20_000_000
+        datagrams = [datagram for train in wire.starter.trains(now=wire.now) for datagram in train.datagrams]
+        self.assertEqual(len(datagrams), MOST_DATAGRAMS)
+        self.assertTrue(wire.starter.more)
+        self.assertTrue(wire.starter.trains(now=wire.now))
+        while wire.starter.more:
+            wire.now += 0.01
+            wire.starter.trains(now=wire.now)
+        self.assertEqual(wire.starter.trains(now=wire.now), [])
 
     def test_deathIsHeard(self) -> None:
         """The last word of a session leaves even when the window is full of data."""

@@ -88,6 +88,18 @@ class RoutingTests(DemuxCase):
         self.assertEqual(self.receive(hello(100), header.encode_short(5, 1) + bytes(50), hello(1, version=9)), [])
         self.assertEqual((self.replies(), self.demux.dropped), ([], 3))
 
+    def test_resetAfterwards(self) -> None:
+        """A connection that was forgotten is found by no reset, and nothing is kept of it."""
+        demux = self.new(handshake=None)
+        starter = Connection.starter(
+            "L", options=Options(), now=1.0, random_bytes=Random(1).randbytes, handshake=PlainHandshake
+        )
+        demux.add(starter)
+        demux.forget(starter)
+        reset = header.encode_reset(header.Reset(starter.remote_tag, bytes(16)))
+        self.assertEqual(demux.receive([memoryview(reset)], "L", now=1.0), [])
+        self.assertEqual((demux.dropped, demux._by_remote_tag), (1, {}))
+
     def test_severalStarters(self) -> None:
         """Several starters may share a socket: resets and versions find theirs."""
         demux = self.new(handshake=None)

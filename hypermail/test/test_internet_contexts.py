@@ -9,14 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
+from OpenSSL import SSL
 from twisted.internet import ssl
 from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSSLServerConnectionCreator
+from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from hypermail.errors import CredentialError, HandshakeFailed, HandshakeRefused, PeerUntrusted, UsageError
+from hypermail.internet import contexts
 from hypermail.internet.endpoints import SessionClientEndpoint, SessionServerEndpoint
 from hypermail.internet.security import ListenerTLS, StarterTLS
+from hypermail.options import Role
 from hypermail.security.identity import Identity
+from hypermail.security.tls import CIPHERS, TlsHandshake
 from hypermail.test import certificates
 from hypermail.test.securing import (
     AUTHORITY,
@@ -243,6 +248,38 @@ class Broken:
         raise ValueError("\x1b broken")
 
     serverConnectionForTLS = clientConnectionForTLS
+
+
+class SuiteTests(SynchronousTestCase):
+    """
+    What contexts of ours offer, and keep
+    """
+
+    def suite(self, starting: bytes, listening: bytes) -> str:
+        """The suite that is agreed on when each side may use only these."""
+        self.patch(contexts, "_SUITES", starting)
+        handshakes = [TlsHandshake(Role.STARTER, contexts.starterContext(NAME, SELF_MADE.pin, None, None))]
+        rooted = contexts.starterContext(NAME, None, (SELF_MADE.certificate,), None)
+        handshakes.append(TlsHandshake(Role.STARTER, rooted))
+        self.patch(contexts, "_SUITES", listening)
+        found = set()
+        for starter in handshakes:
+            listener = TlsHandshake(Role.LISTENER, contexts.listenerContext(SELF_MADE, None))
+            listener.receive(starter.outgoing() or b"")
+            assert listener._connection is not None
+            found.add(str(listener._connection.get_cipher_name()))
+            context = listener._connection.get_context()
+            self.assertEqual(context.get_session_cache_mode(), SSL.SESS_CACHE_OFF, "nothing is kept")
+        (suite,) = found
+        return suite
+
+    def test_onlyOurs(self) -> None:
+        """Each side offers, and takes, the suites that hypermail has ciphers for, whatever OpenSSL would."""
+        every = b":".join(name.encode() for name in CIPHERS)
+        self.assertEqual(contexts._SUITES, every)
+        for name in CIPHERS:
+            self.assertEqual(self.suite(name.encode(), every), name)
+            self.assertEqual(self.suite(every, name.encode()), name)
 
 
 class OwnFactoryTests(SecuredTestCase):

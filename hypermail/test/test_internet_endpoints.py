@@ -257,6 +257,24 @@ class RealTests(TestCase):
         received = [message for built in factory.built for message in built.messages]
         self.assertEqual(received, [b"127.0.0.1", b"::1", b"localhost"])
 
+    async def test_sharedSocket(self) -> None:
+        """Sessions that are alike go out from one socket, others from one of their own; the last one closes it."""
+        factory = RecordingFactory()
+        number = (await self.listen(factory)).getHost().port
+        alike: list[Any] = []
+        for _ in range(2):
+            endpoint = SessionClientEndpoint(reactor, "127.0.0.1", number, security=Plain())
+            alike.append(await endpoint.connect(RecordingFactory()))
+        other = SessionClientEndpoint(reactor, "127.0.0.1", number, security=Plain(), options=Options(ping_interval=4))
+        unlike: Any = await other.connect(RecordingFactory())
+        ports = [protocol.session.getHost().port for protocol in (*alike, unlike)]
+        self.assertEqual(ports[0], ports[1])
+        self.assertNotEqual(ports[0], ports[2])
+        await alike[0].session.close()
+        await alike[1].session.sendMessage(b"still there")
+        for protocol in (alike[1], unlike):
+            await protocol.session.close()
+
     async def test_large(self) -> None:
         """Megabytes both ways at once, over real sockets."""
         factory = RecordingFactory()

@@ -52,6 +52,15 @@ class FailedHandshakesTests(SynchronousTestCase):
         self.assertEqual(len(others), MOST_LINES)
         self.assertEqual(self.note(1, 5.0 + 2 * SPAN)[0], "90 more strangers were refused, or have failed")
 
+    def test_refused(self) -> None:
+        """Those that came so far and were refused share the lines, and are not counted as failed."""
+        for number in range(100):
+            self.failed.refused(PEER, f"reason {number}", 5.0)
+        self.assertEqual(len(self.lines), MOST_LINES)
+        self.assertEqual(self.lines[0], f"session from {PEER} rejected: reason 0")
+        self.assertEqual(self.note(1, 6.0), [])
+        self.assertEqual(self.failed.count, 1)
+
     def test_nothingLeftOut(self) -> None:
         """... or nothing, when none was."""
         for now in (0.0, SPAN, 2 * SPAN):

@@ -14,6 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import KeysSpent, Reason, SessionKilled
 from hypermail.link.keys import ReceivingKeys, SendingKeys
+from hypermail.link.link import REST
 from hypermail.options import Options, Role
 from hypermail.security.handshake import PlainHandshake
 from hypermail.security.keys import AeadSeal, Cipher, Keys, derive_keys
@@ -206,6 +207,14 @@ class ReceivingKeysTests(SynchronousTestCase):
         datagrams = self._stream(20)
         self.assertEqual([receiver.open(datagrams[number]) for number in (19, 3, 12, 10, 9)], [19, 3, 12, 10, 9])
 
+    def test_rest(self) -> None:
+        """A receiver that rests keeps the key before, and opens with either afterwards."""
+        receiver = Receiver()
+        datagrams = self._stream(20)
+        self.assertEqual(receiver.open(datagrams[19]), 19)
+        receiver.keys.rest()
+        self.assertEqual([receiver.open(datagrams[number]) for number in (3, 18)], [3, 18])
+
 
 class LinkTests(SynchronousTestCase):
     """Updates between two links, and sessions."""
@@ -255,6 +264,22 @@ class LinkTests(SynchronousTestCase):
         self.assertIsNone(listener.link.failure)
         self.assertLess(listener.link._pings, 10)
         self.assertEqual(pair.starter.taken, [], "it says nothing else")
+
+    def test_rest(self) -> None:
+        """Keys of an idle link are put aside on both sides, and the same ones again when it speaks."""
+        wire = Wire(handshakes=HANDSHAKES).open()
+        sides = (wire.starter, wire.listener)
+        keys = [key for side in sides for key in (side._link._sending, side._link._receiving)]
+        self.assertNotIn(None, [key._seal._aead for key in keys if key is not None])  # type: ignore[attr-defined]
+        began = wire.now
+        wire.run(2 * REST)
+        self.assertEqual({key._seal._aead for key in keys if key is not None}, {None})  # type: ignore[attr-defined]
+        deadline = wire.starter.next_timeout()
+        assert deadline is not None
+        self.assertGreater(deadline, began + 10 * REST, "no timer is left for it")
+        message = wire.starter.send_message(b"good morning", now=wire.now)
+        wire.until(lambda: message.settled)
+        self.assertEqual([side.statistics()["datagrams_forged"] for side in sides], [0, 0])
 
     def test_patience(self) -> None:
         """A link keeps the key before for three probe timeouts: RFC 9001 §6.5."""

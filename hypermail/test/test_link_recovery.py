@@ -122,6 +122,17 @@ class AcknowledgementTests(RecoveryTestCase):
         self.assertEqual(sorted(start for start, _ in self.source.arrived), short)
         self.assertEqual(self.recovery.in_flight, 1_200)
 
+    def test_sample_of_long(self) -> None:
+        """That they have served tells of the round trip, unless they were sent more than once, at different times."""
+        for times, measured in (((0.0, 0.0), True), ((0.0, 1.0), False)):
+            self.setUp()
+            for time in times:
+                self.send(time, long=True)
+            self.recovery.forget_long(1.5)
+            self.assertEqual(self.recovery._rtt.measured, measured)
+            if measured:
+                self.assertEqual(self.recovery._rtt.smoothed, 1.5)
+
     def test_forget_long(self) -> None:
         """When their keys are gone, long datagrams leave the flight, and nothing becomes of them."""
         self.send(0.0, long=True)

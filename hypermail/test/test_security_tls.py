@@ -388,6 +388,14 @@ class RefusingTests(TlsCase):
         self.assertIn("a bug of ours", exchange.errors[0].text)
         self.assertEqual(exchange.complete, (False, False))
 
+    def test_checkIsOwed(self) -> None:
+        """Starters owe it whether they have a pin or authorities; listeners don't, who may be shown nothing."""
+        for handshakes in (tls(), tls(pin=certified().pin)):
+            starter: Any = handshakes.starter(Role.STARTER)
+            self.assertTrue(starter.unchecked)
+        listener: Any = tls().listener(Role.LISTENER)
+        self.assertFalse(listener.unchecked)
+
     def test_unchecked(self) -> None:
         """A listener's certificate that nobody has looked at counts as none, whatever OpenSSL says."""
         handshakes = tls()

@@ -30,6 +30,15 @@ SLOW = Conditions(delay=0.050)
 class RunningTests(SynchronousTestCase):
     """Virtual time, step by step."""
 
+    def test_paced(self) -> None:
+        """A side whose data waits for its pace, and for nothing else, is not idle."""
+        pair = Pair(1, SLOW)
+        pair.open()
+        pair.run_to_quiescence()
+        self.assertTrue(pair.starter.idle)
+        pair.starter.connection._link.allowance.resume_at = pair.now + 1
+        self.assertFalse(pair.starter.idle)
+
     def test_exchange(self) -> None:
         """Messages, direct messages, streams and pings go both ways, and one call each closes and checks it all."""
         pair = Pair(1, SLOW)
