@@ -131,6 +131,8 @@ def starterContext(
         if isinstance(error, CredentialError):
             raise
         raise UsageError(f"no certificate can be for the host {host!r}: {error}") from error
+    # Twisted's factory keeps one context, but shows it in its connections only
+    creator.clientConnectionForTLS(None).get_context().set_tls13_ciphersuites(_SUITES)
     trusted = _checking(None, partial(_is_for, name))
 
     def connect(handshake: Any) -> SSL.Connection:
