@@ -29,7 +29,8 @@ from hypermail.security.verification import problem
 _Verify = Callable[[SSL.Connection, Any, int, int, int], bool]
 
 
-#: The suites that hypermail has ciphers for; some systems' OpenSSL offers others.
+#: The suites that hypermail has ciphers for; some systems' OpenSSL offers others. Contexts that Twisted makes for
+#: itself, to check names, offer what OpenSSL does: the listener chooses.
 _SUITES = ":".join(CIPHERS).encode("ascii")
 
 
@@ -131,8 +132,6 @@ def starterContext(
         if isinstance(error, CredentialError):
             raise
         raise UsageError(f"no certificate can be for the host {host!r}: {error}") from error
-    # Twisted's factory keeps one context, but shows it in its connections only
-    creator.clientConnectionForTLS(None).get_context().set_tls13_ciphersuites(_SUITES)
     trusted = _checking(None, partial(_is_for, name))
 
     def connect(handshake: Any) -> SSL.Connection:
