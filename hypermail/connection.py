@@ -29,10 +29,8 @@ from hypermail.events import (
     StreamOptions,
 )
 from hypermail.intake import Intake
-from hypermail.link.congestion import CongestionFactory
 from hypermail.link.heartbeat import Heartbeat
 from hypermail.link.link import Link
-from hypermail.link.newreno import NewReno
 from hypermail.link.train import Train, couple
 from hypermail.messages.lanes import LaneProperties
 from hypermail.messages.outgoing import OutgoingMessage
@@ -81,7 +79,6 @@ class Connection:
         remote_tag: int,
         reset_token: bytes,
         now: float,
-        congestion: CongestionFactory,
         trace: NullTrace,
         skips: bytes,
         token: bytes = b"",
@@ -102,7 +99,6 @@ class Connection:
             remote_tag=remote_tag,
             address=address,
             now=now,
-            congestion=congestion,
             trace=trace,
             token=token,
             skips=skips,
@@ -139,7 +135,6 @@ class Connection:
         now: float,
         random_bytes: RandomBytes,
         handshake: HandshakeFactory,
-        congestion: CongestionFactory = NewReno,
         trace: NullTrace = NullTrace(),
     ) -> Connection:
         """
@@ -161,7 +156,6 @@ class Connection:
             remote_tag=first_tag,
             reset_token=b"",
             now=now,
-            congestion=congestion,
             trace=trace,
             skips=random_bytes(32),
         )

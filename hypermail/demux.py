@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from hypermail.connection import Connection, RandomBytes, TraceFactory
-from hypermail.link.congestion import CongestionFactory
-from hypermail.link.newreno import NewReno
 from hypermail.link.train import Train
 from hypermail.options import ListenerOptions, Options, Role
 from hypermail.reception import Reception
@@ -50,7 +48,6 @@ class Demux:
         random_bytes: RandomBytes,
         secret: bytes | None = None,
         scope: bytes = b"",
-        congestion: CongestionFactory = NewReno,
         trace_factory: TraceFactory = _no_trace,
     ) -> None:
         self._reception: Reception | None = None
@@ -62,7 +59,6 @@ class Demux:
                 random_bytes=random_bytes,
                 secret=secret or random_bytes(32),
                 scope=scope,
-                congestion=congestion,
                 trace_factory=trace_factory,
             )
         self._by_tag: dict[int, Connection] = {}

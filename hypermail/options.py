@@ -77,6 +77,7 @@ class Options:
     @ivar stream_pool: bytes that all streams of a session together may have beyond that, at first.
     @ivar stream_pool_max: to which the pool grows with measured bandwidth × delay.
     @ivar stream_buffer: bytes written and not yet sent at which a stream pauses its producer.
+    @ivar congestion: the name of the congestion control of what we send.
     @ivar mtu: bytes of UDP payload that every path is taken to carry (RFC 8899's base).
     @ivar receive_buffer: bytes that our socket holds; the peer sends trains of at most half of it.
     @ivar hold_bytes: bytes of opened packets that a listener keeps until its application has decided.
@@ -102,6 +103,7 @@ class Options:
     stream_pool: int = 4 * MIB
     stream_pool_max: int = 64 * MIB
     stream_buffer: int = 256 * KIB
+    congestion: str = "newreno"
     mtu: int = 1_200
     receive_buffer: int = 4 * MIB
     hold_bytes: int = 64 * KIB

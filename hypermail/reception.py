@@ -12,7 +12,7 @@ from typing import Any
 from hypermail.admission import Admission, Verdict
 from hypermail.connection import Connection, RandomBytes, TraceFactory
 from hypermail.errors import Reason, SessionRejected
-from hypermail.link.congestion import CongestionFactory
+from hypermail.link.congestion import controller
 from hypermail.options import ListenerOptions, Options, Role
 from hypermail.security.handshake import HandshakeFactory
 from hypermail.security.keys import long_seals
@@ -44,14 +44,13 @@ class Reception:
         random_bytes: RandomBytes,
         secret: bytes,
         scope: bytes,
-        congestion: CongestionFactory,
         trace_factory: TraceFactory,
     ) -> None:
+        controller(options.congestion)  # rather than with the first stranger
         self._options = options
         self._most = listener_options.max_sessions
         self._handshake = handshake
         self._random_bytes = random_bytes
-        self._congestion = congestion
         self._trace_factory = trace_factory
         self._reset_key = ResetKey(secret, scope)
         self.mode = handshake(Role.LISTENER).mode
@@ -113,7 +112,6 @@ class Reception:
             remote_tag=head.source,
             reset_token=self._reset_key.token(local_tag),
             now=now,
-            congestion=self._congestion,
             token=head.token if proved else b"",
             refusal=full,
             trace=self._trace_factory(Role.LISTENER, f"{head.destination:016x}", now),

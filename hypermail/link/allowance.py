@@ -79,7 +79,7 @@ class Allowance:
 
         @param more: whether there was more that was held back.
         """
-        self._recovery.limited = more
+        self._recovery.blocked(more)
         if more and self._rtt.measured and self.window - self._recovery.in_flight >= self._path.mtu:
             self.resume_at = self._pacer.resume_at(now, self._congestion.rate(self._rtt))
 

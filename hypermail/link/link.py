@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hypermail.errors import HypermailError, KeysSpent
 from hypermail.link.acks import Acks
 from hypermail.link.allowance import Allowance
-from hypermail.link.congestion import CongestionFactory
+from hypermail.link.congestion import controller
 from hypermail.link.heartbeat import Beat, Heartbeat
 from hypermail.link.keys import ReceivingKeys, SendingKeys
 from hypermail.link.opening import LinkOpening
@@ -67,7 +67,6 @@ class Link:
 
     @param local_tag: 64 bits; what the peer puts on datagrams for us.
     @param first_tag: 64 bits; what the starter's first datagrams bear.
-    @param congestion: makes the congestion controller.
     @param token: by which a listener has admitted the starter, whose address is proved then; empty when by none.
     @param skips: decides which packet numbers are left out; the peer must not know it.
 
@@ -128,7 +127,6 @@ class Link:
         remote_tag: int,
         address: Any,
         now: float,
-        congestion: CongestionFactory,
         trace: NullTrace,
         token: bytes = b"",
         skips: bytes,
@@ -152,7 +150,7 @@ class Link:
         self.first_tag = first_tag
         self.rtt = RoundTrip()
         self.path = Path(address, options.mtu, validated=role is Role.STARTER or bool(token))
-        self.congestion = congestion(self.path.mtu)
+        self.congestion = controller(options.congestion)(self.path.mtu)
         self.recovery = Recovery(self.congestion, self.rtt, options.delivery_timeout)
         self.allowance = Allowance(self.path, self.rtt, self.recovery, self.congestion, options.receive_buffer, now)
         self.acks = Acks()
@@ -211,6 +209,7 @@ class Link:
             "datagrams_sent": self.datagrams_sent,
             "datagrams_received": self.datagrams_received,
             "datagrams_lost": self.recovery.lost_datagrams,
+            "datagrams_late": self.recovery.late_datagrams,
             "datagrams_dropped": self.dropped,
             "datagrams_forged": self._receiving.forged if self._receiving is not None else 0,
             "key_updates": self._sending.updates if self._sending is not None else 0,

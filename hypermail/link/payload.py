@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from hypermail.link.delivery import Stamp
+
 
 class Source(Protocol):
     """
@@ -59,9 +61,12 @@ class Sent:
     @ivar time: s, when it was sent.
     @ivar size: bytes on the wire.
     @ivar long: whether it was a long datagram.
+    @ivar stamp: what had been delivered when it was sent; set by whoever watches over it.
     """
 
-    __slots__ = ("contents", "long", "number", "size", "time")
+    __slots__ = ("contents", "long", "number", "size", "stamp", "time")
+
+    stamp: Stamp
 
     def __init__(self, number: int, time: float, size: int, contents: list[Content], long: bool) -> None:
         self.number = number

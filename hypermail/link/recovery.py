@@ -6,15 +6,16 @@ from __future__ import annotations
 
 from hypermail.errors import ProtocolViolation
 from hypermail.link.acks import MAX_ACK_DELAY
-from hypermail.link.congestion import Congestion
+from hypermail.link.congestion import Acked, Congestion, Lost
+from hypermail.link.delivery import Delivery
+from hypermail.link.doubt import Doubt
 from hypermail.link.payload import Sent, Source
+from hypermail.link.reordering import Reordering
 from hypermail.link.rtt import GRANULARITY, RoundTrip
 from hypermail.link.skips import Skips
 from hypermail.wire.packets import Ack
 from hypermail.wire.ranges import RangeSet
 
-#: Numbers by which a datagram may be overtaken before it counts as lost (RFC 9002 §6.1.1).
-PACKET_THRESHOLD = 3
 #: s; the first probe of an opening, and how far it doubles.
 FIRST_PROBE = 0.2
 LAST_OPENING_PROBE = 0.5
@@ -36,20 +37,25 @@ class Recovery:
     @ivar probes: datagrams that may leave whatever the window says.
     @ivar opening: whether the peer has not proved yet that it has the session's keys.
     @ivar limited: whether the sender had more to send than it was allowed to.
+    @ivar late_datagrams: those that were declared lost, and came after all.
     @ivar skips: which numbers are left out; nobody's before there are keys.
     """
 
     __slots__ = (
         "_congestion",
+        "_delivery",
         "_delivery_timeout",
+        "_doubt",
         "_largest_acked",
         "_last_sent",
         "_loss_at",
         "_next",
+        "_reordering",
         "_rtt",
         "_sent",
         "_timeouts",
         "in_flight",
+        "late_datagrams",
         "limited",
         "lost_bytes",
         "lost_datagrams",
@@ -63,6 +69,9 @@ class Recovery:
         self._congestion = congestion
         self._rtt = rtt
         self._delivery_timeout = delivery_timeout
+        self._delivery = Delivery()
+        self._doubt = Doubt()
+        self._reordering = Reordering()
         self._sent: dict[int, Sent] = {}
         self._next = 0
         self._largest_acked = -1
@@ -76,6 +85,7 @@ class Recovery:
         self.skips: Skips | None = None
         self.lost_datagrams = 0
         self.lost_bytes = 0
+        self.late_datagrams = 0
         self.probe_timeouts = 0
 
     def take_number(self) -> int:
@@ -88,29 +98,45 @@ class Recovery:
 
     def sent(self, datagram: Sent) -> None:
         """A datagram with contents has left."""
+        if not self.in_flight:
+            self._delivery.begin(datagram.time)
+        datagram.stamp = self._delivery.stamp
         self._sent[datagram.number] = datagram
         self._last_sent = datagram.time
         self.in_flight += datagram.size
         if self.probes:
             self.probes -= 1
 
-    def acknowledge(self, ack: Ack, now: float, long: bool) -> None:
+    def blocked(self, more: bool) -> None:
+        """
+        Nothing more leaves for now.
+
+        @param more: whether there is more that is held back; otherwise the application has no more to say.
+        """
+        self.limited = more
+        if not more:
+            self._delivery.idle(self.in_flight)
+
+    def acknowledge(self, ack: Ack, now: float, long: bool) -> list[Sent]:
         """
         Take an acknowledgement.
 
         @param long: whether it came in a long datagram; it speaks of long ones then, else of short ones.
+        @return: the datagrams that it newly acknowledges.
         @raise ProtocolViolation: when a short one names numbers that were never sent.
         """
         largest = ack.ranges[0][1] - 1
         if largest >= self._next and long:
-            return  # anybody who has seen the first tag could have made the peer say so
+            return []  # anybody who has seen the first tag could have made the peer say so
         if largest >= self._next:
             raise ProtocolViolation(f"the peer acknowledges datagram {largest}, which was never sent")
         if self.skips is not None and (skipped := self.skips.among(ack.ranges)) is not None:
             raise ProtocolViolation(f"the peer acknowledges datagram {skipped}, which was left out on purpose")
         newly = self._pop(ack, long)
+        if self._doubt:
+            newly += self._late(ack, now, long)
         if not newly:
-            return
+            return newly
         newest = max(newly, key=_number)
         if newest.number == largest:
             self._rtt.sample(now - newest.time, ack.delay / 1e6)
@@ -119,11 +145,15 @@ class Recovery:
         self.probes = 0
         if not self._sent:
             self._sent.clear()  # gives back the room that a full window took
-        self._congestion.acked(newly, now, self._rtt, self.limited)
+        size = sum([sent.size for sent in newly])
+        sample = self._delivery.acked(size, newest.stamp, newest.time, now)
+        news = Acked(newly, size, newest, now, self.limited, self.in_flight, self._next, sample)
+        self._congestion.acked(news, self._rtt)
         for sent in newly:
             for source, start, stop in sent.contents:
                 source.acked(start, stop)
         self.detect(now)
+        return newly
 
     def _pop(self, ack: Ack, long: bool) -> list[Sent]:
         """The datagrams that an acknowledgement newly covers."""
@@ -143,12 +173,29 @@ class Recovery:
                     newly.append(sent)
         return newly
 
+    def _late(self, ack: Ack, now: float, long: bool) -> list[Sent]:
+        """The datagrams that were declared lost wrongly (RFC 9438 §4.9, RFC 8985 §6.2)."""
+        doubt = self._doubt
+        late = doubt.arrived(ack.ranges, long)
+        for sent in late:
+            self._reordering.late(now - sent.time, self._rtt)
+        self.late_datagrams += len(late)
+        doubt.expire(now, self._rtt)
+        if doubt.undone:
+            doubt.undone = False
+            self._congestion.undo()
+        if doubt.real:
+            doubt.real = False
+            self._reordering.real()
+        return late
+
     def detect(self, now: float) -> None:
         """Declare lost what was overtaken (RFC 9002 §6.1), or is older than C{delivery_timeout} (seed 001)."""
         lost: list[Sent] = []
         self._loss_at = None
-        overtaken = self._largest_acked - PACKET_THRESHOLD
-        delay = min(self._rtt.loss_delay, self._delivery_timeout)
+        packets = self._reordering.packets
+        overtaken = self._largest_acked - packets if packets else -1
+        delay = min(self._reordering.delay(self._rtt), self._delivery_timeout)
         for number, sent in self._sent.items():
             if number > self._largest_acked:
                 if sent.time + self._delivery_timeout > now:
@@ -161,14 +208,18 @@ class Recovery:
             self._declare_lost(lost, now)
 
     def _declare_lost(self, lost: list[Sent], now: float) -> None:
+        size = 0
         for sent in lost:
             del self._sent[sent.number]
-            self.in_flight -= sent.size
-            self.lost_bytes += sent.size
+            size += sent.size
             for source, start, stop in sent.contents:
                 source.lost(start, stop)
+        self.in_flight -= size
+        self.lost_bytes += size
         self.lost_datagrams += len(lost)
-        self._congestion.lost(lost, now, self._persistent(lost))
+        first = self._doubt.add(lost)
+        losses = Lost(lost, size, now, self.in_flight, self._persistent(lost), first)
+        self._congestion.lost(losses, self._rtt)
 
     def _persistent(self, lost: list[Sent]) -> bool:
         """Whether datagrams that were lost in a row span more than three probe timeouts (RFC 9002 §7.6)."""
@@ -196,6 +247,7 @@ class Recovery:
         for sent in long:
             del self._sent[sent.number]
             self.in_flight -= sent.size
+        self._doubt.clear()  # whatever was lost until now was long
 
     def resend_all(self) -> None:
         """The peer has forgotten all that it was sent, as after a retry: send it again; no network has lost it."""

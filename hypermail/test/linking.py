@@ -4,11 +4,11 @@ For tests of the link: a source that keeps a ledger, and two sides with a link e
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from hypermail.link.congestion import Acked, Lost
 from hypermail.link.control import Control
 from hypermail.link.link import Link
-from hypermail.link.newreno import NewReno
 from hypermail.link.payload import Sent
 from hypermail.link.recovery import Recovery
 from hypermail.options import Options, Role
@@ -80,7 +80,6 @@ class Side:
             remote_tag=remote_tag,
             address="peer",
             now=now,
-            congestion=NewReno,
             trace=NullTrace(),
             skips=bytes((role,)),
         )
@@ -168,3 +167,17 @@ class Pair:
             raise AssertionError("they never stop talking")
         assert self.listener is not None
         return self.listener
+
+
+def acked(datagrams: Sequence[Sent], now: float, *, limited: bool = True, in_flight: int = 0, next: int = 0) -> Acked:
+    """What a congestion controller is told of datagrams that have arrived, without a sample of the rate."""
+    size = sum(sent.size for sent in datagrams)
+    newest = max(datagrams, key=lambda sent: sent.number)
+    return Acked(datagrams, size, newest, now, limited, in_flight, next, None)
+
+
+def lost(
+    datagrams: Sequence[Sent], now: float, *, persistent: bool = False, in_flight: int = 0, first: bool = True
+) -> Lost:
+    """What a congestion controller is told of datagrams that are taken for lost."""
+    return Lost(datagrams, sum(sent.size for sent in datagrams), now, in_flight, persistent, first)

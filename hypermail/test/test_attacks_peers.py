@@ -10,7 +10,6 @@ import tracemalloc
 from hypermail.errors import LimitExceeded, ProtocolViolation, Reason, SessionAborted, SessionKilled
 from hypermail.events import SessionEnded
 from hypermail.link.link import Link
-from hypermail.link.newreno import NewReno
 from hypermail.link.skips import REMEMBERED
 from hypermail.options import KIB, Options, Role
 from hypermail.security.handshake import PlainHandshake
@@ -97,7 +96,6 @@ class OptimisticAckTests(LyingCase):
                 remote_tag=2,
                 address="peer",
                 now=1.0,
-                congestion=NewReno,
                 trace=NullTrace(),
                 skips=skips,
             )

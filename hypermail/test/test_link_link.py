@@ -14,7 +14,6 @@ from hypermail.errors import ProtocolViolation
 from hypermail.link.allowance import INITIAL_WINDOW
 from hypermail.link.heartbeat import Beat
 from hypermail.link.link import MOST_ANSWERS, OWN_PINGS, Link
-from hypermail.link.newreno import NewReno
 from hypermail.link.payload import Payload, Sent
 from hypermail.options import Options, Role
 from hypermail.security.handshake import PlainHandshake
@@ -675,7 +674,6 @@ class AllowanceTests(SynchronousTestCase):
             remote_tag=2,
             address="peer",
             now=START,
-            congestion=NewReno,
             trace=NullTrace(),
             skips=b"",
         )

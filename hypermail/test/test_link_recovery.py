@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import ProtocolViolation
-from hypermail.link.newreno import NewReno
+from hypermail.link.congestion.newreno import NewReno
 from hypermail.link.recovery import FIRST_PROBE, LAST_OPENING_PROBE, LONGEST_PROBE, PROBES, Recovery
 from hypermail.link.rtt import RoundTrip
 from hypermail.test.linking import Ledger, ack, send
@@ -155,11 +155,11 @@ class AcknowledgementTests(RecoveryTestCase):
         self.assertEqual(list(self.recovery.flying(self.source)), [(0, 1), (3, 4)])
 
     def test_all_gone(self) -> None:
-        """Ranges below what is in flight cost nothing and mean nothing."""
+        """Ranges below what is in flight speak of what was lost, or arrived before: neither is taken twice."""
         self.send(*[0.0] * 10)
         self.acknowledge(9, 8, 5, 3, 1, now=0.1)
-        self.acknowledge(9, 4, 2, 0, now=0.2)
-        self.assertFate([8, 9, 5, 3, 1], [0, 2, 4, 6])
+        self.acknowledge(9, 5, 4, 3, 2, 0, now=0.2)
+        self.assertFate([8, 9, 5, 3, 1, 0, 2, 4], [0, 2, 4, 6])
         self.assertEqual(list(self.recovery.flying(self.source)), [(7, 8)])
 
 
@@ -206,22 +206,67 @@ class LossTests(RecoveryTestCase):
         self.recovery.detect(900.0)
         self.assertFate([], [])
 
-    def test_late_ack(self) -> None:
-        """An acknowledgement of what was declared lost comes too late to count, and harms nothing."""
+    def test_books_of_late(self) -> None:
+        """What was declared lost, and is acknowledged, has arrived: once, and no flight is shortened by it."""
         self.measure()
         first, *rest = self.send(0.0, 0.0, 0.0, 0.0)
         self.acknowledge(*rest, now=0.1)
-        in_flight = self.recovery.in_flight
-        self.acknowledge(first, *rest, now=0.2)
-        self.assertEqual(self.source.gone, [(first, first + 1)])
-        self.assertEqual(sorted(start for start, _ in self.source.arrived), rest)
-        self.assertEqual((self.recovery.in_flight, in_flight), (0, 0))
+        (flying,) = self.send(0.15)
+        for _ in range(2):
+            self.acknowledge(first, *rest, now=0.2)
+            self.assertEqual(self.source.gone, [(first, first + 1)])
+            self.assertEqual(sorted(start for start, _ in self.source.arrived), [first, *rest])
+            self.assertEqual(self.recovery.in_flight, 1_200)
+            self.assertEqual((self.recovery.lost_datagrams, self.recovery.late_datagrams), (1, 1))
+        self.acknowledge(flying, now=0.25)
+        self.assertEqual(self.recovery.in_flight, 0)
 
     def test_window_halves(self) -> None:
         """The congestion controller hears of loss."""
         self.measure()
         self.acknowledge(self.send(0.0, 0.0, 0.0, 0.0)[-1], now=0.1)
         self.assertEqual(self.reno.window, 6_000)
+
+    def test_undone(self) -> None:
+        """When all that was declared lost has come after all, the window is what it was (RFC 9438 §4.9)."""
+        self.measure()
+        before = self.reno.window
+        first, second, *rest = self.send(*[0.0] * 6)
+        self.acknowledge(*rest[1:], now=0.1)
+        self.assertEqual(self.source.gone, [(first, first + 1), (second, second + 1), (rest[0], rest[0] + 1)])
+        self.acknowledge(first, second, *rest[1:], now=0.11)
+        self.assertLess(self.reno.window, before, "one is still in doubt")
+        self.acknowledge(first, second, *rest, now=0.12)
+        self.assertEqual(self.reno.window, before)
+
+    def test_not_undone(self) -> None:
+        """When one of them never comes the reaction stands, however many of the others do."""
+        self.measure()
+        first, second, *rest = self.send(*[0.0] * 5)
+        self.acknowledge(*rest, now=0.1)
+        self.acknowledge(second, *rest, now=0.12)
+        (last,) = self.send(5.0)
+        self.acknowledge(last, now=5.1)
+        self.acknowledge(first, last, now=5.2)
+        self.assertEqual(self.reno.window, 6_000)
+        self.assertEqual(self.recovery.late_datagrams, 1)
+
+    def test_reordering(self) -> None:
+        """Once one has come late, numbers say nothing, and time is given as was seen, up to a round trip more."""
+        self.measure(0.08)
+        first, *rest = self.send(0.0, 0.0, 0.0, 0.0)
+        self.acknowledge(*rest, now=0.08)
+        self.assertEqual(len(self.source.gone), 1)
+        self.acknowledge(first, *rest, now=0.11)
+        numbers = self.send(*[0.2] * 20)
+        self.acknowledge(numbers[-1], now=0.28)
+        self.assertEqual(len(self.source.gone), 1, "overtaken by many, and not lost")
+        deadline = self.recovery.deadline()
+        assert deadline is not None
+        # 9/8 of 80 ms, and what it was late beyond that with the margin
+        self.assertAlmostEqual(deadline, 0.2 + 0.09 + 1.25 * (0.11 - 0.09))
+        self.recovery.timeout(deadline)
+        self.assertEqual(len(self.source.gone), 20)
 
     @settings(deadline=None, max_examples=200)
     @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 99)), max_size=60))
@@ -251,7 +296,8 @@ class LossTests(RecoveryTestCase):
             self.assertEqual(len(arrived), len(set(arrived)))
             self.assertFalse(flying & set(arrived))
             self.assertEqual(flying | set(arrived) | gone, set(sent))
-            self.assertEqual(len(sent) - len(flying) - len(arrived), recovery.lost_datagrams)
+            really = recovery.lost_datagrams - recovery.late_datagrams
+            self.assertEqual(len(sent) - len(flying) - len(arrived), really)
             deadline = recovery.deadline()
             self.assertEqual(deadline is None, not flying)
             if deadline is not None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import ProtocolViolation
-from hypermail.link.newreno import NewReno
+from hypermail.link.congestion.newreno import NewReno
 from hypermail.link.recovery import Recovery
 from hypermail.link.rtt import RoundTrip
 from hypermail.link.skips import FIRST_PERIOD, LAST_PERIOD, REMEMBERED, Skips
