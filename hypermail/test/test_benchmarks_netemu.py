@@ -18,6 +18,8 @@ from typing import Any
 
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
+from hypermail.test.signals import interruptible
+
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 try:
@@ -238,6 +240,7 @@ class BadNetworkTests(SynchronousTestCase):
             "import time\nfrom benchmarks.netemu import BadNetwork\n"
             "with BadNetwork() as network:\n    print(network.a.name, network.b.name, flush=True)\n    time.sleep(60)\n"
         )
+        interruptible(self)
         program = subprocess.Popen(
             [sys.executable, "-c", code], cwd=CHECKOUT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
         )

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.link.acks import KEPT_RANGES, MAX_ACK_DELAY, TICK, TOLD_RANGES, Acks
+from hypermail.link.acks import FIRST, KEPT_RANGES, MAX_ACK_DELAY, TICK, TOGETHER, TOLD_RANGES, Acks
 from hypermail.wire.codec import decode
 from hypermail.wire.packets import Ack
 
@@ -59,6 +59,29 @@ class WhenTests(SynchronousTestCase):
             if acks.due:
                 acks.packet(number / 1000)
         self.assertEqual(due, [False, True] * 3)
+
+    def test_together(self) -> None:
+        """In a long flow the second turn is not enough: sixteen datagrams are, or the delay."""
+        acks = Acks()
+        turn(acks, *range(FIRST + 1))
+        acks.packet(0.0)
+        turn(acks, *range(FIRST + 1, FIRST + TOGETHER))
+        turn(acks, FIRST + TOGETHER)
+        self.assertTrue(acks.due)
+        acks.packet(0.0)
+        for number in range(FIRST + TOGETHER + 1, FIRST + 2 * TOGETHER):
+            turn(acks, number, now=1.0)
+            self.assertEqual((acks.due, acks.deadline), (False, 1.02))
+        turn(acks, FIRST + 2 * TOGETHER, now=1.0)
+        self.assertTrue(acks.due)
+
+    def test_one_large_turn(self) -> None:
+        """One turn alone waits for the delay, whatever it brings: the next one may come at once."""
+        acks = Acks()
+        turn(acks, *range(FIRST + TOGETHER))
+        self.assertFalse(acks.due)
+        turn(acks, FIRST + TOGETHER)
+        self.assertTrue(acks.due)
 
     def test_deadline_is_the_first(self) -> None:
         """The deadline counts from the first turn that waits; another ack clears it."""

@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import hypermail.services
 from hypermail.test.services import COMMAND, TWIST, TWISTD, ListenerProcess, command, environment, program, tree
+from hypermail.test.signals import interruptible
 
 LARGE = 4 << 30
 """Bytes of a file that takes longer than anything here waits for; it is sparse, so it costs nothing."""
@@ -257,6 +258,7 @@ class FailingTests(ProgramCase):
 
     def test_interrupted(self) -> None:
         """Control-C in the middle: the listener removes the partial file, and goes on."""
+        interruptible(self)
         listener = self.listen("--inbox", "in")
         sender = self.startSendingLarge()
         sender.send_signal(signal.SIGINT)
