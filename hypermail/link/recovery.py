@@ -4,8 +4,9 @@ Loss: which datagrams did not arrive, and when to ask (RFC 9002, with the caps o
 
 from __future__ import annotations
 
+from math import inf
+
 from hypermail.errors import ProtocolViolation
-from hypermail.link.acks import MAX_ACK_DELAY
 from hypermail.link.congestion import Acked, Congestion, Lost
 from hypermail.link.delivery import Delivery
 from hypermail.link.doubt import Doubt
@@ -49,6 +50,7 @@ class Recovery:
         "_largest_acked",
         "_last_sent",
         "_loss_at",
+        "_measured_at",
         "_next",
         "_reordering",
         "_rtt",
@@ -77,6 +79,7 @@ class Recovery:
         self._largest_acked = -1
         self._last_sent = 0.0
         self._loss_at: float | None = None
+        self._measured_at = inf  # when the round trip was first known
         self._timeouts = 0
         self.in_flight = 0
         self.probes = 0
@@ -139,7 +142,7 @@ class Recovery:
             return newly
         newest = max(newly, key=_number)
         if newest.number == largest:
-            self._rtt.sample(now - newest.time, ack.delay / 1e6)
+            self._sample(now - newest.time, ack.delay / 1e6, now)
         self._largest_acked = max(self._largest_acked, newest.number)
         self._timeouts = 0
         self.probes = 0
@@ -154,6 +157,11 @@ class Recovery:
                 source.acked(start, stop)
         self.detect(now)
         return newly
+
+    def _sample(self, elapsed: float, ack_delay: float, now: float) -> None:
+        if not self._rtt.measured:
+            self._measured_at = now
+        self._rtt.sample(elapsed, ack_delay)
 
     def _pop(self, ack: Ack, long: bool) -> list[Sent]:
         """The datagrams that an acknowledgement newly covers."""
@@ -218,18 +226,20 @@ class Recovery:
         self.lost_bytes += size
         self.lost_datagrams += len(lost)
         first = self._doubt.add(lost)
-        losses = Lost(lost, size, now, self.in_flight, self._persistent(lost), first)
-        self._congestion.lost(losses, self._rtt)
+        persistent = self._persistent(lost)
+        self._congestion.lost(Lost(lost, size, now, self.in_flight, persistent, first), self._rtt)
+        if persistent:
+            self._rtt.forget_least()
 
     def _persistent(self, lost: list[Sent]) -> bool:
-        """Whether datagrams that were lost in a row span more than three probe timeouts (RFC 9002 §7.6)."""
-        if not self._rtt.measured:
-            return False
-        rtt = self._rtt
-        span = 3 * (rtt.smoothed + max(4 * rtt.variation, GRANULARITY) + MAX_ACK_DELAY)
+        """
+        Whether datagrams that were lost in a row, and were sent since the round trip is known, span more than three
+        probe timeouts (RFC 9002 §7.6).
+        """
+        span = 3 * self._rtt.probe_timeout
         first = previous = lost[0]
         for sent in lost[1:]:
-            if sent.number != previous.number + 1:
+            if sent.number != previous.number + 1 or first.time < self._measured_at:
                 first = sent
             previous = sent
             if sent.time - first.time > span:
@@ -243,7 +253,7 @@ class Recovery:
         """
         long = [sent for sent in self._sent.values() if sent.long]
         if long and not self._rtt.measured and long[-1].time - long[0].time <= GRANULARITY:
-            self._rtt.sample(now - long[0].time, 0.0)
+            self._sample(now - long[0].time, 0.0, now)
         for sent in long:
             del self._sent[sent.number]
             self.in_flight -= sent.size

@@ -32,6 +32,10 @@ class RoundTrip:
         self.smoothed = self.INITIAL
         self.variation = self.INITIAL / 2
 
+    def forget_least(self) -> None:
+        """The path has changed: the smallest sample may be another path's (RFC 9002 §5.2)."""
+        self.least = self.latest
+
     def sample(self, elapsed: float, ack_delay: float) -> None:
         """
         Take a sample.

@@ -461,6 +461,23 @@ class PersistentCongestionTests(RecoveryTestCase):
         self.assertEqual(self.recovery.lost_datagrams, 3)
         self.assertEqual(self.reno.window, 2_400)
 
+    def test_leastForgotten(self) -> None:
+        """The smallest round trip is another path's then (RFC 9002 §5.2)."""
+        self.measure(0.1)
+        self.lose(0.0, 0.4, 0.83)
+        self.assertAlmostEqual(self.rtt.least, 0.1)
+        self.rtt.least = 0.05
+        self.lose(10.0, 11.0, 12.0)
+        self.assertAlmostEqual(self.rtt.least, 0.1)
+
+    def test_sentBefore(self) -> None:
+        """What was sent before the round trip was known does not count (RFC 9002 §7.6.2)."""
+        first, _ = self.send(-0.1, -0.02)
+        self.acknowledge(first, now=0.0)
+        self.lose(0.4, 0.81)
+        self.assertEqual(self.recovery.lost_datagrams, 3)
+        self.assertEqual(self.reno.window, 6_000)
+
     def test_shorter(self) -> None:
         """Over less than that the window only halves."""
         self.measure(0.1)
