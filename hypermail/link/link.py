@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hypermail.errors import HypermailError, KeysSpent
 from hypermail.link.acks import Acks
 from hypermail.link.allowance import Allowance
+from hypermail.link.answers import Answers
 from hypermail.link.congestion import controller
+from hypermail.link.figures import figures
 from hypermail.link.heartbeat import Beat, Heartbeat
 from hypermail.link.keys import ReceivingKeys, SendingKeys
 from hypermail.link.opening import LinkOpening
@@ -32,12 +34,8 @@ from hypermail.wire.packets import Handshake as HandshakePacket
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
-#: Pings and challenges answered in one turn, at most: a flood of them is answered with a trickle.
-MOST_ANSWERS = 4
 #: s without a datagram after which the keys are put aside.
 REST = 0.2
-#: Marks the numbers of the link's own pings, whose pongs interest nobody else.
-OWN_PINGS = 1 << 63
 
 
 class Opened(NamedTuple):
@@ -46,19 +44,6 @@ class Opened(NamedTuple):
     number: int
     payload: memoryview
     long: bool
-
-
-class Unimportant:
-    """The source of contents that nobody misses: pings."""
-
-    def acked(self, start: int, stop: int) -> None:
-        """Nothing follows."""
-
-    def lost(self, start: int, stop: int) -> None:
-        """Nothing follows."""
-
-
-_UNIMPORTANT = Unimportant()
 
 
 class Link:
@@ -87,7 +72,6 @@ class Link:
         "_confirmed",
         "_opening",
         "_options",
-        "_pings",
         "_receiving",
         "_role",
         "_sending",
@@ -160,8 +144,7 @@ class Link:
         self._skips = skips
         self._acknowledged = 0  # what the datagram that is being filled acknowledges, all below it
         self._active_at = now  # when a key was last used, in a link whose keys can be put aside; inf when they are
-        self._pings = 0
-        self._answers: list[bytes] = []
+        self._answers = Answers()
         self.dropped = 0
         self.datagrams_sent = 0
         self.datagrams_received = 0
@@ -200,24 +183,17 @@ class Link:
 
     def statistics(self) -> dict[str, Any]:
         """Counters and estimates, for people to look at."""
-        return {
-            "rtt": self.rtt.smoothed if self.rtt.measured else None,
-            "window": self.congestion.window,
-            "in_flight": self.recovery.in_flight,
-            "paced_until": self.allowance.resume_at,
-            "mtu": self.path.mtu,
-            "datagrams_sent": self.datagrams_sent,
-            "datagrams_received": self.datagrams_received,
-            "datagrams_lost": self.recovery.lost_datagrams,
-            "datagrams_late": self.recovery.late_datagrams,
-            "datagrams_dropped": self.dropped,
-            "datagrams_forged": self._receiving.forged if self._receiving is not None else 0,
-            "key_updates": self._sending.updates if self._sending is not None else 0,
-            "bytes_sent": self.bytes_sent,
-            "bytes_received": self.bytes_received,
-            "bytes_lost": self.recovery.lost_bytes,
-            "probe_timeouts": self.recovery.probe_timeouts,
-        }
+        return figures(self)
+
+    @property
+    def forged(self) -> int:
+        """Datagrams that did not open under the session's keys."""
+        return self._receiving.forged if self._receiving is not None else 0
+
+    @property
+    def key_updates(self) -> int:
+        """How often the key was changed under which we send."""
+        return self._sending.updates if self._sending is not None else 0
 
     def peer_limits(self, receive_buffer: int, max_datagram: int, silence: float) -> None:
         """
@@ -340,8 +316,8 @@ class Link:
         return None
 
     def _answer(self, packet: bytes) -> None:
-        if self.speaks and len(self._answers) < MOST_ANSWERS:
-            self._answers.append(packet)
+        if self.speaks:
+            self._answers.add(packet)
 
     def _take_handshake(self, packet: HandshakePacket) -> None:
         if self._opening is not None:
@@ -410,7 +386,7 @@ class Link:
                 payload.add(opening.acks.packet(now).encode())
             opening.flight.fill(payload)
             if self.recovery.probes and not payload.contents:
-                self._add_ping(payload)
+                self._answers.add_ping(payload)
             if self._role is Role.STARTER and payload.room > 0:  # RFC 9000 §14.1
                 payload.add(Padding(payload.room).encode())
             number = self.recovery.take_number()
@@ -432,13 +408,11 @@ class Link:
         """
         payload = Payload(self.room)
         self._acknowledged = 0
-        if self.acks.due or ((talkative or self._answers) and self.acks.pending):
+        if self.acks.due or ((talkative or self._answers.waiting) and self.acks.pending):
             self._acknowledged = self.acks.largest + 1
             payload.add(self.acks.packet(now).encode())
-        if self._answers:
-            for answer in self._answers:
-                payload.add(answer)
-            self._answers.clear()
+        if self._answers.waiting:
+            self._answers.fill(payload)
         if self._opening is not None:
             self._opening.flight.fill(payload)
         return payload
@@ -449,7 +423,7 @@ class Link:
         if keys is None or keys.spent():
             return None
         if (self.recovery.probes or (keys.wants_ack and payload.parts)) and not payload.contents:
-            self._add_ping(payload)
+            self._answers.add_ping(payload)
         if not payload.parts:
             return None
         if payload.contents and self._acknowledged:
@@ -465,11 +439,6 @@ class Link:
         datagram = keys.seal(head, payload.parts, number)
         self._note_sent(number, datagram, payload, now, long=False)
         return datagram
-
-    def _add_ping(self, payload: Payload) -> None:
-        self._pings += 1
-        payload.add(HealthPing(OWN_PINGS | self._pings).encode())
-        payload.contents.append((_UNIMPORTANT, 0, 0))
 
     def _note_sent(self, number: int, datagram: bytes, payload: Payload, now: float, long: bool) -> None:
         size = len(datagram)

@@ -262,7 +262,7 @@ class LinkTests(SynchronousTestCase):
             pair.turn()
         self.assertGreater(listener.link.statistics()["key_updates"], 1)
         self.assertIsNone(listener.link.failure)
-        self.assertLess(listener.link._pings, 10)
+        self.assertLess(listener.link._answers.pings, 10)
         self.assertEqual(pair.starter.taken, [], "it says nothing else")
 
     def test_rest(self) -> None:

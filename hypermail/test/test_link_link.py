@@ -12,8 +12,9 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import ProtocolViolation
 from hypermail.link.allowance import INITIAL_WINDOW
+from hypermail.link.answers import MOST_ANSWERS, OWN_PINGS
 from hypermail.link.heartbeat import Beat
-from hypermail.link.link import MOST_ANSWERS, OWN_PINGS, Link
+from hypermail.link.link import Link
 from hypermail.link.payload import Payload, Sent
 from hypermail.options import Options, Role
 from hypermail.security.handshake import PlainHandshake

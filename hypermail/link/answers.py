@@ -1,0 +1,58 @@
+"""
+What a link says of its own accord: answers to pings and challenges, and pings of its own.
+"""
+
+from __future__ import annotations
+
+from hypermail.link.payload import Payload
+from hypermail.wire.packets import HealthPing
+
+#: Pings and challenges answered in one turn, at most: a flood of them is answered with a trickle.
+MOST_ANSWERS = 4
+#: Marks the numbers of the link's own pings, whose pongs interest nobody else.
+OWN_PINGS = 1 << 63
+
+
+class Unimportant:
+    """The source of contents that nobody misses: pings."""
+
+    def acked(self, start: int, stop: int) -> None:
+        """Nothing follows."""
+
+    def lost(self, start: int, stop: int) -> None:
+        """Nothing follows."""
+
+
+_UNIMPORTANT = Unimportant()
+
+
+class Answers:
+    """
+    The answers that one link owes, and its own pings.
+
+    @ivar waiting: encoded packets that ride with the next datagram.
+    @ivar pings: how many of its own were sent.
+    """
+
+    __slots__ = ("pings", "waiting")
+
+    def __init__(self) -> None:
+        self.waiting: list[bytes] = []
+        self.pings = 0
+
+    def add(self, packet: bytes) -> None:
+        """Owe an answer, unless too many are owed already."""
+        if len(self.waiting) < MOST_ANSWERS:
+            self.waiting.append(packet)
+
+    def fill(self, payload: Payload) -> None:
+        """Give all answers to a datagram that is begun."""
+        for answer in self.waiting:
+            payload.add(answer)
+        self.waiting.clear()
+
+    def add_ping(self, payload: Payload) -> None:
+        """Make a datagram one that has to be acknowledged."""
+        self.pings += 1
+        payload.add(HealthPing(OWN_PINGS | self.pings).encode())
+        payload.contents.append((_UNIMPORTANT, 0, 0))

@@ -1,0 +1,33 @@
+"""
+A link's counters and estimates, for people to look at.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hypermail.link.link import Link
+
+
+def figures(link: Link) -> dict[str, Any]:
+    """What one link has counted and reckons, by name."""
+    recovery = link.recovery
+    return {
+        "rtt": link.rtt.smoothed if link.rtt.measured else None,
+        "window": link.congestion.window,
+        "in_flight": recovery.in_flight,
+        "paced_until": link.allowance.resume_at,
+        "mtu": link.path.mtu,
+        "datagrams_sent": link.datagrams_sent,
+        "datagrams_received": link.datagrams_received,
+        "datagrams_lost": recovery.lost_datagrams,
+        "datagrams_late": recovery.late_datagrams,
+        "datagrams_dropped": link.dropped,
+        "datagrams_forged": link.forged,
+        "key_updates": link.key_updates,
+        "bytes_sent": link.bytes_sent,
+        "bytes_received": link.bytes_received,
+        "bytes_lost": recovery.lost_bytes,
+        "probe_timeouts": recovery.probe_timeouts,
+    }
