@@ -16,14 +16,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 from time import monotonic, process_time
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding
-from twisted.internet import ssl
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ClientEndpoint, connectProtocol, wrapClientTLS
 from twisted.internet.interfaces import IHandshakeListener
@@ -31,16 +28,13 @@ from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import react
 from zope.interface import implementer
 
+from benchmarks import securing
 from hypermail import (
     Identity,
-    ListenerTLS,
-    Plain,
     SessionClientEndpoint,
     SessionFactory,
     SessionProtocol,
     SessionServerEndpoint,
-    SharedSecret,
-    StarterTLS,
     readIdentity,
     writeIdentity,
 )
@@ -60,25 +54,14 @@ class Shaken(Protocol):
         self.done.callback(self)
 
 
-def security(mode: str, identity: Identity) -> tuple[Any, Any]:
-    """What listener and starter pass."""
-    if mode == "tls":
-        return ListenerTLS(identity), StarterTLS(trustRoots=[identity.certificate])
-    if mode == "secret":
-        return (SharedSecret(bytes(range(32))),) * 2
-    return (Plain(),) * 2
-
-
 async def listen(reactor: Any, mode: str, path: str) -> None:
     """The listener's process: prints its ports, then its processor time whenever it is asked."""
     identity = readIdentity(path)
     quiet = SessionFactory.forProtocol(SessionProtocol)
     quiet.noisy = False
-    secured = security(mode, identity)[0]
+    secured = securing.listening(mode, identity)
     sessions = await SessionServerEndpoint(reactor, 0, security=secured, interface=HOST).listen(quiet)
-    options = ssl.CertificateOptions(
-        privateKey=identity.key, certificate=identity.certificate, raiseMinimumTo=ssl.TLSVersion.TLSv1_3
-    )
+    options = securing.listeningTCP(identity)
     connections = await SSL4ServerEndpoint(reactor, 0, options, interface=HOST).listen(Factory.forProtocol(Protocol))
     print(sessions.getHost().port, connections.getHost().port, flush=True)
 
@@ -100,7 +83,7 @@ async def start(reactor: Any, arguments: argparse.Namespace) -> None:
     """The starter's process."""
     with tempfile.TemporaryDirectory() as directory:
         path = os.path.join(directory, "identity.pem")
-        writeIdentity(Identity.self_signed(HOST, now=datetime.now(UTC)), path)
+        writeIdentity(securing.identity(HOST), path)
         identity = readIdentity(path)
         command = [sys.executable, "-m", "benchmarks.handshakes", "--mode", arguments.mode, "--listen", path]
         with begin(command) as listener:
@@ -112,8 +95,9 @@ async def start(reactor: Any, arguments: argparse.Namespace) -> None:
                 print(file=listener.stdin, flush=True)
                 return float(listener.stdout.readline())
 
+            secured = securing.starting(arguments.mode, trustRoots=[identity.certificate])
             openers = {
-                f"hypermail {arguments.mode}": Sessions(reactor, ports[0], security(arguments.mode, identity)[1]),
+                f"hypermail {arguments.mode}": Sessions(reactor, ports[0], secured),
                 "Twisted TLS": Connections(reactor, ports[1], identity),
             }
             figures: dict[str, list[tuple[float, float, float]]] = {name: [] for name in openers}
@@ -156,10 +140,7 @@ class Connections:
     """Opens TLS connections over TCP."""
 
     def __init__(self, reactor: Any, port: int, identity: Identity) -> None:
-        root = ssl.Certificate.loadPEM(identity.certificate.public_bytes(Encoding.PEM))
-        options = ssl.optionsForClientTLS(
-            HOST, trustRoot=root, extraCertificateOptions={"raiseMinimumTo": ssl.TLSVersion.TLSv1_3}
-        )
+        options = securing.startingTCP(HOST, securing.pem(identity.certificate))
         self._endpoint = wrapClientTLS(options, TCP4ClientEndpoint(reactor, HOST, port))
 
     def open(self) -> Deferred[Any]:
@@ -191,7 +172,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--mode", choices=("tls", "secret", "plain"), default="tls")
+    parser.add_argument("--mode", choices=securing.MODES, default="tls")
     parser.add_argument("--listen", metavar="IDENTITY", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.listen:

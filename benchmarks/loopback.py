@@ -17,12 +17,10 @@ import cProfile
 import json
 import pstats
 import resource
-import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Iterator
 from itertools import repeat
 from typing import Any
 
@@ -32,39 +30,10 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.task import react
 from twisted.protocols.basic import Int32StringReceiver
 
-from hypermail import (
-    Identity,
-    ListenerTLS,
-    Plain,
-    SessionClientEndpoint,
-    SessionFactory,
-    SessionProtocol,
-    SessionServerEndpoint,
-    SharedSecret,
-    StarterTLS,
-)
+from benchmarks.securing import MODES, identity, listening, starting
+from hypermail import SessionClientEndpoint, SessionFactory, SessionProtocol, SessionServerEndpoint
 
 BLOCK = 65_536
-
-
-def listening_tls() -> tuple[Any, str]:
-    """A listener with an identity of its own, and its pin."""
-    identity = Identity.self_signed("loopback", now=datetime.now(UTC))
-    return ListenerTLS(identity), identity.pin
-
-
-def listening_secret() -> tuple[Any, str]:
-    """A listener with a new secret."""
-    secret = secrets.token_bytes(32)
-    return SharedSecret(secret), secret.hex()
-
-
-#: For each mode: a listener's security with a word for the starter, and what the starter makes of that.
-MODES: dict[str, tuple[Callable[[], tuple[Any, str]], Callable[[str], Any]]] = {
-    "tls": (listening_tls, lambda pin: StarterTLS(pin=pin)),
-    "secret": (listening_secret, lambda secret: SharedSecret(bytes.fromhex(secret))),
-    "plain": (lambda: (Plain(), "nothing"), lambda _: Plain()),
-}
 
 
 class Sink(SessionProtocol):
@@ -188,14 +157,14 @@ class Once(protocol.ClientFactory):
 
 
 async def serve(reactor: Any, mode: str) -> None:
-    """Listen with both; tell the ports, and what the starter has to know, on standard output; until it is killed."""
-    security, word = MODES[mode][0]()
-    endpoint = SessionServerEndpoint(reactor, 0, interface="127.0.0.1", security=security)
+    """Listen with both; tell the ports, and our pin, on standard output; until it is killed."""
+    shown = identity("loopback")
+    endpoint = SessionServerEndpoint(reactor, 0, interface="127.0.0.1", security=listening(mode, shown))
     session = await endpoint.listen(SessionFactory.forProtocol(Sink))
     tcp = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
     counting = await tcp.listen(protocol.Factory.forProtocol(Counting))
     swallow = await tcp.listen(protocol.Factory.forProtocol(Swallow))
-    print(session.getHost().port, counting.getHost().port, swallow.getHost().port, word, flush=True)
+    print(session.getHost().port, counting.getHost().port, swallow.getHost().port, shown.pin, flush=True)
     await Deferred()
 
 
@@ -250,7 +219,7 @@ def main() -> None:
     parser.add_argument("case", choices=["messages", "bulk", "serve"])
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--size", type=int)
-    parser.add_argument("--mode", choices=list(MODES), default="tls", help="of hypermail's sessions [tls]")
+    parser.add_argument("--mode", choices=MODES, default="tls", help="of hypermail's sessions [tls]")
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
     if arguments.case == "serve":
@@ -259,9 +228,9 @@ def main() -> None:
     serving = [sys.executable, "-m", "benchmarks.loopback", "serve", "--mode", arguments.mode]
     listener = subprocess.Popen(serving, stdout=subprocess.PIPE, text=True)
     assert listener.stdout is not None
-    *numbers, word = listener.stdout.readline().split()
+    *numbers, pin = listener.stdout.readline().split()
     ports = [int(port) for port in numbers]
-    security = MODES[arguments.mode][1](word)
+    security = starting(arguments.mode, pin=pin)
 
     async def run(reactor: Any) -> None:
         profile = cProfile.Profile()

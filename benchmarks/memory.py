@@ -21,29 +21,17 @@ import resource
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import psutil
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet import protocol
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults
 from twisted.internet.endpoints import SSL4ServerEndpoint, TCP4ClientEndpoint, wrapClientTLS
-from twisted.internet.ssl import Certificate, CertificateOptions, optionsForClientTLS
 from twisted.internet.task import deferLater, react
 
-from hypermail import (
-    Identity,
-    ListenerTLS,
-    Plain,
-    SessionClientEndpoint,
-    SessionFactory,
-    SessionProtocol,
-    SessionServerEndpoint,
-    SharedSecret,
-    StarterTLS,
-)
+from benchmarks import securing
+from hypermail import Identity, SessionClientEndpoint, SessionFactory, SessionProtocol, SessionServerEndpoint
 
 #: Sessions that are opened before counting begins, and at once.
 WARM = 100
@@ -54,7 +42,6 @@ IDLE = 5.0
 OTHER_FILES = 64
 
 HOST = "127.0.0.1"
-SECRET = bytes(range(32))
 
 #: Opens one session.
 Open = Callable[[], Awaitable[Any]]
@@ -75,15 +62,15 @@ class Hypermail:
 
     async def listen(self, reactor: Any, identity: Identity) -> Any:
         """Where they are listened for."""
-        securities = {"tls": ListenerTLS(identity), "secret": SharedSecret(SECRET), "plain": Plain()}
-        endpoint = SessionServerEndpoint(reactor, 0, security=securities[self._mode], interface=HOST)
+        secured = securing.listening(self._mode, identity)
+        endpoint = SessionServerEndpoint(reactor, 0, security=secured, interface=HOST)
         return await endpoint.listen(SessionFactory.forProtocol(SessionProtocol))
 
     def opener(self, reactor: Any, port: int, pem: str) -> Open:
         """Who opens them."""
         roots = x509.load_pem_x509_certificates(pem.encode("ascii"))
-        securities = {"tls": StarterTLS(trustRoots=roots), "secret": SharedSecret(SECRET), "plain": Plain()}
-        endpoint = SessionClientEndpoint(reactor, HOST, port, security=securities[self._mode])
+        secured = securing.starting(self._mode, trustRoots=roots)
+        endpoint = SessionClientEndpoint(reactor, HOST, port, security=secured)
         factory = SessionFactory.forProtocol(SessionProtocol)
         return lambda: endpoint.connect(factory)
 
@@ -93,14 +80,12 @@ class TwistedTLS:
 
     async def listen(self, reactor: Any, identity: Identity) -> Any:
         """Where they are listened for."""
-        options = CertificateOptions(privateKey=identity.key, certificate=identity.certificate)
-        endpoint = SSL4ServerEndpoint(reactor, 0, options, interface=HOST)
+        endpoint = SSL4ServerEndpoint(reactor, 0, securing.listeningTCP(identity), interface=HOST)
         return await endpoint.listen(protocol.Factory.forProtocol(protocol.Protocol))
 
     def opener(self, reactor: Any, port: int, pem: str) -> Open:
         """Who opens them, with one context for all."""
-        options = optionsForClientTLS(HOST, trustRoot=Certificate.loadPEM(pem))
-        endpoint = wrapClientTLS(options, TCP4ClientEndpoint(reactor, HOST, port))
+        endpoint = wrapClientTLS(securing.startingTCP(HOST, pem), TCP4ClientEndpoint(reactor, HOST, port))
         factory = protocol.Factory.forProtocol(protocol.Protocol)
         return lambda: endpoint.connect(factory)
 
@@ -118,10 +103,9 @@ CONTESTANTS: dict[str, Hypermail | TwistedTLS] = {
 
 async def serve(reactor: Any, name: str) -> None:
     """Listen; tell port and certificate on standard output; until killed."""
-    identity = Identity.self_signed(HOST, now=datetime.now(UTC))
+    identity = securing.identity(HOST)
     port = await CONTESTANTS[name].listen(reactor, identity)
-    pem = identity.certificate.public_bytes(Encoding.PEM).decode("ascii")
-    print(json.dumps([port.getHost().port, pem]), flush=True)
+    print(json.dumps([port.getHost().port, securing.pem(identity.certificate)]), flush=True)
     await Deferred()
 
 
