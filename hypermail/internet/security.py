@@ -31,6 +31,8 @@ from hypermail.security.secret import SecretHandshake, check_secret
 from hypermail.security.tls import TlsHandshake
 
 RandomBytes = Callable[[int], bytes]
+#: Hosts for which one L{StarterTLS} keeps a context; with more of them all are made anew.
+MOST_CONTEXTS = 64
 
 
 class Security(Protocol):
@@ -189,13 +191,15 @@ class StarterTLS:
             starterCreator(self.contextFactory)
 
     def starting(self, host: str, randomBytes: RandomBytes) -> HandshakeFactory:
-        """See L{Security}. A context is made once for each host."""
+        """See L{Security}. A context is made once for each host, while they are not too many."""
         connect = self._contexts.get(host)
         if connect is None:
             if self.contextFactory is not None:
                 connect = starterCreator(self.contextFactory)
             else:
                 connect = starterContext(host, self.pin, self.trustRoots, self.identity)
+            if len(self._contexts) >= MOST_CONTEXTS:
+                self._contexts.clear()
             self._contexts[host] = connect
         made = connect
         return lambda role: TlsHandshake(role, made)

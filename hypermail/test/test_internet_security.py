@@ -22,6 +22,7 @@ from hypermail.errors import (
     VersionMismatch,
 )
 from hypermail.events import SessionRequested
+from hypermail.internet import security as room
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.endpoints import (
     HypermailClientEndpoint,
@@ -194,6 +195,30 @@ class DefaultTests(SynchronousTestCase):
         request = SessionRequested(way=0, address=None)  # type: ignore[arg-type]
         for security in (SECRET, PLAIN, PINNED, LISTENING):
             security.admit(request)
+
+
+class ContextsTests(SynchronousTestCase):
+    """
+    What one L{StarterTLS} keeps
+    """
+
+    def test_kept(self) -> None:
+        """A host's context is made once, and no more of them are kept than there is room for."""
+        made: list[str] = []
+
+        def make(host: str, *rest: object) -> object:
+            made.append(host)
+            return object()
+
+        self.patch(room, "starterContext", make)
+        starting = StarterTLS(pin=SELF_MADE.pin)
+        hosts = [f"host{number}.example" for number in range(room.MOST_CONTEXTS)]
+        for host in hosts * 2:
+            starting.starting(host, os.urandom)
+        self.assertEqual(made, hosts)
+        starting.starting("one.more.example", os.urandom)
+        starting.starting(hosts[0], os.urandom)
+        self.assertEqual(made[len(hosts) :], ["one.more.example", hosts[0]])
 
 
 class UsageTests(SynchronousTestCase):

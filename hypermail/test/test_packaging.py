@@ -26,81 +26,9 @@ from twisted.plugin import getPlugins
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 import hypermail
-from hypermail import errors
 from hypermail._version import __version__
 
 ROOT = Path(hypermail.__file__).parents[1]
-
-#: Every public name. Adding one is a promise (docs/stability.rst), taking one away breaks it.
-PUBLIC = [
-    "CertificateCredentials",
-    "CredentialError",
-    "Delivered",
-    "Delivery",
-    "HandshakeFailed",
-    "HandshakeRefused",
-    "HypermailAddress",
-    "HypermailClientEndpoint",
-    "HypermailDatagramProtocol",
-    "HypermailError",
-    "HypermailServerEndpoint",
-    "ICertificateCredentials",
-    "Identity",
-    "IllegalTransition",
-    "KeysSpent",
-    "LimitExceeded",
-    "ListenerOptions",
-    "ListenerTLS",
-    "MalformedPacket",
-    "MessageCancelled",
-    "MessageDropped",
-    "MessageError",
-    "MessageExpired",
-    "MessageRejected",
-    "MessageTooLarge",
-    "MessageUndelivered",
-    "NotSupported",
-    "Options",
-    "PeerSilent",
-    "PeerUntrusted",
-    "PinChecker",
-    "Plain",
-    "PortalSessionFactory",
-    "ProtocolViolation",
-    "Reason",
-    "RemoteAddressRefused",
-    "SessionAborted",
-    "SessionClientEndpoint",
-    "SessionClosed",
-    "SessionFactory",
-    "SessionKilled",
-    "SessionLost",
-    "SessionProtocol",
-    "SessionRejected",
-    "SessionRequested",
-    "SessionReset",
-    "SessionServerEndpoint",
-    "SessionTimedOut",
-    "SharedSecret",
-    "StarterTLS",
-    "StreamAborted",
-    "StreamCleared",
-    "StreamError",
-    "StreamOptions",
-    "StreamRejected",
-    "Unreachable",
-    "UsageError",
-    "VersionMismatch",
-    "Way",
-    "identityIn",
-    "pin_of",
-    "readIdentity",
-    "readPins",
-    "readSecret",
-    "readTrustRoots",
-    "stateDirectory",
-    "writeIdentity",
-]
 
 
 def python(code: str) -> str:
@@ -119,27 +47,8 @@ def checkout() -> Path:
     return ROOT
 
 
-class PublicNamesTests(SynchronousTestCase):
-    """The package C{hypermail} itself."""
-
-    def test_pinned(self) -> None:
-        """What hypermail exports is what is listed above."""
-        self.assertEqual(PUBLIC, sorted(hypermail.__all__))
-
-    def test_exist(self) -> None:
-        """Each exported name is there, and documented."""
-        for name in hypermail.__all__:
-            self.assertTrue(getattr(hypermail, name).__doc__, name)
-
-    def test_allErrors(self) -> None:
-        """Each error can be caught by its name in C{hypermail}."""
-        for name, value in vars(errors).items():
-            if isinstance(value, type) and issubclass(value, errors.HypermailError):
-                self.assertIs(value, getattr(hypermail, name))
-
-    def test_noReactor(self) -> None:
-        """Importing hypermail installs no reactor."""
-        self.assertEqual("False", python("import sys, hypermail; print('twisted.internet.reactor' in sys.modules)"))
+class TypesTests(SynchronousTestCase):
+    """What type checkers read."""
 
     def test_typed(self) -> None:
         """Type checkers may believe the annotations (PEP 561)."""
