@@ -22,6 +22,9 @@ FIRST = 128
 #: Datagrams that are acknowledged together afterwards, unless the delay is over before: with 1,200 bytes each, what is
 #: sent back is less than one percent.
 TOGETHER = 16
+#: Turns that are acknowledged at once when one shows a gap, itself included: the sender counts as many before something
+#: is lost (RFC 9002 §6.1.1), and an acknowledgement that is lost itself must not hide it.
+HASTY = 3
 
 
 class Acks:
@@ -29,8 +32,9 @@ class Acks:
     The receiving half of acknowledgement, of one direction of one link.
 
     One call of C{receive} on the connection is one turn. An acknowledgement is due at the end of the turn that shows
-    a gap, and of every second turn, which must have brought L{TOGETHER} datagrams with those before it once the flow is
-    known; otherwise after a delay of an eighth of the round trip, so that there are at least eight in each.
+    a gap and of the two after it, and of every second turn, which must have brought L{TOGETHER} datagrams with those
+    before it once the flow is known; otherwise after a delay of an eighth of the round trip, so that there are at least
+    eight in each.
 
     @ivar due: whether one should be sent now.
     @ivar deadline: s when one will be due, or None.
@@ -38,7 +42,7 @@ class Acks:
 
     __slots__ = (
         "_floor",
-        "_gap",
+        "_hasty",
         "_largest_at",
         "_news",
         "_ranges",
@@ -58,7 +62,7 @@ class Acks:
         self._news = False
         self._turns = 0
         self._waiting = 0  # datagrams that wait for an acknowledgement
-        self._gap = False
+        self._hasty = 0  # turns that are still to be acknowledged at once
         self.due = False
         self.deadline: float | None = None
         self.largest = -1
@@ -75,11 +79,12 @@ class Acks:
         """
         if number > self.largest:
             if eliciting and number != self.largest + 1:
-                self._gap = True
+                self._hasty = HASTY
             self.largest = number
             self._largest_at = now
         else:
-            self._gap = self._gap or eliciting
+            if eliciting:
+                self._hasty = max(self._hasty, 1)
             if number < self._told:
                 self._told = number
         self._ranges.add(number, number + 1)
@@ -100,7 +105,10 @@ class Acks:
         self._news = False
         self._turns += 1
         enough = self._turns >= 2 and (self._waiting >= TOGETHER or self.largest < FIRST)
-        if self._gap or enough or delay < TICK:
+        if self._hasty:
+            self._hasty -= 1
+            self.due = True
+        elif enough or delay < TICK:
             self.due = True
         elif self.deadline is None:
             self.deadline = now + min(delay, MAX_ACK_DELAY)
@@ -121,7 +129,7 @@ class Acks:
 
     def packet(self, now: float) -> Ack:
         """The acknowledgement; after this none is due."""
-        self.due = self._gap = False
+        self.due = False
         self.deadline = None
         self._turns = self._waiting = 0
         told: list[tuple[int, int]] = []

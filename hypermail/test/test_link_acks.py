@@ -134,11 +134,23 @@ class WhenTests(SynchronousTestCase):
         acks = Acks()
         turn(acks, 0, 2)
         acks.packet(0.0)
-        turn(acks, 1)
-        self.assertTrue(acks.due)
-        acks.packet(0.0)
-        turn(acks, 3)
+        for number in (3, 4, 1):
+            turn(acks, number)
+            self.assertTrue(acks.due, number)
+            acks.packet(0.0)
+        turn(acks, 5)
         self.assertFalse(acks.due)
+
+    def test_behind_a_gap(self) -> None:
+        """The two turns after a gap are acknowledged at once as well, then it goes on as ever."""
+        acks = Acks()
+        due = []
+        for numbers in ((0, 2), (3, 4), (5,), (6,), (7,)):
+            turn(acks, *numbers)
+            due.append(acks.due)
+            if acks.due:
+                acks.packet(0.0)
+        self.assertEqual(due, [True, True, True, False, True])
 
     def test_silent(self) -> None:
         """What elicits nothing makes nothing due, not even by a gap: two sides would acknowledge acks forever."""
