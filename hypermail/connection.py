@@ -235,9 +235,9 @@ class Connection:
         if self.ended:
             return
         link, ending = self._link, self._ending
-        at_home = address == link.path.address
+        elsewhere = None if address == link.path.address else address
         for datagram in datagrams:
-            opened = link.open(datagram, now, at_home)
+            opened = link.open(datagram, now, elsewhere)
             if opened is not None:
                 try:
                     self._intake.take(opened, now)
@@ -317,13 +317,28 @@ class Connection:
         if ending.unheard:
             ending.bury()
             return []
+        trains = link.path_trains(now)
         datagrams = link.long_datagrams(now)
         if link.keyed:
             self.more = self._outlet.fill(datagrams, now)
             if link.failure is not None:
                 ending.gave_out(link.failure, now)
         ending.said(now)
-        return couple(self.address, datagrams)
+        return trains + couple(self.address, datagrams)
+
+    def moved(self, *, now: float) -> None:
+        """
+        Starter: this host has another address than before. The listener is told at once, again and again; what is
+        known of the path is forgotten, and what was in flight there is sent again.
+        """
+        self._now = now
+        if self.role is Role.STARTER and not self.ended:
+            self._link.moved(now)
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether the peer has left what it was sent unacknowledged for longer than it should."""
+        return self._link.recovery.unanswered
 
     # Time
 

@@ -39,6 +39,12 @@ class Allowance:
         self.buffer = buffer
         self.resume_at: float | None = None
 
+    def restart(self, congestion: Congestion, now: float) -> None:
+        """The path is another one, with a controller of its own, and an MTU."""
+        self._congestion = congestion
+        self._pacer = Pacer(self._path.mtu, now)
+        self.resume_at = None
+
     @property
     def window(self) -> int:
         """

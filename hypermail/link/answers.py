@@ -4,8 +4,10 @@ What a link says of its own accord: answers to pings and challenges, and pings o
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypermail.link.payload import Payload
-from hypermail.wire.packets import HealthPing
+from hypermail.wire.packets import HealthPing, PathResponse
 
 #: Pings and challenges answered in one turn, at most: a flood of them is answered with a trickle.
 MOST_ANSWERS = 4
@@ -31,19 +33,27 @@ class Answers:
     The answers that one link owes, and its own pings.
 
     @ivar waiting: encoded packets that ride with the next datagram.
+    @ivar responses: answers to challenges, each with the address that it belongs to (None for the path's), and the
+        size of the datagram that brought the challenge.
     @ivar pings: how many of its own were sent.
     """
 
-    __slots__ = ("pings", "waiting")
+    __slots__ = ("pings", "responses", "waiting")
 
     def __init__(self) -> None:
         self.waiting: list[bytes] = []
+        self.responses: list[tuple[Any, bytes, int]] = []
         self.pings = 0
 
     def add(self, packet: bytes) -> None:
         """Owe an answer, unless too many are owed already."""
-        if len(self.waiting) < MOST_ANSWERS:
+        if len(self.waiting) + len(self.responses) < MOST_ANSWERS:
             self.waiting.append(packet)
+
+    def respond(self, address: Any, data: bytes, size: int) -> None:
+        """Owe the answer to a challenge, unless too many are owed already; the parameters are as in C{responses}."""
+        if len(self.waiting) + len(self.responses) < MOST_ANSWERS:
+            self.responses.append((address, PathResponse(data).encode(), size))
 
     def fill(self, payload: Payload) -> None:
         """Give all answers to a datagram that is begun."""

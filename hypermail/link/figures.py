@@ -29,5 +29,7 @@ def figures(link: Link) -> dict[str, Any]:
         "bytes_sent": link.bytes_sent,
         "bytes_received": link.bytes_received,
         "bytes_lost": recovery.lost_bytes,
+        "moves": link.moves,
+        "path_responses_forged": link.responses_forged,
         "probe_timeouts": recovery.probe_timeouts,
     }

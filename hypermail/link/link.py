@@ -15,13 +15,15 @@ from hypermail.link.congestion import controller
 from hypermail.link.figures import figures
 from hypermail.link.heartbeat import Beat, Heartbeat
 from hypermail.link.keys import ReceivingKeys, SendingKeys
+from hypermail.link.moving import Moving
 from hypermail.link.opening import LinkOpening
-from hypermail.link.path import Path
+from hypermail.link.path import Path, same_host
 from hypermail.link.payload import Payload, Sent
-from hypermail.link.recovery import Recovery
+from hypermail.link.recovery import PROBES, Recovery
 from hypermail.link.rtt import RoundTrip
 from hypermail.link.skips import Skips
 from hypermail.link.states import LINK, Input, State
+from hypermail.link.train import Train
 from hypermail.options import Options, Role
 from hypermail.security.handshake import Handshake
 from hypermail.security.keys import Keys
@@ -53,7 +55,8 @@ class Link:
     @param local_tag: 64 bits; what the peer puts on datagrams for us.
     @param first_tag: 64 bits; what the starter's first datagrams bear.
     @param token: by which a listener has admitted the starter, whose address is proved then; empty when by none.
-    @param skips: decides which packet numbers are left out; the peer must not know it.
+    @param skips: decides which packet numbers are left out, and what paths are challenged with; the peer must not
+        know it.
 
     @ivar allowance: how much may leave now.
     @ivar mode: of the handshake.
@@ -63,6 +66,8 @@ class Link:
     @ivar failure: why the link can't go on, once it can't.
     @ivar session_id: 16 bytes; empty before there are keys.
     @ivar dropped: datagrams that did not open, or came twice.
+    @ivar moves: how often the peer was found at another address, or this side has moved.
+    @ivar responses_forged: answers to challenges that nobody has sent.
     """
 
     __slots__ = (
@@ -70,11 +75,14 @@ class Link:
         "_active_at",
         "_answers",
         "_confirmed",
+        "_elsewhere",
+        "_moving",
         "_opening",
         "_options",
         "_receiving",
         "_role",
         "_sending",
+        "_size",
         "_skips",
         "_state",
         "_trace",
@@ -91,10 +99,12 @@ class Link:
         "heartbeat",
         "local_tag",
         "mode",
+        "moves",
         "path",
         "peer_certificate",
         "recovery",
         "remote_tag",
+        "responses_forged",
         "rtt",
         "session_id",
         "verified",
@@ -145,6 +155,11 @@ class Link:
         self._acknowledged = 0  # what the datagram that is being filled acknowledges, all below it
         self._active_at = now  # when a key was last used, in a link whose keys can be put aside; inf when they are
         self._answers = Answers()
+        self._moving: Moving | None = None  # made for the first datagram from elsewhere
+        self._elsewhere: Any = None
+        self._size = 0
+        self.moves = 0
+        self.responses_forged = 0
         self.dropped = 0
         self.datagrams_sent = 0
         self.datagrams_received = 0
@@ -221,12 +236,13 @@ class Link:
 
     # Receiving
 
-    def open(self, datagram: memoryview, now: float, at_home: bool = True) -> Opened | None:
+    def open(self, datagram: memoryview, now: float, elsewhere: Any = None) -> Opened | None:
         """
         Open a datagram that bears our tag; what doesn't open, or is a replay, is counted and dropped.
 
-        @param at_home: whether it came from the path's address.
+        @param elsewhere: where it came from, unless from the path's address.
         """
+        at_home = elsewhere is None
         if datagram[0] & 0xF0 == header.Kind.LONG:
             opened = self._open_long(datagram, at_home)
         else:
@@ -239,7 +255,25 @@ class Link:
         self.bytes_received += len(datagram)
         self.heartbeat.heard(now)
         self._trace.received(now, opened.number, len(datagram), opened.long)
+        self._elsewhere = elsewhere
+        self._size = len(datagram)
+        if elsewhere is not None or self._moving is not None:
+            self._locate(opened, now)
         return opened
+
+    def _locate(self, opened: Opened, now: float) -> None:
+        """Perhaps the peer has moved, as only starters do."""
+        if opened.long or not self.speaks or self._role is Role.STARTER:
+            return
+        newest = opened.number > self.acks.largest
+        moving = self._moving
+        if self._elsewhere is None or self._elsewhere == self.path.address:
+            if newest and moving is not None:
+                moving.stay()
+            return
+        if moving is None:
+            moving = self._moving = Moving(self._skips)
+        moving.seen(self._elsewhere, self._size, newest, now)
 
     def _open_short(self, datagram: memoryview, now: float, at_home: bool) -> Opened | None:
         keys = self._receiving
@@ -312,8 +346,54 @@ class Link:
         elif kind is HandshakePacket:
             self._take_handshake(packet)
         elif kind is PathChallenge:
-            self._answer(PathResponse(packet.data).encode())
+            if self.speaks:  # a starter has one path only, a listener answers where it was asked
+                where = None if self._role is Role.STARTER else self._elsewhere
+                self._answers.respond(where, packet.data, self._size)
+        elif kind is PathResponse:
+            self._take_response(packet, now)
         return None
+
+    def _take_response(self, packet: PathResponse, now: float) -> None:
+        asked = None if self._moving is None else self._moving.answered(packet.data)
+        if asked is None or self._moving is None:
+            self.responses_forged += 1
+            return
+        address, when = asked
+        candidate = self._moving.candidate
+        if candidate is not None and candidate.address == address:
+            self._moving.stay()
+            self._move(address, now - when, now)
+
+    def _move(self, address: Any, elapsed: float, now: float) -> None:
+        """The peer has answered a challenge at C{address}, C{elapsed} s after it was sent there (RFC 9000 §9.4)."""
+        path = self.path
+        before = path.address
+        self._trace.event(now, "connectivity:path_updated", old=str(before), new=str(address))
+        self.moves += 1
+        if same_host(before, address):
+            path.move(address, path.mtu)
+            self.recovery.resend_all()
+        else:
+            path.move(address, self._options.mtu)
+            self._start_afresh(elapsed, now)
+        self.acks.force()  # those that have left since went to the old address
+
+    def _start_afresh(self, rtt: float, now: float) -> None:
+        """Nothing is known of the path any more. @param rtt: s, taken for true until a round trip was measured."""
+        self.rtt.restart(rtt)
+        self.congestion = controller(self._options.congestion)(self.path.mtu)
+        self.recovery.restart(self.congestion)
+        self.allowance.restart(self.congestion, now)
+
+    def moved(self, now: float) -> None:
+        """A starter is at another address now: say something, so that the listener learns of it."""
+        if not self.keyed:
+            return  # the opening goes on, or takes too long
+        self.moves += 1
+        self._trace.event(now, "connectivity:path_updated", own=True)
+        self.path.move(self.path.address, self._options.mtu)
+        self._start_afresh(self.rtt.INITIAL, now)
+        self.recovery.probes = PROBES
 
     def _answer(self, packet: bytes) -> None:
         if self.speaks:
@@ -417,6 +497,37 @@ class Link:
             self._opening.flight.fill(payload)
         return payload
 
+    def path_trains(self, now: float) -> list[Train]:
+        """
+        Answers to challenges, and challenges, each in a datagram of its own and where it belongs. They wait for no
+        window: they are few.
+        """
+        trains: list[Train] = []
+        responses, moving = self._answers.responses, self._moving
+        while responses:
+            address, packet, size = responses.pop(0)
+            # Never larger than the question, wherever that says that it comes from.
+            self._send_alone(trains, packet, min(size, self._options.mtu), address, now)
+        if moving is not None and now >= moving.due:
+            for path, packet, size in moving.challenges(self.path, self._options.mtu, now, self.rtt.probe_timeout):
+                self._send_alone(trains, packet, size, path.address, now)
+        return trains
+
+    def _send_alone(self, trains: list[Train], packet: bytes, size: int, address: Any, now: float) -> None:
+        """Seal one packet, in a datagram of C{size} bytes, for C{address}, or the path's when it is None."""
+        keys = self._sending
+        if keys is None or keys.spent():
+            return
+        payload = Payload(size - header.SHORT.size - keys.overhead)
+        payload.add(packet)
+        if payload.room > 0:
+            payload.add(Padding(payload.room).encode())
+        datagram = self._seal(keys, payload, now)
+        trains.append(Train(self.path.address if address is None else address, [datagram]))
+        candidate = None if self._moving is None else self._moving.candidate
+        if candidate is not None and candidate.address == address:
+            candidate.sent(len(datagram))
+
     def finish(self, payload: Payload, now: float) -> bytes | None:
         """Seal a short datagram, with a ping when a probe would be empty; None when there is nothing to say."""
         keys = self._sending
@@ -430,6 +541,9 @@ class Link:
             payload.contents.append((self.acks, 0, self._acknowledged))
         if payload.full and 0 < payload.room <= self.path.mtu >> 2:
             payload.add(Padding(payload.room).encode())  # equal sizes make trains
+        return self._seal(keys, payload, now)
+
+    def _seal(self, keys: SendingKeys, payload: Payload, now: float) -> bytes:
         number = self.recovery.take_number()
         phase = keys.prepare(number)
         self._active_at = now
@@ -463,6 +577,8 @@ class Link:
         for other in (self.recovery.deadline(), self.acks.deadline, self.allowance.resume_at):
             if other is not None and other < deadline:
                 deadline = other
+        if self._moving is not None:
+            deadline = min(deadline, self._moving.due)
         if self._sending is not None and self._sending.rests and self._active_at + REST < deadline:
             deadline = self._active_at + REST
         return deadline
@@ -475,6 +591,8 @@ class Link:
         """
         self.acks.timeout(now)
         self.recovery.timeout(now)
+        if self._moving is not None:
+            self._moving.timeout(now)
         if now >= self._active_at + REST and self._sending is not None and self._receiving is not None:
             self._sending.rest()
             self._receiving.rest()

@@ -10,6 +10,17 @@ from typing import Any
 AMPLIFICATION = 3
 
 
+def same_host(one: Any, other: Any) -> bool:
+    """
+    Whether two addresses differ in their ports at most, as when a NAT has changed its mind.
+
+    @param one: (host, port); anything else is a host of its own.
+    """
+    if isinstance(one, tuple) and isinstance(other, tuple):
+        return bool(one[0] == other[0])
+    return bool(one == other)
+
+
 class Path:
     """
     One address of the peer.
@@ -27,6 +38,12 @@ class Path:
         self.validated = validated
         self._received = 0
         self._sent = 0
+
+    def move(self, address: Any, mtu: int) -> None:
+        """The peer has shown that it receives at C{address} now. @param mtu: bytes, of the way there."""
+        self.address = address
+        self.mtu = mtu
+        self.validated = True
 
     def received(self, size: int) -> None:
         """A datagram of C{size} bytes came from there."""

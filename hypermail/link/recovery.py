@@ -260,7 +260,10 @@ class Recovery:
         self._doubt.clear()  # whatever was lost until now was long
 
     def resend_all(self) -> None:
-        """The peer has forgotten all that it was sent, as after a retry: send it again; no network has lost it."""
+        """
+        The peer does not have what it was sent, after a retry, or perhaps not, after a move: send it again; no network
+        has lost it. Acknowledgements that come nevertheless find nothing.
+        """
         for sent in self._sent.values():
             for source, start, stop in sent.contents:
                 source.lost(start, stop)
@@ -268,6 +271,20 @@ class Recovery:
         self.in_flight = 0
         self._loss_at = None
         self._timeouts = 0
+
+    def restart(self, congestion: Congestion) -> None:
+        """The path is another one, with a controller of its own: what is in flight is sent again there."""
+        self.resend_all()
+        self._congestion = congestion
+        self._delivery = Delivery()
+        self._reordering = Reordering()
+        self._doubt.clear()
+        self._measured_at = inf
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether a probe timeout has passed since anything was acknowledged."""
+        return self._timeouts > 0
 
     def flying(self, source: Source) -> RangeSet:
         """What of one source's contents is in flight."""

@@ -26,11 +26,19 @@ class RoundTrip:
     INITIAL = 0.1
 
     def __init__(self) -> None:
+        self.restart()
+
+    def restart(self, assumed: float = INITIAL) -> None:
+        """
+        The path is another one: nothing was measured there yet.
+
+        @param assumed: s; taken for true before the first sample.
+        """
         self.measured = False
         self.latest = 0.0
         self.least = 0.0
-        self.smoothed = self.INITIAL
-        self.variation = self.INITIAL / 2
+        self.smoothed = assumed
+        self.variation = assumed / 2
 
     def forget_least(self) -> None:
         """The path has changed: the smallest sample may be another path's (RFC 9002 §5.2)."""

@@ -93,7 +93,7 @@ class Side:
                 continue
             packets = decode(opened.payload)
             for packet in packets:
-                if isinstance(packet, p.Ack | p.Handshake | p.HealthPing | p.PathChallenge):
+                if isinstance(packet, p.Ack | p.Handshake | p.HealthPing | p.PathChallenge | p.PathResponse):
                     self.link.take(packet, now, opened.long)
                 elif not isinstance(packet, p.Padding):
                     self.taken.append(packet)
@@ -106,7 +106,8 @@ class Side:
 
     def send(self, now: float) -> list[bytes]:
         """All that leaves now."""
-        datagrams = self.link.long_datagrams(now)
+        datagrams = [datagram for train in self.link.path_trains(now) for datagram in train.datagrams]
+        datagrams += self.link.long_datagrams(now)
         while self.link.keyed:
             controlling = self.control.waiting and self.link.allowance.control > 0
             payload = self.link.begin(now, controlling)

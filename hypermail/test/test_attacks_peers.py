@@ -15,11 +15,9 @@ from hypermail.options import KIB, Options, Role
 from hypermail.security.handshake import PlainHandshake
 from hypermail.test.attacks import DELAY, MODES, AttackCase, stranger_datagrams
 from hypermail.test.sealed import long, short
-from hypermail.test.wired import STARTER, Wire
+from hypermail.test.wired import Wire
 from hypermail.trace import NullTrace
-from hypermail.wire import header
 from hypermail.wire import packets as p
-from hypermail.wire.header import Kind
 from hypermail.wire.heads import Head
 
 #: Where the attacker is.
@@ -223,82 +221,6 @@ class LengthTests(LyingCase):
         wire.run(0.1)
         self.assertEqual(connection.statistics()["state"], "ended")
         self.assertIsInstance(wire.there.error, ProtocolViolation | SessionAborted)
-
-
-class HijackTests(AttackCase):
-    """A session that somebody would like to have at his own address."""
-
-    def assertStays(self, wire: Wire) -> None:
-        """Nothing was sent elsewhere, and the path is where it was."""
-        self.assertEqual(wire.strays, [])
-        self.assertEqual(wire.listener.address, STARTER)
-        self.assertWorks(wire)
-        self.assertEqual(wire.strays, [])
-
-    def test_replays(self) -> None:
-        """Authentic datagrams that come again from elsewhere do not move it."""
-        for mode in MODES:
-            wire = self.wire(mode).open()
-            wire.starter.send_message(b"x" * 5_000, now=wire.now)
-            wire.run(1)
-            for role, datagram in list(wire.sent):
-                wire.inject(role, datagram, ELSEWHERE)
-            wire.run(1)
-            self.assertStays(wire)
-
-    def test_overtaken(self) -> None:
-        """Nor do those that somebody on the way sends on faster than the network does, from his own address."""
-        for mode in MODES:
-            wire = self.wire(mode).open()
-
-            def alter(role: Role, datagram: bytes, wire: Wire = wire) -> bytes:
-                wire.inject(role, datagram, ELSEWHERE)
-                return datagram
-
-            wire.alter = alter
-            for _ in range(20):
-                wire.starter.send_message(b"x" * 5_000, now=wire.now)
-                wire.listener.send_message(b"x" * 5_000, now=wire.now)
-                wire.run(0.05)
-            self.assertEqual((len(wire.there.messages[0]), len(wire.here.messages[0])), (20, 20))
-            self.assertStays(wire)
-
-    def test_opening(self) -> None:
-        """Nor while it opens: what comes from elsewhere is listened to, and answered where the hello came from."""
-        for mode in MODES:
-            wire = self.wire(mode)
-            wire.until(lambda wire=wire: len(wire.demux))  # type: ignore[misc]
-
-            def alter(role: Role, datagram: bytes, wire: Wire = wire) -> bytes:
-                wire.inject(role, datagram, ELSEWHERE)
-                return datagram
-
-            wire.alter = alter
-            self.assertStays(wire.open())
-
-    def test_unvalidated(self) -> None:
-        """What comes from elsewhere proves nothing of the address that the hello came from."""
-        wire = self.wire()
-        wire.lose = lambda role, datagram: role is Role.STARTER and bool(len(wire.demux))
-        wire.until(lambda: wire.starter.session_id)
-        (connection,) = wire.demux.connections
-        for _ in range(5):
-            wire.inject(Role.STARTER, short(wire.starter, p.HealthPing(1)), ELSEWHERE)
-        wire.run(0.1)
-        self.assertFalse(connection._link.path.validated)
-        wire.inject(Role.STARTER, short(wire.starter, p.HealthPing(1)))
-        wire.run(0)
-        self.assertTrue(connection._link.path.validated)
-
-    def test_forged(self) -> None:
-        """Nor does anything forged, from elsewhere or as if from the peer."""
-        wire = self.wire().open()
-        for number in range(100):
-            for kind in (Kind.SHORT, Kind.SHORT + 1):
-                head = header.SHORT.pack(kind, wire.listener.local_tag, 100 + number)
-                wire.inject(Role.STARTER, head + bytes(50), ELSEWHERE)
-        wire.run(1)
-        self.assertStays(wire)
 
 
 class TextTests(AttackCase):

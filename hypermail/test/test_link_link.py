@@ -378,13 +378,15 @@ class OwnPacketsTests(SynchronousTestCase):
     """The link's own packets."""
 
     def test_ping_and_challenge(self) -> None:
-        """A ping is answered by its pong, a challenge by its bytes, in the next datagram and only there."""
+        """A ping is answered by its pong, once; a challenge by its bytes, in a datagram that is not larger than its."""
         pair, _, listener = opened_pair()
         number = listener.link.acks.largest
-        listener.receive([short([p.HealthPing(7), p.PathChallenge(b"12345678")], number + 1)], pair.now)
-        (datagram,) = listener.send(pair.now)
+        question = short([p.HealthPing(7), p.PathChallenge(b"12345678"), p.Padding(300)], number + 1)
+        listener.receive([question], pair.now)
+        (response, datagram) = listener.send(pair.now)
         self.assertIn(p.HealthPong(7), contents(datagram))
-        self.assertIn(p.PathResponse(b"12345678"), contents(datagram))
+        self.assertEqual(contents(response)[0], p.PathResponse(b"12345678"))
+        self.assertEqual(len(response), len(question))
         listener.receive([short([p.StreamGo(1, 2)], number + 2)], pair.now)
         for datagram in listener.send(pair.now + 1):
             self.assertNotIn(p.HealthPong, kinds(datagram))

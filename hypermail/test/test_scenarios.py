@@ -61,6 +61,11 @@ class ScenarioTests(SynchronousTestCase):
         for name in ("transfer-loss", "transfer-corruption", "reordering", "duplication", "blackhole"):
             self.stand(name, range(2))
 
+    def test_moves(self) -> None:
+        """Data go on after the starter's NAT, or the starter itself, has changed its address."""
+        for name in ("rebind-port", "rebind-address", "change-address"):
+            self.stand(name, range(2))
+
     def test_load(self) -> None:
         """Idle sessions and stalled readers."""
         for name in ("stalled-reader", "idle"):
@@ -80,6 +85,7 @@ class ScenarioTests(SynchronousTestCase):
         run |= {"cross-traffic", "handshake-loss", "handshake-corruption", "amplification", "transfer-loss"}
         run |= {"sealed-storm", "handshake-loss-tls", "handshake-corruption-tls"}
         run |= {"transfer-corruption", "reordering", "duplication", "blackhole", "stalled-reader", "idle"}
+        run |= {"rebind-port", "rebind-address", "change-address"}
         self.assertEqual(run | set(LARGE), set(SCENARIOS))
 
 

@@ -286,6 +286,21 @@ class Node:
         """The sides whose connections haven't ended."""
         return list(self._by_connection.values())
 
+    def move(self, address: Address, *, told: bool = True) -> None:
+        """
+        The host has another address from now on, as when it changes the network; what is on its way to the old one is
+        lost.
+
+        @param told: whether its starters notice, as they do above a socket.
+        """
+        self.network.detach(self.address)
+        self.address = address
+        self.network.attach(address, self.receive)
+        for side in self.live:
+            if told:
+                side.connection.moved(now=self.network.now)
+            side.touch()
+
     def stop(self) -> None:
         """Close the socket, as a process that is killed does."""
         for side in self.live:
