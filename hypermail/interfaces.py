@@ -243,3 +243,10 @@ class ICarrierUser(Interface):
 
     def addressUnreachable(address: Any, error: OSError) -> None:
         """The system says that it knows no way to an address; called from within C{send}."""
+
+
+class ILocalAddresses(Interface):
+    """A reactor that knows its host's addresses without asking the system, as a simulated one does."""
+
+    def localAddress(host: str) -> str | None:
+        """The IP address from which another one is reached, or None when it is not."""

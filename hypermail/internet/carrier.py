@@ -34,6 +34,7 @@ NO_WAY = {
     errno.EHOSTUNREACH,
     errno.ENETDOWN,
     errno.EADDRNOTAVAIL,
+    errno.EINVAL,  # Linux, when the address that a socket is bound to is gone
     errno.EACCES,
     errno.EPERM,
 }

@@ -29,11 +29,15 @@ from hypermail.internet.address import HypermailAddress, SocketAddress, isLoopba
 from hypermail.internet.carrier import DatagramCarrier
 from hypermail.internet.credentials import thisMachine
 from hypermail.internet.deadlines import Deadlines, clockOf
+from hypermail.internet.routes import Routes
 from hypermail.internet.security import Security, refuseToLeave
 from hypermail.internet.session import Session
 from hypermail.internet.strangers import FailedHandshakes
 from hypermail.internet.traces import Traces
 from hypermail.options import ListenerOptions, Options
+
+#: What a socket that is bound to all addresses of its family is bound to.
+EVERYWHERE = ("0.0.0.0", "::")
 
 
 @implementer(ICarrierUser)
@@ -113,6 +117,9 @@ class HypermailDatagramProtocol(DatagramProtocol):
         if granted is not None and granted < self._options.receive_buffer:
             self._options = replace(self._options, receive_buffer=max(granted, 16 * 1024))
         self._deadlines: Deadlines[Session] = Deadlines(self.reactor, self.seconds, self._expired)
+        self._routes: Routes | None = None
+        if self.factory is None and self.host().host in EVERYWHERE:
+            self._routes = Routes(self.reactor, self.seconds, self._peers, self._moved)
         self._demux = Demux(
             options=self._options,
             listener_options=self._listenerOptions,
@@ -133,6 +140,8 @@ class HypermailDatagramProtocol(DatagramProtocol):
             self._pump(session)
             self._forget(session)
         self._deadlines.stop()
+        if self._routes is not None:
+            self._routes.stop()
         self._dirty.clear()
         if self._flushing is not None:
             self._flushing.cancel()
@@ -230,7 +239,27 @@ class HypermailDatagramProtocol(DatagramProtocol):
         self._demux.add(connection)
         session = self._sessions[connection] = Session(self, connection, protocol=protocol, release=release)
         self.touch(session)
+        if self._routes is not None:
+            self._routes.watch()
         return session
+
+    # Our own address.
+
+    def _peers(self) -> list[str]:
+        return [connection.address[0] for connection in self._sessions]
+
+    def _moved(self, peer: str, here: str) -> None:
+        """This host reaches a peer from another address than before."""
+        now = self.seconds()
+        for session in list(self._sessions.values()):
+            if session.connection.address[0] == peer:
+                session.connection.moved(now=now)
+                session.moved(here)
+                self._pump(session)
+
+    def _suspectMove(self) -> None:
+        if self._routes is not None:
+            self._routes.suspect()
 
     # The pump.
 
@@ -261,6 +290,8 @@ class HypermailDatagramProtocol(DatagramProtocol):
             connection.handle_timeout(now=now)
         except Exception:
             self._broken(session, Failure())
+        if connection.unanswered:
+            self._suspectMove()
         self._pump(session)
 
     def _pump(self, session: Session) -> None:
@@ -301,7 +332,10 @@ class HypermailDatagramProtocol(DatagramProtocol):
         self._flush()
 
     def addressUnreachable(self, address: Any, error: OSError) -> None:
-        """See L{ICarrierUser.addressUnreachable}: sessions that were to open there won't."""
+        """
+        See L{ICarrierUser.addressUnreachable}: sessions that were to open there won't; those that are open go on, for a
+        way may come back, and tell of it if none does.
+        """
         self._unreachable[address] = error
         if self._flushing is None:
             self._flushing = self.reactor.callLater(0, self._flush)
@@ -310,8 +344,12 @@ class HypermailDatagramProtocol(DatagramProtocol):
         unreachable, self._unreachable = self._unreachable, {}
         for session in list(self._sessions.values()):
             error = unreachable.get(session.connection.address)
-            if error is not None and not session.opened and self.factory is None:
+            if error is None:
+                continue
+            session.unsent = error, self.seconds()
+            if not session.opened and self.factory is None:
                 session.fail(Unreachable(f"{session.getPeer()} cannot be reached: {error.strerror}"))
+        self._suspectMove()
 
     def _broken(self, session: Session, failure: Failure) -> None:
         """The core has failed on a session, which must not harm the others."""
@@ -333,4 +371,6 @@ class HypermailDatagramProtocol(DatagramProtocol):
             session.end(SessionAborted("internal error", Reason.INTERNAL_ERROR))
         self._deadlines.arm(session, None)
         self._demux.forget(session.connection)
+        if self._routes is not None and not self._sessions:
+            self._routes.stop()
         session.forgotten()

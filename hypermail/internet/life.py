@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hypermail import events
-from hypermail.errors import HypermailError, Reason, SessionClosed
+from hypermail.errors import HypermailError, PeerSilent, Reason, SessionClosed
 from hypermail.interfaces import ISession, ISessionFactory, ISessionProtocol
 from hypermail.internet.address import HypermailAddress, addressOf
 from hypermail.internet.callbacks import APPLICATION_FAILED, meantForPeer, pending, verdict
@@ -63,6 +63,7 @@ class SessionLife:
     @ivar opened: whether C{sessionOpened} was called; C{sent}, C{received} are there since then.
     @ivar opening: fires when C{sessionOpened} was called, or fails with what came in its place.
     @ivar error: what ended the session, once it has ended.
+    @ivar unsent: what the system has said when it refused to send last, and when in s; None when it never has.
     """
 
     _log = Logger()
@@ -88,6 +89,7 @@ class SessionLife:
         "reactor",
         "received",
         "sent",
+        "unsent",
         "way",
     )
 
@@ -128,6 +130,7 @@ class SessionLife:
         self._pings: list[Deferred[float]] | None = None
         self._closing: list[Deferred[None]] | None = None
         self._streams: SessionStreams | None = None
+        self.unsent: tuple[OSError, float] | None = None
 
     @property
     def sessionID(self) -> bytes:
@@ -309,7 +312,26 @@ class SessionLife:
         """The core refuses what is sent from now on; nothing is to be done here."""
 
     def _ended(self, event: events.SessionEnded) -> None:
-        self.end(self._failure or event.error)
+        self.end(self._failure or self._explained(event.error))
+
+    def _explained(self, error: HypermailError) -> HypermailError:
+        """Silence has another reason when it was us who could not speak."""
+        if self.unsent is None or not isinstance(error, PeerSilent):
+            return error
+        refusal, at = self.unsent
+        if self._owner.seconds() - at > 2 * self.connection.options.ping_interval:
+            return error
+        said = refusal.strerror or str(refusal)
+        return PeerSilent(f"{error.text}; this system refuses to send from {self.getHost().host}: {said}")
+
+    def moved(self, here: str) -> None:
+        """Our own address has changed."""
+        self._log.info(
+            "session {session} with {peer}: we are at {here} now",
+            session=self.sessionID.hex(),
+            peer=self.getPeer(),
+            here=here,
+        )
 
     def end(self, error: HypermailError) -> None:
         """The session is over: whoever waits for something is told."""

@@ -34,6 +34,8 @@ from twisted.internet.task import Clock
 from twisted.logger import Logger
 from zope.interface import implementer
 
+from hypermail.interfaces import ILocalAddresses
+
 if TYPE_CHECKING:
     from hypermail.testing.network import Address, SimulatedNetwork
 
@@ -43,6 +45,10 @@ LAST_PORT = 65_535
 #: Bytes of the largest datagram, by the version of IP.
 LARGEST_IPV4 = 65_507
 LARGEST_IPV6 = 65_527
+
+
+#: Interfaces that are all addresses of a family.
+EVERYWHERE = ("", "0.0.0.0", "::")
 
 
 def _isLoopback(host: str) -> bool:
@@ -95,7 +101,16 @@ class SimulatedPort:
             self._bound = self.reactor.bind(self.interface, self._wanted, self._version, self._received)
         except OSError as error:
             raise CannotListenError(self.interface, self._wanted, error) from error
+        self.reactor.ports.append(self)
         self.protocol.makeConnection(self)
+
+    def rebind(self) -> None:
+        """Used by L{SimulatedReactor.move}: be where the host is now."""
+        self.reactor.release(self._bound)
+        try:
+            self._bound = self.reactor.bind(self.interface, self._bound[0][1], self._version, self._received)
+        except OSError:
+            return  # its address is gone; it is bound to that nevertheless, as a socket is
 
     def stopListening(self) -> Deferred[None] | None:
         """
@@ -117,6 +132,7 @@ class SimulatedPort:
     def _close(self) -> None:
         self.protocol.doStop()
         self.reactor.release(self._bound)
+        self.reactor.ports.remove(self)
         self._bound = []
         stopped, self._stopped = self._stopped, None
         if stopped is not None:
@@ -226,7 +242,7 @@ class SimulatedResolver:
         return resolution
 
 
-@implementer(IReactorUDP, IReactorPluggableNameResolver)
+@implementer(IReactorUDP, IReactorPluggableNameResolver, ILocalAddresses)
 class SimulatedReactor(Clock):
     """
     The reactor of one host in a simulated network; made by L{SimulatedNetwork.reactor}.
@@ -234,6 +250,7 @@ class SimulatedReactor(Clock):
     @ivar network: that the host is in.
     @ivar hosts: the host's IP addresses. C{interface=""} is all of IPv4, C{"::"} all of IPv6, as usual. Loopback
         addresses that aren't among them exist besides, and lead back to this host through the network's conditions.
+    @ivar ports: that are open.
     @ivar nameResolver: knows IP addresses, and the names that it was told.
     """
 
@@ -244,6 +261,7 @@ class SimulatedReactor(Clock):
                 raise ValueError(f"{host!r} is not an IP address")
         self.network = network
         self.hosts = tuple(hosts)
+        self.ports: list[SimulatedPort] = []
         self.nameResolver: Any = SimulatedResolver()
         self._timer = network.timer(self._wake)
         self._next_port = FIRST_EPHEMERAL
@@ -288,6 +306,27 @@ class SimulatedReactor(Clock):
         """Let time pass, in the whole network."""
         self.network.advance(amount)
 
+    # Addresses
+
+    def localAddress(self, host: str) -> str | None:
+        """See L{ILocalAddresses.localAddress}."""
+        version = 6 if ":" in host else 4
+        if _isLoopback(host) and host not in self.hosts:
+            return "::1" if version == 6 else "127.0.0.1"
+        return next((own for own in self.hosts if (":" in own) == (version == 6)), None)
+
+    def move(self, *hosts: str) -> None:
+        """
+        The host has other addresses from now on; what is on its way to the ones before is lost. Ports that are bound
+        to all addresses are bound to these now; one that is bound to an address that is gone can neither send nor
+        receive.
+
+        @param hosts: none while the host is out of reach.
+        """
+        self.hosts = hosts
+        for port in self.ports:
+            port.rebind()
+
     # UDP
 
     def listenUDP(
@@ -327,7 +366,7 @@ class SimulatedReactor(Clock):
         own = [host for host in self.hosts if (":" in host) == (version == 6)]
         if interface in own:
             return [interface]
-        if interface in ("", "0.0.0.0", "::"):
+        if interface in EVERYWHERE:
             return [*own, self._loopback(version)]
         if _isLoopback(interface):
             return [self._loopback(version)]
@@ -346,6 +385,8 @@ class SimulatedReactor(Clock):
             source = bound[-1]
         elif source[0].endswith(self._scope):
             raise _error(errno.ENETUNREACH)
+        elif source[0] not in self.hosts:
+            raise _error(errno.EADDRNOTAVAIL)
         self.network.send(source, destination, [datagram])
 
     def unscoped(self, address: Address) -> Address:
