@@ -15,6 +15,7 @@ import click
 
 from hypermail._version import __version__
 from hypermail.errors import CredentialError, UsageError
+from hypermail.link.congestion import names
 from hypermail.options import Options
 from hypermail.services.addresses import Destination, parse_destination
 
@@ -122,12 +123,20 @@ def main() -> None:
 @click.option("-r", "--recursive", is_flag=True, help="Send what is in directories, too.")
 @click.option("-m", "--message", "messages", multiple=True, metavar="TEXT", help="Send a message.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option(
+    "--congestion",
+    type=click.Choice(names()),
+    default=Options().congestion,
+    show_default=True,
+    help="Congestion control: how fast it may go.",
+)
 def send(
     destination: Destination,
     files: tuple[str, ...],
     messages: tuple[str, ...],
     recursive: bool,
     quiet: bool,
+    congestion: str,
     timeout: float,
     trace: str | None,
     **security: Any,
@@ -144,7 +153,11 @@ def send(
     from hypermail.services.progress import Progress
 
     how = starter.Calling(
-        destination=destination, timeout=timeout, traceDirectory=trace, settings=_settings(**security)
+        destination=destination,
+        timeout=timeout,
+        traceDirectory=trace,
+        settings=_settings(**security),
+        congestion=congestion,
     )
     load = starter.Load(
         files=files, messages=tuple(text.encode("utf-8", "surrogateescape") for text in messages), recursive=recursive

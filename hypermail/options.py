@@ -103,7 +103,7 @@ class Options:
     stream_pool: int = 4 * MIB
     stream_pool_max: int = 64 * MIB
     stream_buffer: int = 256 * KIB
-    congestion: str = "newreno"
+    congestion: str = "cubic"
     mtu: int = 1_200
     receive_buffer: int = 4 * MIB
     hold_bytes: int = 64 * KIB

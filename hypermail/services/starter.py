@@ -38,12 +38,14 @@ class Calling:
 
     @ivar settings: whom to trust, and who we are.
     @ivar timeout: C{connection_timeout}, s.
+    @ivar congestion: the name of the congestion control.
     """
 
     destination: Destination
     settings: StarterSettings = field(default_factory=StarterSettings)
     traceDirectory: str | None = None
     timeout: float = Options().connection_timeout
+    congestion: str = Options().congestion
 
     async def open(self, reactor: Any) -> ISession:
         """
@@ -58,7 +60,7 @@ class Calling:
                 reactor,
                 host,
                 port,
-                options=Options(connection_timeout=self.timeout),
+                options=Options(connection_timeout=self.timeout, congestion=self.congestion),
                 security=self.settings.security(),
                 traceDirectory=self.traceDirectory,
             )

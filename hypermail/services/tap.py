@@ -11,6 +11,8 @@ from twisted.python import usage
 
 from hypermail.errors import UsageError
 from hypermail.internet.settings import ListenerSettings
+from hypermail.link.congestion import controller, names
+from hypermail.options import Options as SessionOptions
 from hypermail.services.addresses import parse_listening
 
 _DIRECTORIES = ("inbox", "trace", "state")
@@ -38,6 +40,7 @@ class ListenerCommand(usage.Options):
             "PEM file or directory of authorities: only starters with their certificates come in.",
         ],
         ["secret-file", None, None, "File with at least 32 secret bytes, the same on both sides: mode secret, no TLS."],
+        ["congestion", None, SessionOptions().congestion, f"Congestion control of what is sent: {', '.join(names())}."],
         ["trace", None, None, "Directory for a structured event log (qlog), one file per connection."],
     ]
 
@@ -65,6 +68,10 @@ class ListenerCommand(usage.Options):
             self["listening"] = parse_listening(self["port"])
         except UsageError as error:
             raise usage.UsageError(f"--port: {error.text}") from None
+        try:
+            controller(self["congestion"])
+        except UsageError as error:
+            raise usage.UsageError(f"--congestion: {error.text}") from None
         for name in ("inbox", "trace", "state", "identity", "trust-roots", "secret-file"):
             if self[name] == "" or "\0" in (self[name] or ""):
                 raise usage.UsageError(
@@ -106,5 +113,6 @@ def makeService(options: ListenerCommand) -> IService:
         echo=bool(options["echo"]),
         settings=options["settings"],
         traceDirectory=options["trace"],
+        options=SessionOptions(congestion=options["congestion"]),
     )
     return ListenerService(reactor, doing)

@@ -44,6 +44,7 @@ class UsageTests(CommandCase):
             (["send", "127.0.0.1", "a"], "is not HOST:PORT"),
             (["send", "--timeout", "0", "127.0.0.1:1", "a"], "--timeout"),
             (["send", "--timeout", "soon", "127.0.0.1:1", "a"], "--timeout"),
+            (["send", "--congestion", "vegas", "127.0.0.1:1", "a"], "'vegas' is not"),
             (["send", "--frobnicate", "127.0.0.1:1", "a"], "--frobnicate"),
             (["ping"], "Missing argument 'HOST:PORT'"),
             (["ping", "[::1]:70000"], "from 1 to 65535"),
@@ -121,7 +122,7 @@ class ExitTests(CommandCase):
     def test_send(self) -> None:
         """Every argument of C{send} reaches the work."""
         self.working(True)
-        arguments = "send -r -q --timeout 3 --trace t --identity i -m one --message two [::1]:4700 a b".split()
+        arguments = "send -r -q --timeout 3 --trace t --identity i --congestion cubic -m one --message two [::1]:4700 a b".split()
         self.assertEqual(self.invoke(*arguments).exit_code, 0)
         (((_, calling, load, _), _),) = self.asked
         self.assertEqual(
@@ -131,6 +132,7 @@ class ExitTests(CommandCase):
                 timeout=3.0,
                 traceDirectory="t",
                 settings=StarterSettings(identity="i"),
+                congestion="cubic",
             ),
         )
         self.assertEqual(load, starter.Load(files=("a", "b"), messages=(b"one", b"two"), recursive=True))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import ProtocolViolation
-from hypermail.link.congestion.newreno import NewReno
+from hypermail.link.congestion.cubic import Cubic
 from hypermail.link.recovery import FIRST_PROBE, LAST_OPENING_PROBE, LONGEST_PROBE, PROBES, Recovery
 from hypermail.link.rtt import RoundTrip
 from hypermail.test.linking import Ledger, ack, send
@@ -24,8 +24,8 @@ class RecoveryTestCase(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.rtt = RoundTrip()
-        self.reno = NewReno(1_200)
-        self.recovery = Recovery(self.reno, self.rtt, self.delivery_timeout)
+        self.cubic = Cubic(1_200)
+        self.recovery = Recovery(self.cubic, self.rtt, self.delivery_timeout)
         self.recovery.opening = False
         self.source = Ledger()
 
@@ -98,13 +98,13 @@ class AcknowledgementTests(RecoveryTestCase):
     def test_window_grows(self) -> None:
         """The congestion controller hears of what arrived, and whether the window was what limited."""
         self.measure()
-        before = self.reno.window
+        before = self.cubic.window
         self.recovery.limited = True
-        self.acknowledge(*self.send(0.1, 0.1), now=0.2)
-        self.assertEqual(self.reno.window, before + 2_400)
+        self.acknowledge(*self.send(*[0.1] * 10), now=0.2)
+        self.assertEqual(self.cubic.window, before + 12_000)
         self.recovery.limited = False
-        self.acknowledge(*self.send(0.3, 0.3), now=0.4)
-        self.assertEqual(self.reno.window, before + 2_400)
+        self.acknowledge(*self.send(*[0.3] * 20), now=0.4)
+        self.assertEqual(self.cubic.window, before + 12_000)
 
     def test_long_acks(self) -> None:
         """An ack in a long datagram speaks of long ones only: before there are keys it may be anybody's."""
@@ -221,23 +221,23 @@ class LossTests(RecoveryTestCase):
         self.acknowledge(flying, now=0.25)
         self.assertEqual(self.recovery.in_flight, 0)
 
-    def test_window_halves(self) -> None:
+    def test_window_shrinks(self) -> None:
         """The congestion controller hears of loss."""
         self.measure()
         self.acknowledge(self.send(0.0, 0.0, 0.0, 0.0)[-1], now=0.1)
-        self.assertEqual(self.reno.window, 6_000)
+        self.assertEqual(self.cubic.window, 8_400)
 
     def test_undone(self) -> None:
         """When all that was declared lost has come after all, the window is what it was (RFC 9438 §4.9)."""
         self.measure()
-        before = self.reno.window
+        before = self.cubic.window
         first, second, *rest = self.send(*[0.0] * 6)
         self.acknowledge(*rest[1:], now=0.1)
         self.assertEqual(self.source.gone, [(first, first + 1), (second, second + 1), (rest[0], rest[0] + 1)])
         self.acknowledge(first, second, *rest[1:], now=0.11)
-        self.assertLess(self.reno.window, before, "one is still in doubt")
+        self.assertLess(self.cubic.window, before, "one is still in doubt")
         self.acknowledge(first, second, *rest, now=0.12)
-        self.assertEqual(self.reno.window, before)
+        self.assertEqual(self.cubic.window, before)
 
     def test_not_undone(self) -> None:
         """When one of them never comes the reaction stands, however many of the others do."""
@@ -248,7 +248,7 @@ class LossTests(RecoveryTestCase):
         (last,) = self.send(5.0)
         self.acknowledge(last, now=5.1)
         self.acknowledge(first, last, now=5.2)
-        self.assertEqual(self.reno.window, 6_000)
+        self.assertEqual(self.cubic.window, 8_400)
         self.assertEqual(self.recovery.late_datagrams, 1)
 
     def test_reordering(self) -> None:
@@ -272,7 +272,7 @@ class LossTests(RecoveryTestCase):
     @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 99)), max_size=60))
     def test_books_balance(self, steps: list[tuple[str, int]]) -> None:
         """Whatever happens, each datagram is in flight, arrived, or was reported lost, and the sum of bytes fits."""
-        recovery = Recovery(NewReno(1_200), RoundTrip(), 5.0)
+        recovery = Recovery(Cubic(1_200), RoundTrip(), 5.0)
         recovery.opening = False
         source = Ledger()
         now = 0.0
@@ -459,7 +459,7 @@ class PersistentCongestionTests(RecoveryTestCase):
         self.measure(0.1)
         self.lose(0.0, 0.4, 0.83)
         self.assertEqual(self.recovery.lost_datagrams, 3)
-        self.assertEqual(self.reno.window, 2_400)
+        self.assertEqual(self.cubic.window, 2_400)
 
     def test_leastForgotten(self) -> None:
         """The smallest round trip is another path's then (RFC 9002 §5.2)."""
@@ -479,18 +479,18 @@ class PersistentCongestionTests(RecoveryTestCase):
         self.assertEqual(self.reno.window, 6_000)
 
     def test_shorter(self) -> None:
-        """Over less than that the window only halves."""
+        """Over less than that the window only shrinks as for any loss."""
         self.measure(0.1)
         self.lose(0.0, 0.4, 0.82)
         self.assertEqual(self.recovery.lost_datagrams, 3)
-        self.assertEqual(self.reno.window, 6_000)
+        self.assertEqual(self.cubic.window, 8_400)
 
     def test_not_in_a_row(self) -> None:
         """When a number between them is unaccounted for, they are not in a row."""
         self.measure(0.1)
         self.lose(0.0, 0.5, 1.0, skip=1)
         self.assertEqual(self.recovery.lost_datagrams, 3)
-        self.assertEqual(self.reno.window, 6_000)
+        self.assertEqual(self.cubic.window, 8_400)
 
     def test_unmeasured(self) -> None:
         """Without a sample from before nobody knows what a probe timeout is (RFC 9002 §7.6.2)."""
@@ -498,4 +498,4 @@ class PersistentCongestionTests(RecoveryTestCase):
         self.send(0.0, 600.0)
         self.recovery.detect(2_000.0)
         self.assertEqual(self.recovery.lost_datagrams, 2)
-        self.assertEqual(self.reno.window, 6_000)
+        self.assertEqual(self.cubic.window, 8_400)

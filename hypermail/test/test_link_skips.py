@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import ProtocolViolation
-from hypermail.link.congestion.newreno import NewReno
+from hypermail.link.congestion.cubic import Cubic
 from hypermail.link.recovery import Recovery
 from hypermail.link.rtt import RoundTrip
 from hypermail.link.skips import FIRST_PERIOD, LAST_PERIOD, REMEMBERED, Skips
@@ -77,7 +77,7 @@ class RecoveryTests(SynchronousTestCase):
     """What they are for."""
 
     def setUp(self) -> None:
-        self.recovery = Recovery(NewReno(1_200), RoundTrip(), 5.0)
+        self.recovery = Recovery(Cubic(1_200), RoundTrip(), 5.0)
 
     def test_taken(self) -> None:
         """Before there are keys every number is used; then all but those that are left out, and none twice."""

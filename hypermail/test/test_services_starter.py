@@ -24,6 +24,7 @@ from hypermail.errors import (
 )
 from hypermail.internet.security import Plain
 from hypermail.internet.settings import StarterSettings
+from hypermail.options import Options
 from hypermail.services import starter
 from hypermail.services.addresses import Destination
 from hypermail.services.directory import NotStored
@@ -131,10 +132,11 @@ class OpeningTests(StarterCase):
     def test_options(self) -> None:
         """What the command was told reaches the endpoint."""
         settings = StarterSettings(plain=True, allowRemotePlain=True)
-        Deferred.fromCoroutine(Calling(destination=WHERE, timeout=3, settings=settings).open(self.clock))
+        calling = Calling(destination=WHERE, timeout=3, settings=settings, congestion="vegas")
+        Deferred.fromCoroutine(calling.open(self.clock))
         (((_, host, port), options),) = self.endpoints
         self.assertEqual((host, port), tuple(WHERE))
-        self.assertEqual(options["options"].connection_timeout, 3)
+        self.assertEqual(options["options"], Options(connection_timeout=3, congestion="vegas"))
         self.assertEqual(options["security"], Plain(allowRemote=True))
 
     def test_refused(self) -> None:

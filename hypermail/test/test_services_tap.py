@@ -12,6 +12,8 @@ from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.internet.settings import ListenerSettings
+from hypermail.options import Options as SessionOptions
+from hypermail.services import listener
 from hypermail.services.addresses import Listening
 from hypermail.services.tap import Options, makeService
 from hypermail.test.services import environment
@@ -32,7 +34,7 @@ class OptionsTests(SynchronousTestCase):
         """Every option reaches the service."""
         options = Options()
         options.parseOptions(
-            "--port udp:0:interface=127.0.0.1 --inbox in --trace log --echo --identity i --state s --trust-roots r "
+            "--port udp:0:interface=127.0.0.1 --inbox in --trace log --echo --congestion cubic --identity i --state s --trust-roots r "
             "--allow one --allow two".split()
         )
         expected = ListenerSettings(identity="i", state="s", trustRoots="r", allow=("one", "two"))
@@ -42,6 +44,11 @@ class OptionsTests(SynchronousTestCase):
         hook = sys.excepthook
         self.addCleanup(setattr, sys, "excepthook", hook)
         self.assertTrue(IService.providedBy(makeService(options)))
+        doings = []
+        self.patch(listener, "ListenerService", lambda reactor, doing: doings.append(doing))
+        options["congestion"] = "vegas"
+        makeService(options)
+        self.assertEqual(doings[0].options, SessionOptions(congestion="vegas"))
 
     def test_otherModes(self) -> None:
         """So do those of the other modes."""
@@ -60,6 +67,7 @@ class OptionsTests(SynchronousTestCase):
             (["--port", "65536"], "--port: '65536' is not a port"),
             (["--port", "-1"], "--port"),
             (["--port", "tcp:1"], "only udp"),
+            (["--congestion", "vegas"], "--congestion: there is no congestion control 'vegas'"),
             (["--inbox", ""], "--inbox needs"),
             (["--trace", "a\0b"], "--trace needs"),
             (["--identity", ""], "--identity needs the name of a file"),
