@@ -64,10 +64,9 @@ class Allowance:
         window = self.window - recovery.in_flight
         if window < mtu:
             return 0
-        if not self._rtt.measured:
-            return window
-        paced = self._pacer.available(now, self._congestion.rate(self._rtt), self.buffer // 2)
-        return min(window, paced) if paced >= mtu else 0
+        if self._rtt.measured:
+            window = min(window, self._pacer.available(now, self._congestion.rate(self._rtt), self.buffer // 2))
+        return window - window % mtu  # whole datagrams, since what is begun is filled
 
     @property
     def control(self) -> int:

@@ -8,9 +8,6 @@ from __future__ import annotations
 TRAIN_TIME = 0.002
 #: s of lateness of a timer that is made good.
 LATENESS = 0.025
-#: Datagrams that may always leave together.
-LEAST_DATAGRAMS = 2
-
 #: s; no wait is shorter, so that rounding can't make it none.
 SHORTEST_WAIT = 0.000_02
 
@@ -37,9 +34,13 @@ class Pacer:
         @param rate: bytes/s.
         @param largest_train: bytes that the peer's socket takes at once.
         """
-        burst = min(max(LEAST_DATAGRAMS * self._datagram, rate * TRAIN_TIME), largest_train)
-        # Only who waits for its turn saves up; who was idle begins with one train.
-        most = max(burst, rate * LATENESS) if self._waiting else burst
+        # Only who waits for its turn saves up; who was held back by something else begins with half a train, since a
+        # queue may be as short as that.
+        burst = most = max(self._datagram, rate * TRAIN_TIME / 2)
+        if self._waiting:
+            burst = max(self._datagram, rate * TRAIN_TIME)
+            most = max(burst, rate * LATENESS)
+        burst = min(burst, largest_train)
         self._budget = min(self._budget + rate * (now - self._last), most)
         self._last = now
         self._waiting = False

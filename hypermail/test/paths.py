@@ -2,8 +2,8 @@
 The scenarios of single network faults and of load, on the sans-I/O core: one function each, run to the end.
 
 Each asserts at least that everything was delivered exactly once, in order, byte-identical, and that nothing is left
-when the sessions have closed; then what its network makes interesting. How fast it must go belongs to the
-congestion controllers; the rates that are asserted here only show that nothing stalls.
+when the sessions have closed; then what its network makes interesting, and how fast it must go with the default
+congestion control.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def clean(seed: int) -> World:
     """A good network."""
     pair = Pair(seed, CLEAN)
     rate = transfer(pair)
-    demand(rate >= 0.8 * 10e6, f"{rate:.0f} bit/s", pair)
+    demand(rate >= 0.9 * 10e6, f"{rate:.0f} bit/s", pair)
     return pair
 
 
@@ -106,11 +106,10 @@ def long_round_trip(seed: int) -> World:
 
 
 def jitter(seed: int) -> World:
-    """1 to 10 ms of it; with every second seed, datagrams overtake each other."""
-    overtakes = bool(seed % 2)
-    pair = Pair(seed, replace(CLEAN, delay=0.006, jitter=0.009, jitter_overtakes=overtakes))
-    rate = transfer(pair, SIZE if not overtakes else SIZE // 4)
-    demand(rate >= (0.05 if overtakes else 0.7) * 10e6, f"{rate:.0f} bit/s", pair)
+    """1 to 10 ms of it; with every second seed, datagrams overtake each other. It costs at most a fifth."""
+    pair = Pair(seed, replace(CLEAN, delay=0.006, jitter=0.009, jitter_overtakes=bool(seed % 2)))
+    rate = transfer(pair)
+    demand(rate >= 0.8 * 0.92 * 10e6, f"{rate:.0f} bit/s", pair)
     return pair
 
 
@@ -127,7 +126,7 @@ def deep_buffer(seed: int) -> World:
     """A queue ten times as long as what is on the way."""
     pair = Pair(seed, replace(CLEAN, queue_datagrams=None, queue_bytes=375_000))
     rate = transfer(pair)
-    demand(rate >= 0.7 * 10e6, f"{rate:.0f} bit/s", pair)
+    demand(rate >= 0.8 * 10e6, f"{rate:.0f} bit/s", pair)
     return pair
 
 
@@ -135,7 +134,7 @@ def shallow_buffer(seed: int) -> World:
     """A queue a tenth as long as what is on the way."""
     pair = Pair(seed, replace(CLEAN, queue_datagrams=3))
     rate = transfer(pair)
-    demand(rate >= 0.4 * 10e6, f"{rate:.0f} bit/s", pair)
+    demand(rate >= 0.8 * 10e6, f"{rate:.0f} bit/s", pair)
     return pair
 
 

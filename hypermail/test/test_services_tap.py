@@ -34,8 +34,8 @@ class OptionsTests(SynchronousTestCase):
         """Every option reaches the service."""
         options = Options()
         options.parseOptions(
-            "--port udp:0:interface=127.0.0.1 --inbox in --trace log --echo --congestion cubic --identity i --state s --trust-roots r "
-            "--allow one --allow two".split()
+            "--port udp:0:interface=127.0.0.1 --inbox in --trace log --echo --congestion cubic --identity i --state s "
+            "--trust-roots r --allow one --allow two".split()
         )
         expected = ListenerSettings(identity="i", state="s", trustRoots="r", allow=("one", "two"))
         self.assertEqual(options["settings"], expected)
