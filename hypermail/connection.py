@@ -223,19 +223,22 @@ class Connection:
 
     # Datagrams in
 
-    def receive(self, datagrams: list[memoryview], address: Any, *, now: float) -> None:
+    def receive(self, datagrams: list[memoryview], address: Any, *, now: float, ecn: int = 0) -> None:
         """
         Take the datagrams of one read that bear this connection's tag.
 
         @param datagrams: memoryviews that are valid during the call only.
         @param address: where they came from.
         @param now: s, monotonic.
+        @param ecn: the codepoint of explicit congestion notification (RFC 3168 §5) that all of them bear; 0 when that
+            is unknown.
         """
         self._now = now
         if self.ended:
             return
         link, ending = self._link, self._ending
         elsewhere = None if address == link.path.address else address
+        link.codepoint = ecn
         for datagram in datagrams:
             opened = link.open(datagram, now, elsewhere)
             if opened is not None:
@@ -319,12 +322,16 @@ class Connection:
             return []
         trains = link.path_trains(now)
         datagrams = link.long_datagrams(now)
+        trains += couple(self.address, datagrams) if datagrams else []
         if link.keyed:
+            first, datagrams = link.recovery.next_number, []
             self.more = self._outlet.fill(datagrams, now)
+            if datagrams:
+                trains += couple(self.address, datagrams, link.mark(first, len(datagrams), now))
             if link.failure is not None:
                 ending.gave_out(link.failure, now)
         ending.said(now)
-        return trains + couple(self.address, datagrams)
+        return trains
 
     def moved(self, *, now: float) -> None:
         """

@@ -109,12 +109,13 @@ class Demux:
         faults, self._faults = self._faults, []
         return faults
 
-    def receive(self, datagrams: list[memoryview], address: Any, *, now: float) -> list[Connection]:
+    def receive(self, datagrams: list[memoryview], address: Any, *, now: float, ecn: int = 0) -> list[Connection]:
         """
         Give the datagrams of one read from one address to their connections.
 
         @param datagrams: memoryviews that are valid during the call only.
         @param now: s, monotonic.
+        @param ecn: see L{Connection.receive}.
         @return: the connections that were touched, new ones included.
         """
         touched: dict[Connection, list[memoryview]] = {}
@@ -124,7 +125,7 @@ class Demux:
                 touched.setdefault(connection, []).append(datagram)
         for connection, theirs in touched.items():
             try:
-                connection.receive(theirs, address, now=now)
+                connection.receive(theirs, address, now=now, ecn=ecn)
             except Exception as error:  # a fault of ours must not hold a place for ever, nor harm the others
                 self._faults.append((connection, error))
             if self._reception is not None:

@@ -208,6 +208,11 @@ class ICarrier(Interface):
         "Bytes that may wait to be read before datagrams are lost, or None when that is unknown."
     )
 
+    ecn: bool = Attribute(
+        "Whether datagrams are sent with the codepoint of explicit congestion notification that their train asks for, "
+        "and brought with theirs. When not, all are sent without, and no user is told any."
+    )
+
     def send(train: Train) -> bool:
         """
         Send equal-sized datagrams (the last may be shorter) to one address.
@@ -230,12 +235,14 @@ class ICarrier(Interface):
 class ICarrierUser(Interface):
     """What a carrier brings datagrams to."""
 
-    def datagramsReceived(datagrams: list[memoryview], address: Any) -> None:
+    def datagramsReceived(datagrams: list[memoryview], address: Any, ecn: int = 0) -> None:
         """
-        One read of the carrier has brought these.
+        One read of the carrier has brought these, in the order in which they came; when their codepoints differ it
+        takes several calls.
 
         @param datagrams: valid during this call only: the carrier reads into the same memory again.
         @param address: where they say they come from; opaque, hashable, and what a L{Train} to there bears.
+        @param ecn: the codepoint of explicit congestion notification that all of them bear; 0 when that is unknown.
         """
 
     def carrierWritable() -> None:

@@ -81,6 +81,8 @@ class Options:
     @ivar mtu: bytes of UDP payload that every path is taken to carry (RFC 8899's base).
     @ivar receive_buffer: bytes that our socket holds; the peer sends trains of at most half of it.
     @ivar hold_bytes: bytes of opened packets that a listener keeps until its application has decided.
+    @ivar ecn: whether datagrams are marked for explicit congestion notification, where the socket and the path can
+        carry marks (RFC 9000 §13.4).
     """
 
     way: Way = Way.TWO_WAY
@@ -107,6 +109,7 @@ class Options:
     mtu: int = 1_200
     receive_buffer: int = 4 * MIB
     hold_bytes: int = 64 * KIB
+    ecn: bool = True
 
     def __post_init__(self) -> None:
         for name in ("connection_timeout", "ping_interval", "delivery_timeout", "linger"):

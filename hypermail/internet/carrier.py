@@ -68,6 +68,7 @@ class DatagramCarrier:
     """
 
     receiveBuffer = None
+    ecn = False  # a datagram comes and goes without its IP header
 
     def __init__(self, transport: IUDPTransport, user: ICarrierUser, reactor: Any) -> None:
         self._transport = transport
@@ -97,7 +98,7 @@ class DatagramCarrier:
 
     def send(self, train: Train) -> bool:
         """See L{ICarrier.send}."""
-        address, datagrams = train
+        address, datagrams = train.address, train.datagrams
         for at, datagram in enumerate(datagrams):
             if self._waiting or not self._write(datagram, address):
                 self._queue(address, datagrams[at:])

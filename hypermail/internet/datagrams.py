@@ -113,6 +113,8 @@ class HypermailDatagramProtocol(DatagramProtocol):
             self._carrier = transport
         else:
             self._carrier = self._ownCarrier = DatagramCarrier(transport, self, self.reactor)
+        if not self._carrier.ecn:
+            self._options = replace(self._options, ecn=False)
         granted = self._carrier.receiveBuffer
         if granted is not None and granted < self._options.receive_buffer:
             self._options = replace(self._options, receive_buffer=max(granted, 16 * 1024))
@@ -166,7 +168,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
         if self._ownCarrier is not None:
             self._ownCarrier.datagramReceived(datagram, addr)
 
-    def datagramsReceived(self, datagrams: list[memoryview], address: Any) -> None:
+    def datagramsReceived(self, datagrams: list[memoryview], address: Any, ecn: int = 0) -> None:
         """See L{ICarrierUser.datagramsReceived}."""
         if not self.security.allowRemote and not isLoopback(address[0]):
             self._refuse(address, len(datagrams))
@@ -174,7 +176,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
         address = SocketAddress(*address)
         demux = self._demux
         try:
-            touched = demux.receive(datagrams, address, now=self.seconds())
+            touched = demux.receive(datagrams, address, now=self.seconds(), ecn=ecn)
         except Exception:
             self._log.failure("Datagrams from {address} could not be dealt with", address=SocketAddress(*address))
             return
@@ -229,6 +231,8 @@ class HypermailDatagramProtocol(DatagramProtocol):
         options = options or self._options
         if options.receive_buffer > self._options.receive_buffer:
             options = replace(options, receive_buffer=self._options.receive_buffer)
+        if options.ecn and not self._options.ecn:
+            options = replace(options, ecn=False)
         address = SocketAddress(*address)
         now = self.seconds()
         trace = self._traces.ofStarter(now)

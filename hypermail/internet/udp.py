@@ -5,7 +5,8 @@ A system call for each datagram costs more than everything else that hypermail d
 directions move batches. Reading fills an arena with one C{recvmsg_into} after the other, each of which may
 bring a train that the kernel has put together, and hands over views of it. Writing hands a train to one
 C{sendmsg}; where the kernel, the device or the path refuses that, the train is cut smaller, down to single
-datagrams, and what was learned is kept.
+datagrams, and what was learned is kept. The two bits of explicit congestion notification come and go with each
+batch, as control messages beside those of the segments.
 
 Don't-fragment stays as the system has it: the datagrams are of a size that paths carry.
 """
@@ -48,13 +49,20 @@ MAX_QUEUED = 256
 #: Addresses to which trains cannot be segmented that are remembered before they are tried again.
 MAX_UNSEGMENTED = 1_024
 
-_GRO_SPACE = socket.CMSG_SPACE(4)
+#: Control messages that tell the codepoint of what was read.
+_MARKS = (socket.IP_TOS, socket.IPV6_TCLASS)
+#: For each read: the size of its datagrams (UDP_GRO), and their codepoint (an int in IPv6, a byte in IPv4).
+_CONTROL_SPACE = 2 * socket.CMSG_SPACE(4)
 _INT = struct.Struct("=i")
 _UINT16 = struct.Struct("=H")
 
 #: A train refused with one of these may pass in smaller pieces: too many segments (EINVAL), a device that
 #: cannot checksum them (EIO), segments larger than the path's MTU (EMSGSIZE, EINVAL).
 _REFUSES_SEGMENTS = {errno.EINVAL, errno.EIO, errno.EMSGSIZE}
+
+
+#: What came from one address in a row: (address, codepoint, datagrams).
+Batch = tuple[Any, int, list[memoryview]]
 
 
 @implementer(ICarrier)
@@ -65,6 +73,7 @@ class SegmentingPort(udp.Port):
     @ivar protocol: a L{DatagramProtocol} that is an L{ICarrierUser}.
     @ivar bufferSize: bytes asked for as the socket's buffers.
     @ivar receiveBuffer: bytes granted for receiving.
+    @ivar ecn: whether the socket tells of, and takes, codepoints of explicit congestion notification.
     @ivar segments: how many datagrams one system call sends, as far as is known; 1 without UDP_SEGMENT.
     @ivar lost: how many datagrams or reads have failed, by the name of the error.
     """
@@ -72,6 +81,7 @@ class SegmentingPort(udp.Port):
     bufferSize = 4 * MIB
     maxThroughput = 1 * MIB
     receiveBuffer: int | None = None
+    ecn = False
     segments = 1
 
     _unsegmented: frozenset[Any] = frozenset()
@@ -83,9 +93,9 @@ class SegmentingPort(udp.Port):
         super().__init__(port, protocol, interface, LARGEST_DATAGRAM, reactor)  # type: ignore[no-untyped-call]
         self._user = protocol
         self.lost: Counter[str] = Counter()
-        self._waiting: deque[tuple[Any, Sequence[bytes]]] | None = None  # made for the first
+        self._waiting: deque[tuple[Any, Sequence[bytes], int]] | None = None  # made for the first
         self._control: Sequence[tuple[int, int, bytes]] = ()
-        self._controlSize = 0
+        self._controlFor = (0, 0)
 
     # The socket.
 
@@ -111,10 +121,22 @@ class SegmentingPort(udp.Port):
         except OSError as error:
             self._count(error)
         try:
+            made.setsockopt(*self._hearsMarks, 1)
+            self.ecn = True
+        except OSError as error:
+            self._count(error)
+        try:
             made.setsockopt(SOL_UDP, UDP_SEGMENT, 0)
             self.segments = MAX_SEGMENTS
         except OSError as error:
             self._count(error)
+
+    @property
+    def _hearsMarks(self) -> tuple[int, int]:
+        """The option that has the kernel tell the codepoints of what arrives."""
+        if self.addressFamily == socket.AF_INET6:
+            return socket.IPPROTO_IPV6, socket.IPV6_RECVTCLASS
+        return socket.IPPROTO_IP, socket.IP_RECVTOS
 
     def connectionLost(self, reason: Failure | None = None) -> None:
         """Forget what waits; the protocol may still send its last words from C{stopProtocol}."""
@@ -143,23 +165,24 @@ class SegmentingPort(udp.Port):
             batches, size, count, more = self._fill(MAX_READS - reads)
             taken += size
             reads += count
-            for address, datagrams in batches.items():
-                self._user.datagramsReceived(datagrams, address)
+            for address, ecn, datagrams in batches:
+                self._user.datagramsReceived(datagrams, address, ecn)
 
-    def _fill(self, reads: int) -> tuple[dict[Any, list[memoryview]], int, int, bool]:
+    def _fill(self, reads: int) -> tuple[list[Batch], int, int, bool]:
         """
         Fill the arena once.
 
-        @return: the datagrams by their address; how many bytes and reads they were; whether more may wait.
+        @return: the datagrams in batches; how many bytes and reads they were; whether more may wait.
         """
-        batches: dict[Any, list[memoryview]] = {}
+        batches: list[Batch] = []
+        latest: dict[Any, Batch] = {}
         arena = self._arena
         receive = self.socket.recvmsg_into
         start = count = 0
         while start <= ARENA - LARGEST_DATAGRAM and count < reads:
             count += 1
             try:
-                size, ancillary, _, address = receive([arena[start:]], _GRO_SPACE)
+                size, ancillary, _, address = receive([arena[start:]], _CONTROL_SPACE)
             except BlockingIOError:
                 return batches, start, count, False
             except OSError as error:
@@ -168,11 +191,18 @@ class SegmentingPort(udp.Port):
                 continue
             if len(address) == 4:
                 address = _withZone(address)
-            datagrams = batches.get(address)
-            if datagrams is None:
-                datagrams = batches[address] = []
+            segment, ecn = size, 0
+            for _, kind, data in ancillary:
+                if kind == UDP_GRO:
+                    segment = _INT.unpack(data)[0]
+                elif kind in _MARKS:
+                    ecn = (data[0] if len(data) == 1 else _INT.unpack(data)[0]) & 3
+            batch = latest.get(address)
+            if batch is None or batch[1] != ecn:  # their order is kept, or it would look as if some were lost
+                batch = latest[address] = (address, ecn, [])
+                batches.append(batch)
+            datagrams = batch[2]
             whole = arena[start : start + size]
-            segment = _INT.unpack_from(ancillary[0][2])[0] if ancillary else size
             if segment >= size:
                 datagrams.append(whole)
             else:
@@ -184,17 +214,17 @@ class SegmentingPort(udp.Port):
 
     def send(self, train: Train) -> bool:
         """See L{ICarrier.send}."""
-        address, datagrams = train
+        address, datagrams, ecn = train
         if not self._waiting:
-            rest = self._transmit(address, datagrams)
+            rest = self._transmit(address, datagrams, ecn)
             if not rest:
                 return True
             if self.connected:
-                self._waiting = deque(((address, rest),))
+                self._waiting = deque(((address, rest, ecn),))
                 self.startWriting()  # type: ignore[no-untyped-call]
                 return False
         elif len(self._waiting) < MAX_QUEUED:
-            self._waiting.append((address, datagrams))
+            self._waiting.append(train)
             return False
         self.lost["dropped"] += len(datagrams)
         return False
@@ -203,47 +233,66 @@ class SegmentingPort(udp.Port):
         """The socket has room: send what waits, then ask for more."""
         waiting = self._waiting
         while waiting:
-            address, datagrams = waiting[0]
-            rest = self._transmit(address, datagrams)
+            address, datagrams, ecn = waiting[0]
+            rest = self._transmit(address, datagrams, ecn)
             if rest:
-                waiting[0] = (address, rest)
+                waiting[0] = (address, rest, ecn)
                 return
             waiting.popleft()
         self._waiting = None
         self.stopWriting()  # type: ignore[no-untyped-call]
         self._user.carrierWritable()
 
-    def _transmit(self, address: Any, datagrams: Sequence[bytes]) -> Sequence[bytes]:
+    def _transmit(self, address: Any, datagrams: Sequence[bytes], ecn: int) -> Sequence[bytes]:
         """
         Give datagrams to the socket, in as few calls as it takes.
 
         @return: those for which it has no room now.
         """
         most = limit = 1 if address in self._unsegmented else self.segments
+        wanted = ecn = ecn if self.ecn else 0
         while datagrams:
             count = min(len(datagrams), limit)
             piece = datagrams if count == len(datagrams) else datagrams[:count]
+            control = self._controlOf(len(piece[0]) if count > 1 else 0, ecn)
             try:
-                self.socket.sendmsg(piece, self._segmentsOf(len(piece[0])) if count > 1 else (), 0, address)
+                self.socket.sendmsg(piece, control, 0, address)
             except BlockingIOError:
                 return datagrams
             except OSError as error:
                 if count > 1 and error.errno in _REFUSES_SEGMENTS:
                     limit = count // 2 if error.errno == errno.EINVAL else 1
                     continue
+                if ecn and error.errno == errno.EINVAL:
+                    limit, ecn = most, 0
+                    continue
                 self._failed(error, address, count)
+                ecn = wanted
             else:
                 if limit < most:
                     most = limit
                     self._learn(address, limit)
+                if ecn != wanted:
+                    wanted = 0
+                    self.ecn = False  # it passes without, and was refused with it
             datagrams = datagrams[count:]
         return datagrams
 
-    def _segmentsOf(self, size: int) -> Sequence[tuple[int, int, bytes]]:
-        """The control message that has the kernel cut a buffer into datagrams of C{size}."""
-        if size != self._controlSize:
-            self._controlSize = size
-            self._control = [(SOL_UDP, UDP_SEGMENT, _UINT16.pack(size))]
+    def _controlOf(self, size: int, ecn: int) -> Sequence[tuple[int, int, bytes]]:
+        """
+        The control messages of a train. (To set IP_TOS whenever it changes takes a system call, which costs more.)
+
+        @param size: bytes of the datagrams into which the kernel is to cut the buffer; 0 for one datagram.
+        @param ecn: their codepoint.
+        """
+        if (size, ecn) != self._controlFor:
+            self._controlFor = size, ecn
+            control = [(SOL_UDP, UDP_SEGMENT, _UINT16.pack(size))] if size else []
+            if ecn:
+                six = self.addressFamily == socket.AF_INET6
+                field = (socket.IPPROTO_IPV6, socket.IPV6_TCLASS) if six else (socket.IPPROTO_IP, socket.IP_TOS)
+                control.append((*field, _INT.pack(ecn)))
+            self._control = control
         return self._control
 
     def _learn(self, address: Any, limit: int) -> None:

@@ -4,6 +4,7 @@ The numbers that have arrived: what to acknowledge and when, and what is a repla
 
 from __future__ import annotations
 
+from hypermail.link.ecn import CE, ECT0, ECT1
 from hypermail.wire.packets import Ack
 from hypermail.wire.ranges import RangeSet
 
@@ -15,6 +16,8 @@ TOLD_RANGES = 32
 KEPT_RANGES = 256
 #: Numbers told in one range: what its 32 bits can count.
 LONGEST_RUN = (1 << 32) - 1
+#: Counts of marks are told modulo 2^32.
+_COUNT = (1 << 32) - 1
 #: s; a shorter delay is none, since reactors wake on milliseconds.
 TICK = 0.001
 #: Datagrams at the beginning of which every second turn is acknowledged: the sender knows little of the path.
@@ -41,9 +44,11 @@ class Acks:
     """
 
     __slots__ = (
+        "_congested",
         "_floor",
         "_hasty",
         "_largest_at",
+        "_marks",
         "_news",
         "_ranges",
         "_told",
@@ -63,6 +68,8 @@ class Acks:
         self._turns = 0
         self._waiting = 0  # datagrams that wait for an acknowledgement
         self._hasty = 0  # turns that are still to be acknowledged at once
+        self._marks: list[int] | None = None  # how many datagrams bore each codepoint, when any was marked
+        self._congested = False  # whether the last did that was marked
         self.due = False
         self.deadline: float | None = None
         self.largest = -1
@@ -93,6 +100,20 @@ class Acks:
         if eliciting:
             self._news = True
             self._waiting += 1
+
+    def marked(self, codepoint: int) -> None:
+        """
+        A datagram that was just noted bears a mark.
+
+        @param codepoint: of the IP header's field: ECT(0), ECT(1) or CE, whose counts are told.
+        """
+        if self._marks is None:
+            self._marks = [0, 0, 0, 0]
+        self._marks[codepoint] += 1
+        congested = codepoint == CE
+        if congested and not self._congested:
+            self._hasty = max(self._hasty, 1)  # told at once: RFC 9000 §13.2.1
+        self._congested = congested
 
     def end_turn(self, now: float, delay: float) -> None:
         """
@@ -141,7 +162,10 @@ class Acks:
                 break
             told.append((start, stop))
         delay = min(int(max(0.0, now - self._largest_at) * 1e6), 0xFFFFFFFF)
-        return Ack(delay, tuple(told))
+        counts = self._marks
+        if counts is None:
+            return Ack(delay, tuple(told))
+        return Ack(delay, tuple(told), (counts[ECT0] & _COUNT, counts[ECT1] & _COUNT, counts[CE] & _COUNT))
 
     # As a source: our own acknowledgements as contents of a datagram, addressed up to their largest number.
 

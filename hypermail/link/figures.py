@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from hypermail.link.ecn import OFF
+
 if TYPE_CHECKING:
     from hypermail.link.link import Link
 
@@ -32,4 +34,5 @@ def figures(link: Link) -> dict[str, Any]:
         "moves": link.moves,
         "path_responses_forged": link.responses_forged,
         "probe_timeouts": recovery.probe_timeouts,
+        **(link.marking.statistics() if link.marking is not None else OFF),
     }

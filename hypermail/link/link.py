@@ -4,6 +4,7 @@ One link: joins numbers, seals, acknowledgements, recovery, congestion, pacing a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,6 +13,7 @@ from hypermail.link.acks import Acks
 from hypermail.link.allowance import Allowance
 from hypermail.link.answers import Answers
 from hypermail.link.congestion import controller
+from hypermail.link.ecn import NOT_ECT, Marking
 from hypermail.link.figures import figures
 from hypermail.link.heartbeat import Beat, Heartbeat
 from hypermail.link.keys import ReceivingKeys, SendingKeys
@@ -59,6 +61,8 @@ class Link:
         know it.
 
     @ivar allowance: how much may leave now.
+    @ivar codepoint: of explicit congestion notification, that the datagrams of this turn bear.
+    @ivar marking: whether ours bear one; None when they can't.
     @ivar mode: of the handshake.
     @ivar remote_tag: what we put on datagrams for the peer.
     @ivar verified: whether the peer has proved what the mode asks for, and has the session's keys.
@@ -90,6 +94,7 @@ class Link:
         "allowance",
         "bytes_received",
         "bytes_sent",
+        "codepoint",
         "congestion",
         "datagrams_received",
         "datagrams_sent",
@@ -98,6 +103,7 @@ class Link:
         "first_tag",
         "heartbeat",
         "local_tag",
+        "marking",
         "mode",
         "moves",
         "path",
@@ -148,6 +154,8 @@ class Link:
         self.recovery = Recovery(self.congestion, self.rtt, options.delivery_timeout)
         self.allowance = Allowance(self.path, self.rtt, self.recovery, self.congestion, options.receive_buffer, now)
         self.acks = Acks()
+        self.codepoint = NOT_ECT
+        self.marking = Marking(trace) if options.ecn else None
         self.heartbeat = Heartbeat(role, options, now)
         self.recovery.opening = role is Role.STARTER  # it alone probes with nothing in flight: RFC 9002 §6.2.2.1
         self._confirmed = False
@@ -336,9 +344,9 @@ class Link:
         """
         kind = type(packet)
         if kind is Ack:
-            self.recovery.acknowledge(packet, now, long)
-            if self._sending is not None and not long:
-                self._sending.acknowledged(packet.ranges[0][1] - 1)
+            newly = self.recovery.acknowledge(packet, now, long)
+            if not long:
+                self._acknowledged_short(packet, newly, now)
         elif kind is HealthPing:
             self._answer(HealthPong(packet.id).encode())
         elif kind is HealthPong:
@@ -384,6 +392,8 @@ class Link:
         self.congestion = controller(self._options.congestion)(self.path.mtu)
         self.recovery.restart(self.congestion)
         self.allowance.restart(self.congestion, now)
+        if self.marking is not None:
+            self.marking.moved(now)
 
     def moved(self, now: float) -> None:
         """A starter is at another address now: say something, so that the listener learns of it."""
@@ -394,6 +404,16 @@ class Link:
         self.path.move(self.path.address, self._options.mtu)
         self._start_afresh(self.rtt.INITIAL, now)
         self.recovery.probes = PROBES
+
+    def _acknowledged_short(self, ack: Ack, newly: Sequence[Sent], now: float) -> None:
+        """What short datagrams alone have: keys, and marks, which counts in a long one (anybody's) say nothing of."""
+        if self._sending is not None:
+            self._sending.acknowledged(ack.ranges[0][1] - 1)
+        marking = self.marking
+        if marking is None or not newly:
+            return
+        if marking.acknowledged(ack, newly, self.recovery.oldest, now):
+            self.congestion.marked(max(sent.time for sent in newly), now)
 
     def _answer(self, packet: bytes) -> None:
         if self.speaks:
@@ -435,6 +455,8 @@ class Link:
             if eliciting:
                 acks.force()
             return
+        if self.codepoint:
+            acks.marked(self.codepoint)
         if self._confirmed:
             self._confirmed = False
             if eliciting:
@@ -553,6 +575,20 @@ class Link:
         datagram = keys.seal(head, payload.parts, number)
         self._note_sent(number, datagram, payload, now, long=False)
         return datagram
+
+    def mark(self, first: int, datagrams: int, now: float) -> int:
+        """
+        Short datagrams are about to leave together.
+
+        @param first: no number below it is theirs, and none from it on another's.
+        @param datagrams: how many.
+        @return: the codepoint of explicit congestion notification that they are to bear. When none of them is going
+            to be acknowledged they bear none: nobody would notice if it was what they are dropped for.
+        """
+        marking = self.marking
+        if marking is None or self.recovery.newest < first:
+            return NOT_ECT
+        return marking.mark(first, datagrams, self.recovery.unanswered, now)
 
     def _note_sent(self, number: int, datagram: bytes, payload: Payload, now: float, long: bool) -> None:
         size = len(datagram)

@@ -282,6 +282,21 @@ class Recovery:
         self._measured_at = inf
 
     @property
+    def next_number(self) -> int:
+        """Below which all numbers were given, or left out."""
+        return self._next
+
+    @property
+    def oldest(self) -> int | None:
+        """The oldest number in flight."""
+        return next(iter(self._sent), None)
+
+    @property
+    def newest(self) -> int:
+        """The newest number in flight; -1 when none is."""
+        return next(reversed(self._sent), -1)
+
+    @property
     def unanswered(self) -> bool:
         """Whether a probe timeout has passed since anything was acknowledged."""
         return self._timeouts > 0

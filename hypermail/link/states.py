@@ -1,5 +1,5 @@
 """
-The states of a link, as a table.
+The states of a link, and what is known of its path, as tables.
 """
 
 from __future__ import annotations
@@ -37,5 +37,37 @@ LINK = Table(
         (State.KEYED, Input.END): State.ENDED,
         (State.OPEN, Input.END): State.ENDED,
         (State.ENDED, Input.END): State.ENDED,
+    },
+)
+
+
+class EcnState(Enum):
+    """What is known of explicit congestion notification on a path (RFC 9000 A.4)."""
+
+    TESTING = auto()  #: the first datagrams leave marked
+    UNKNOWN = auto()  #: enough have: none is marked until one of them is acknowledged
+    CAPABLE = auto()  #: the path carries marks, so all datagrams leave marked
+    FAILED = auto()  #: it doesn't, or the peer doesn't tell: none is marked
+
+
+class EcnInput(Enum):
+    """What moves it."""
+
+    TESTED = auto()
+    VALIDATED = auto()
+    REFUTED = auto()
+
+
+ECN = Table(
+    "explicit congestion notification",
+    EcnState.TESTING,
+    {
+        (EcnState.TESTING, EcnInput.TESTED): EcnState.UNKNOWN,
+        (EcnState.TESTING, EcnInput.VALIDATED): EcnState.CAPABLE,
+        (EcnState.UNKNOWN, EcnInput.VALIDATED): EcnState.CAPABLE,
+        (EcnState.CAPABLE, EcnInput.VALIDATED): EcnState.CAPABLE,
+        (EcnState.TESTING, EcnInput.REFUTED): EcnState.FAILED,
+        (EcnState.UNKNOWN, EcnInput.REFUTED): EcnState.FAILED,
+        (EcnState.CAPABLE, EcnInput.REFUTED): EcnState.FAILED,
     },
 )

@@ -17,13 +17,15 @@ class Train(NamedTuple):
 
     @ivar address: as it was given to the connection; the core never looks into it.
     @ivar datagrams: all of the length of the first, but the last, which may be shorter.
+    @ivar ecn: the codepoint of explicit congestion notification that all of them bear, where the carrier can.
     """
 
     address: Any
     datagrams: list[bytes]
+    ecn: int = 0
 
 
-def couple(address: Any, datagrams: list[bytes]) -> list[Train]:
+def couple(address: Any, datagrams: list[bytes], ecn: int = 0) -> list[Train]:
     """Trains of datagrams in their order, as long as the rules of a train allow."""
     trains: list[Train] = []
     current: list[bytes] = []
@@ -36,5 +38,5 @@ def couple(address: Any, datagrams: list[bytes]) -> list[Train]:
         current = [datagram]
         size = length
         limit = min(MAX_DATAGRAMS, max(1, MAX_BYTES // max(1, length)))
-        trains.append(Train(address, current))
+        trains.append(Train(address, current, ecn))
     return trains

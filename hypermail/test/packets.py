@@ -67,6 +67,14 @@ EXAMPLES: list[tuple[p.Packet, bytes]] = [
         p.Ack(258, (((1 << 62) - 2, 1 << 62), ((1 << 62) - 9, (1 << 62) - 5))),
         _bytes("20", _BIG, "00000102 0001 00000002 00000003 00000004"),
     ),
+    (
+        p.Ack(9, ((0, 1),), (1, 2, (1 << 32) - 1)),
+        _bytes("27 0000000000000000 00000009 0000 00000001 00000001 00000002 ffffffff"),
+    ),
+    (
+        p.Ack(0, ((5, 6), (0, 3)), (0, 0, 0)),
+        _bytes("27 0000000000000005 00000000 0001 00000001 00000002 00000003 00000000 00000000 00000000"),
+    ),
     (p.Handshake(16, b"abc"), _bytes("21 00000010 0003 616263")),
     (p.Handshake(0, b""), _bytes("21 00000000 0000")),
     (p.PathChallenge(b"12345678"), _bytes("22 3132333435363738")),
@@ -123,7 +131,7 @@ def acks(draw: st.DrawFn) -> p.Ack:
     for gap, run in draw(st.lists(st.tuples(size, size), min_size=1, max_size=p.MAX_ACK_RANGES)):
         ranges.append((start, start + run))
         start += run + gap
-    return p.Ack(draw(u32), tuple(reversed(ranges)))
+    return p.Ack(draw(u32), tuple(reversed(ranges)), draw(st.none() | st.tuples(u32, u32, u32)))
 
 
 proofs = st.binary(min_size=32, max_size=32)

@@ -255,7 +255,7 @@ class VersionTests(SynchronousTestCase):
             hello = header.Long(mode, version, 5, 6, 0, b"", 0)
             datagram = header.encode_long(hello) + bytes(1_200)
             puppet.demux.receive([memoryview(datagram)], "stranger", now=puppet.now)
-            ((address, (answer,)),) = puppet.demux.replies()
+            ((address, (answer,), _),) = puppet.demux.replies()
             self.assertEqual(address, "stranger")
             self.assertEqual(header.decode_versions(memoryview(answer)), header.Versions(6, 5, (1,), (0,)))
             self.assertLess(len(answer), len(datagram) / 3)

@@ -53,7 +53,7 @@ class User(DatagramProtocol):
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
 
-    def datagramsReceived(self, datagrams: list[memoryview], address: Any) -> None:
+    def datagramsReceived(self, datagrams: list[memoryview], address: Any, ecn: int = 0) -> None:
         self.told.append(([bytes(datagram) for datagram in datagrams], address))
 
     def carrierWritable(self) -> None:

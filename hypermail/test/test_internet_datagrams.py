@@ -38,6 +38,7 @@ class MemoryCarrier:
     """
 
     receiveBuffer: int | None = None
+    ecn = True
 
     def __init__(self, clock: Any) -> None:
         self.reactor = clock

@@ -36,12 +36,14 @@ class User(DatagramProtocol):
     Keeps copies of what it is brought.
 
     @ivar batches: (datagrams, address) of each call.
+    @ivar codepoints: one of each call.
     """
 
     noisy = False
 
     def __init__(self) -> None:
         self.batches: list[tuple[list[bytes], Any]] = []
+        self.codepoints: list[int] = []
         self.writable = 0
         self.unreachable: list[tuple[Any, int | None]] = []
         self._awaited: tuple[int, Deferred[None]] | None = None
@@ -51,7 +53,8 @@ class User(DatagramProtocol):
         """All of them, in order."""
         return [datagram for batch, _ in self.batches for datagram in batch]
 
-    def datagramsReceived(self, datagrams: list[memoryview], address: Any) -> None:
+    def datagramsReceived(self, datagrams: list[memoryview], address: Any, ecn: int = 0) -> None:
+        self.codepoints.append(ecn)
         self.batches.append(([bytes(datagram) for datagram in datagrams], address))
         if self._awaited is not None and len(self.datagrams) >= self._awaited[0]:
             awaited, self._awaited = self._awaited[1], None
@@ -227,7 +230,7 @@ class SegmentingPortTests(TestCase):
         for _ in range(20):
             sender.send(Train(self.address(receiver), numbered(50)))
 
-        def stop(datagrams: list[memoryview], address: Any) -> None:
+        def stop(datagrams: list[memoryview], address: Any, ecn: int = 0) -> None:
             user.batches.append(([], address))
             receiver.connectionLost()
 

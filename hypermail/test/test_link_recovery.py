@@ -476,7 +476,7 @@ class PersistentCongestionTests(RecoveryTestCase):
         self.acknowledge(first, now=0.0)
         self.lose(0.4, 0.81)
         self.assertEqual(self.recovery.lost_datagrams, 3)
-        self.assertEqual(self.reno.window, 6_000)
+        self.assertEqual(self.cubic.window, 8_400)
 
     def test_shorter(self) -> None:
         """Over less than that the window only shrinks as for any loss."""

@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import hypermail
 from hypermail.errors import IllegalTransition
-from hypermail.link.states import LINK
+from hypermail.link.states import ECN, LINK, EcnInput, EcnState
 from hypermail.link.states import Input as LinkInput
 from hypermail.link.states import State as Link
 from hypermail.machine import Table
@@ -40,6 +40,7 @@ from hypermail.streams.states import (
 #: Every table with the states that its machines begin in, and those that they never leave again.
 TABLES: list[tuple[Table[Any, Any], type[Enum], type[Enum], set[Enum], set[Enum]]] = [
     (LINK, Link, LinkInput, {Link.OPENING}, {Link.ENDED}),
+    (ECN, EcnState, EcnInput, {EcnState.TESTING}, {EcnState.FAILED}),
     (SESSION, Session, SessionInput, {Session.NEW}, {Session.ENDED}),
     (OUTGOING, Message, MessageInput, {Message.QUEUED}, {Message.SETTLED}),
     (OPENING, Opening, OpeningInput, {Opening.WAITING, Opening.UNSEEN}, {Opening.OVER}),

@@ -12,6 +12,7 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.testing import Blackhole, Conditions, Counters, Direction
+from hypermail.testing.direction import Arrival
 
 #: Datagrams of a statistical test. Bounds are five standard deviations, and the seeds fixed.
 MANY = 20_000
@@ -31,18 +32,18 @@ class Passage:
     """
     What has become of numbered datagrams.
 
-    @ivar copies: (s of arrival, datagram), by when they were sent.
+    @ivar copies: what arrives, by when they were sent.
     @ivar arrived: numbers of unharmed datagrams in the order of arrival, with repetitions.
     """
 
     def __init__(self, conditions: Conditions, count: int, spacing: float, seed: int) -> None:
         self.direction = Direction(conditions, Random(seed), 100.0, 28)
         self.sent = numbered(count)
-        self.copies: list[list[tuple[float, bytes]]] = [
+        self.copies: list[list[Arrival]] = [
             self.direction.carry(datagram, 100.0 + number * spacing) for number, datagram in enumerate(self.sent)
         ]
         flat = sorted((copy for copies in self.copies for copy in copies), key=lambda copy: copy[0])
-        self.arrived = [int.from_bytes(datagram, "big") for _, datagram in flat]
+        self.arrived = [int.from_bytes(datagram, "big") for _, datagram, _ in flat]
 
     @property
     def counters(self) -> Counters:
@@ -169,7 +170,7 @@ class FaultTests(SynchronousTestCase):
     def test_emptyDatagrams(self) -> None:
         """An empty datagram has no byte to change."""
         direction = Direction(Conditions(corruption=1.0), Random(1), 0.0, 28)
-        self.assertEqual(direction.carry(b"", 0.0), [(0.0, b"")])
+        self.assertEqual(direction.carry(b"", 0.0), [Arrival(0.0, b"", 0)])
 
     def test_reordering(self) -> None:
         """As many as was asked for come later than the others, by a time within the range; the others keep order."""
@@ -258,7 +259,7 @@ class TimeTests(SynchronousTestCase):
     def test_conditionsChange(self) -> None:
         """New conditions are for what enters from then on."""
         direction = Direction(Conditions(delay=1.0), Random(1), 0.0, 28)
-        self.assertEqual(direction.carry(b"a", 0.0), [(1.0, b"a")])
+        self.assertEqual(direction.carry(b"a", 0.0), [Arrival(1.0, b"a", 0)])
         direction.conditions = Conditions(loss=1.0)
         self.assertEqual(direction.carry(b"b", 0.0), [])
 

@@ -20,14 +20,17 @@ class Inbox:
     Somebody who listens.
 
     @ivar batches: (s of virtual time, source, datagrams).
+    @ivar codepoints: one of each batch.
     """
 
     def __init__(self, network: SimulatedNetwork, address: Address) -> None:
         self.network = network
         self.batches: list[tuple[float, Address, list[bytes]]] = []
+        self.codepoints: list[int] = []
         network.attach(address, self.receive)
 
-    def receive(self, datagrams: list[bytes], source: Address) -> None:
+    def receive(self, datagrams: list[bytes], source: Address, ecn: int) -> None:
+        self.codepoints.append(ecn)
         self.batches.append((self.network.now, source, datagrams))
 
     @property

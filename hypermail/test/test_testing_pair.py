@@ -165,9 +165,9 @@ class RunningTests(SynchronousTestCase):
         demux = pair.listener_node.demux
         receive = demux.receive
 
-        def remember(datagrams: list[memoryview], address: Any, *, now: float) -> Any:
+        def remember(datagrams: list[memoryview], address: Any, *, now: float, ecn: int) -> Any:
             lent.extend(datagrams)
-            return receive(datagrams, address, now=now)
+            return receive(datagrams, address, now=now, ecn=ecn)
 
         self.patch(demux, "receive", remember)
         pair.open()

@@ -41,7 +41,7 @@ class Blackhole:
 
 _PROBABILITIES = ("loss", "duplication", "reordering", "corruption")
 _TIMES = ("delay", "jitter")
-_COUNTS = ("bandwidth", "queue_bytes", "queue_datagrams", "mtu", "longest_loss")
+_COUNTS = ("bandwidth", "queue_bytes", "queue_datagrams", "mark_bytes", "mtu", "longest_loss")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,9 +49,9 @@ class Conditions:
     """
     What happens to datagrams in one direction; by default they arrive at once and unharmed.
 
-    A datagram meets, in this order: blackholes, the MTU, loss, the bottleneck with its queue, then
-    duplication; each copy by itself meets delay, jitter, reordering and corruption. Probabilities are
-    from 0 to 1 and independent for each datagram.
+    A datagram meets, in this order: blackholes, the MTU, what changes its codepoint, loss, the bottleneck with
+    its queue, then duplication; each copy by itself meets delay, jitter, reordering and corruption.
+    Probabilities are from 0 to 1 and independent for each datagram.
 
     @ivar loss: share of datagrams that are lost, in the long run.
     @ivar longest_loss: when given, losses come in runs of one to so many datagrams, never more in a row;
@@ -69,6 +69,11 @@ class Conditions:
     @ivar queue_bytes: bytes, headers included, that may wait for the bottleneck or be in it; what comes
         then is dropped. None for no limit.
     @ivar queue_datagrams: the same, in datagrams.
+    @ivar mark_bytes: the same, in bytes, but what comes then passes with the codepoint CE, if it came with one
+        of explicit congestion notification (RFC 3168).
+    @ivar codepoints: what becomes of each codepoint (0 for none, 1 for ECT(1), 2 for ECT(0), 3 for CE) before
+        the bottleneck; None when what bears it vanishes. So C{(0, 0, 0, 0)} clears all, C{(0, 3, 3, 3)} marks
+        everything.
     @ivar mtu: bytes of the largest IP packet; larger ones vanish. None for no limit.
     @ivar blackholes: when everything vanishes.
     """
@@ -86,6 +91,8 @@ class Conditions:
     bandwidth: float | None = None
     queue_bytes: int | None = None
     queue_datagrams: int | None = None
+    mark_bytes: int | None = None
+    codepoints: tuple[int | None, int | None, int | None, int | None] = (0, 1, 2, 3)
     mtu: int | None = None
     blackholes: tuple[Blackhole, ...] = ()
 
@@ -103,7 +110,10 @@ class Conditions:
         least, most = self.reordering_delay
         if not 0 <= least <= most < inf:
             raise ValueError(f"reordering_delay is (least, most) in seconds, not {self.reordering_delay!r}")
-        if self.bandwidth is None and (self.queue_bytes is not None or self.queue_datagrams is not None):
+        if len(self.codepoints) != 4 or any(becomes not in (None, 0, 1, 2, 3) for becomes in self.codepoints):
+            raise ValueError(f"codepoints says what becomes of each of the four, not {self.codepoints!r}")
+        limits = (self.queue_bytes, self.queue_datagrams, self.mark_bytes)
+        if self.bandwidth is None and limits != (None, None, None):
             raise ValueError("there is no queue where the bandwidth has no limit")
         if self.longest_loss is not None and self.loss_run_probability > 1:
             most_loss = (self.longest_loss + 1) / (self.longest_loss + 3)
@@ -139,11 +149,12 @@ class Counters:
     @ivar sent_bytes: bytes of their payloads.
     @ivar delivered: datagrams that were handed over, second copies and corrupted ones included.
     @ivar delivered_bytes: bytes of their payloads.
-    @ivar lost: by C{loss} and C{lost_numbers}.
+    @ivar lost: by C{loss}, C{lost_numbers} and C{codepoints}.
     @ivar lost_bytes: bytes of their payloads.
     @ivar duplicated: second copies.
     @ivar reordered: held up.
     @ivar corrupted: changed.
+    @ivar marked: by the bottleneck, because its queue was long.
     @ivar overflowed: dropped because the queue was full.
     @ivar oversized: larger than the MTU.
     @ivar blackholed: vanished in a blackhole.
@@ -159,6 +170,7 @@ class Counters:
     duplicated: int = 0
     reordered: int = 0
     corrupted: int = 0
+    marked: int = 0
     overflowed: int = 0
     oversized: int = 0
     blackholed: int = 0

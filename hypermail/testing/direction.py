@@ -6,12 +6,27 @@ from __future__ import annotations
 
 from collections import deque
 from random import Random
+from typing import NamedTuple
 
+from hypermail.link.ecn import CE, NOT_ECT
 from hypermail.testing.conditions import Conditions, Counters
 
 #: Bytes of IP and UDP headers, by the version of IP.
 HEADERS_IPV4 = 28
 HEADERS_IPV6 = 48
+
+
+class Arrival(NamedTuple):
+    """
+    A copy of a datagram that will arrive.
+
+    @ivar when: s.
+    @ivar ecn: the codepoint of explicit congestion notification that it bears then.
+    """
+
+    when: float
+    datagram: bytes
+    ecn: int
 
 
 class Direction:
@@ -39,12 +54,13 @@ class Direction:
         self._queued_bytes = 0
         self._last_arrival = start
 
-    def carry(self, datagram: bytes, now: float) -> list[tuple[float, bytes]]:
+    def carry(self, datagram: bytes, now: float, ecn: int = NOT_ECT) -> list[Arrival]:
         """
         A datagram enters.
 
         @param now: s; never less than before.
-        @return: each copy that will arrive, as (s when, datagram).
+        @param ecn: the codepoint that it bears.
+        @return: each copy that will arrive.
         """
         conditions, counters = self.conditions, self.counters
         size = len(datagram)
@@ -57,7 +73,8 @@ class Direction:
         if conditions.mtu is not None and size > conditions.mtu:
             counters.oversized += 1
             return []
-        if self._loses():
+        becomes = conditions.codepoints[ecn]
+        if becomes is None or self._loses():
             counters.lost += 1
             counters.lost_bytes += len(datagram)
             return []
@@ -66,12 +83,20 @@ class Direction:
             if left is None:
                 counters.overflowed += 1
                 return []
+            if becomes != NOT_ECT and self._marks():
+                counters.marked += 1
+                becomes = CE
             now = left
-        copies = [self._travel(datagram, now)]
+        copies = [self._travel(datagram, now, becomes)]
         if conditions.duplication and self._random.random() < conditions.duplication:
             counters.duplicated += 1
-            copies.append(self._travel(datagram, now))
+            copies.append(self._travel(datagram, now, becomes))
         return copies
+
+    def _marks(self) -> bool:
+        """Whether the queue, with the datagram that came last, is so long that it says so."""
+        limit = self.conditions.mark_bytes
+        return limit is not None and self._queued_bytes > limit
 
     def _loses(self) -> bool:
         conditions = self.conditions
@@ -114,7 +139,7 @@ class Direction:
         queue.append((self._free_at, size))
         return self._free_at
 
-    def _travel(self, datagram: bytes, now: float) -> tuple[float, bytes]:
+    def _travel(self, datagram: bytes, now: float, ecn: int) -> Arrival:
         """One copy's way from the bottleneck to its arrival."""
         conditions, random = self.conditions, self._random
         arrival = now + conditions.delay
@@ -129,7 +154,7 @@ class Direction:
         if conditions.corruption and datagram and random.random() < conditions.corruption:
             self.counters.corrupted += 1
             datagram = self._corrupt(datagram)
-        return arrival, datagram
+        return Arrival(arrival, datagram, ecn)
 
     def _corrupt(self, datagram: bytes) -> bytes:
         """Change one byte: half of the time a single bit of it, else to any other value."""

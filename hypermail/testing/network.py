@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from twisted.internet.defer import Deferred, ensureDeferred
 
 from hypermail.testing.conditions import PERFECT, Conditions, Counters
-from hypermail.testing.direction import HEADERS_IPV4, HEADERS_IPV6, Direction
+from hypermail.testing.direction import HEADERS_IPV4, HEADERS_IPV6, Arrival, Direction
 from hypermail.testing.timeline import Call, Timeline, Timer
 
 if TYPE_CHECKING:
@@ -27,8 +27,9 @@ T = TypeVar("T")
 #: (host, port), as Twisted's C{datagramReceived} is given it.
 Address = tuple[str, int]
 
-#: Called with all datagrams that have come to one address from another at one time, and where from.
-Receiver = Callable[[list[bytes], Address], object]
+#: Called with the datagrams that have come to one address from another at one time, where from, and with which
+#: codepoint of explicit congestion notification; once for each run of them that bear the same.
+Receiver = Callable[[list[bytes], Address, int], object]
 
 #: Events at one time that count as an endless loop.
 MOST_AT_ONE_TIME = 100_000
@@ -53,7 +54,7 @@ class SimulatedNetwork:
         self._timeline = Timeline(start)
         self._directions: dict[tuple[str, str], Direction] = {}
         self._receivers: dict[Address, Receiver] = {}
-        self._arrivals: list[tuple[float, int, Direction, Address, Address, bytes]] = []
+        self._arrivals: list[tuple[float, int, Direction, Address, Address, Arrival]] = []
         self._serial = 0
         self._public: dict[Address, Address] = {}
         self._private: dict[Address, Address | None] = {}
@@ -274,29 +275,41 @@ class SimulatedNetwork:
 
     # Datagrams
 
-    def send(self, source: Address, destination: Address, datagrams: Sequence[bytes | bytearray | memoryview]) -> None:
+    def send(
+        self,
+        source: Address,
+        destination: Address,
+        datagrams: Sequence[bytes | bytearray | memoryview],
+        ecn: int = 0,
+    ) -> None:
         """
         Send datagrams, in their order, at once.
 
         @param source: where the sender listens.
+        @param ecn: the codepoint of explicit congestion notification (RFC 3168 §5) that all of them bear.
         """
         target = self._private.get(destination, destination) or destination
         direction = self.direction(source[0], target[0])
         seen = self._public.get(source, source)
         now = self._timeline.now
         for datagram in datagrams:
-            for arrival, copy in direction.carry(bytes(datagram), now):
+            for arrival in direction.carry(bytes(datagram), now, ecn):
                 self._serial += 1
-                heappush(self._arrivals, (arrival, self._serial, direction, seen, destination, copy))
+                heappush(self._arrivals, (arrival.when, self._serial, direction, seen, destination, arrival))
 
     def _deliver(self, when: float) -> None:
-        """Hand over everything that arrives by C{when}: one batch for each pair of addresses."""
-        batches: dict[tuple[Address, Address], tuple[Direction, list[bytes]]] = {}
+        """Hand over everything that arrives by C{when}: a batch for each pair of addresses, and run of equal marks."""
+        batches: list[tuple[Direction, Address, Address, int, list[bytes]]] = []
+        latest: dict[tuple[Address, Address], tuple[int, list[bytes]]] = {}
         arrivals = self._arrivals
         while arrivals and arrivals[0][0] <= when:
-            _, _, direction, source, destination, datagram = heappop(arrivals)
-            batches.setdefault((source, destination), (direction, []))[1].append(datagram)
-        for (source, destination), (direction, datagrams) in batches.items():
+            _, _, direction, source, destination, arrival = heappop(arrivals)
+            run = latest.get((source, destination))
+            if run is None or run[0] != arrival.ecn:
+                run = latest[source, destination] = (arrival.ecn, [])
+                batches.append((direction, source, destination, *run))
+            run[1].append(arrival.datagram)
+        for direction, source, destination, ecn, datagrams in batches:
             target = self._private.get(destination, destination)
             receive = self._receivers.get(target) if target is not None else None
             if receive is None:
@@ -304,4 +317,4 @@ class SimulatedNetwork:
                 continue
             direction.counters.delivered += len(datagrams)
             direction.counters.delivered_bytes += sum(map(len, datagrams))
-            receive(datagrams, source)
+            receive(datagrams, source, ecn)

@@ -146,7 +146,7 @@ class Side:
                 return
             for train in trains:
                 self._check(train.datagrams)
-                self.network.send(self.node.address, train.address, train.datagrams)
+                self.network.send(self.node.address, train.address, train.datagrams, train.ecn)
         raise AssertionError(f"{self!r} sends without end; {self.network.describe()}")
 
     def _drain_events(self) -> bool:
@@ -251,9 +251,11 @@ class Node:
         self.sides.append(side)
         return side
 
-    def receive(self, datagrams: list[bytes], source: Address) -> None:
+    def receive(self, datagrams: list[bytes], source: Address, ecn: int = 0) -> None:
         """
         One read of the socket.
+
+        @param ecn: the codepoint of explicit congestion notification that all of them bear.
 
         The views that the core is given are overwritten after the call, as those of a real socket are.
         """
@@ -262,7 +264,7 @@ class Node:
         for datagram in datagrams:
             views.append(memoryview(arena)[start : start + len(datagram)])
             start += len(datagram)
-        touched = self.demux.receive(views, source, now=self.network.now)
+        touched = self.demux.receive(views, source, now=self.network.now, ecn=ecn)
         arena[:] = b"\xee" * len(arena)
         for _, error in self.demux.faults():
             raise error

@@ -189,7 +189,7 @@ class SimulatedPort:
         """There is no broadcast here."""
         return False
 
-    def _received(self, datagrams: list[bytes], source: Address) -> None:
+    def _received(self, datagrams: list[bytes], source: Address, ecn: int) -> None:
         source = self.reactor.unscoped(source)
         for datagram in datagrams:
             if not self._bound or self._stopped is not None or self._peer not in (None, source):
@@ -342,7 +342,7 @@ class SimulatedReactor(Clock):
         return listening
 
     def bind(
-        self, interface: str, port: int, version: int, receive: Callable[[list[bytes], Address], object]
+        self, interface: str, port: int, version: int, receive: Callable[[list[bytes], Address, int], object]
     ) -> list[Address]:
         """
         Used by L{SimulatedPort}.

@@ -98,7 +98,7 @@ def _handshake(payload: memoryview, at: int) -> tuple[p.Packet, int]:
     return p.Handshake(offset, payload[at:end]), end
 
 
-def _ack(payload: memoryview, at: int) -> tuple[p.Packet, int]:
+def _ack(payload: memoryview, at: int) -> tuple[p.Ack, int]:
     _, largest, delay, count, run = p.ACK.unpack_from(payload, at)
     at += p.ACK.size
     if count >= p.MAX_ACK_RANGES:
@@ -119,6 +119,11 @@ def _ack(payload: memoryview, at: int) -> tuple[p.Packet, int]:
             raise MalformedPacket("an acknowledgement of numbers below 0, or with an empty range or gap")
         ranges.append((start, stop))
     return p.Ack(delay, tuple(ranges)), at + layout.size
+
+
+def _ack_marks(payload: memoryview, at: int) -> tuple[p.Packet, int]:
+    ack, at = _ack(payload, at)
+    return p.Ack(ack.delay, ack.ranges, p.MARKS.unpack_from(payload, at)), at + p.MARKS.size
 
 
 def _padding(payload: memoryview, at: int) -> tuple[p.Packet, int]:
@@ -176,6 +181,7 @@ _HOT: dict[Head, Decoder] = {
     Head.STREAM_BLOCKS: _blocks,
     Head.STREAM_CLEAR: _clear,
     Head.ACK: _ack,
+    Head.ACK_MARKS: _ack_marks,
     Head.HANDSHAKE: _handshake,
     Head.DIRECT: _direct,
     Head.PADDING: _padding,

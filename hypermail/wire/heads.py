@@ -40,3 +40,4 @@ class Head(IntEnum):
     DIRECT = 36
     STREAM_BLOCKS = 37
     PADDING = 38
+    ACK_MARKS = 39

@@ -13,9 +13,14 @@ from hypermail.wire.heads import Head
 
 _ID = Struct(">BQ")
 ACK = Struct(">BQIHI")
+MARKS = Struct(">III")
 HANDSHAKE = Struct(">BIH")
 #: Ranges in one acknowledgement, at most.
 MAX_ACK_RANGES = 64
+
+
+#: How many datagrams have arrived with ECT(0), ECT(1) and CE, each modulo 2^32.
+Marks = tuple[int, int, int]
 
 
 @cache
@@ -30,10 +35,12 @@ class Ack(NamedTuple):
 
     @ivar delay: µs between the arrival of the largest and this packet.
     @ivar ranges: (start, stop), descending; the first one ends with the largest.
+    @ivar marks: of all that have been received so far; None when none bore any.
     """
 
     delay: int
     ranges: tuple[tuple[int, int], ...]
+    marks: Marks | None = None
 
     def encode(self) -> bytes:
         start, stop = self.ranges[0]
@@ -41,8 +48,10 @@ class Ack(NamedTuple):
         for next_start, next_stop in self.ranges[1:]:
             numbers += (start - next_stop, next_stop - next_start)
             start = next_start
-        head = ACK.pack(Head.ACK, stop - 1, self.delay, len(self.ranges) - 1, stop - self.ranges[0][0])
-        return head + pairs(len(self.ranges) - 1).pack(*numbers)
+        kind = Head.ACK if self.marks is None else Head.ACK_MARKS
+        head = ACK.pack(kind, stop - 1, self.delay, len(self.ranges) - 1, stop - self.ranges[0][0])
+        tail = b"" if self.marks is None else MARKS.pack(*self.marks)
+        return head + pairs(len(self.ranges) - 1).pack(*numbers) + tail
 
 
 class Handshake(NamedTuple):
