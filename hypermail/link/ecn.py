@@ -30,7 +30,7 @@ _NO_END = 1 << 63
 _MASK = (1 << 32) - 1
 
 #: The statistics of a link that marks nothing.
-OFF: dict[str, Any] = {"ecn": "off", "ecn_marked": 0, "ecn_lies": 0}
+OFF: dict[str, Any] = {"ecn": "off", "ecn_marked": 0, "ecn_impossible": 0}
 
 
 class Marking:
@@ -42,7 +42,8 @@ class Marking:
 
     @ivar state: of the path.
     @ivar reported: datagrams that the peer says arrived with CE, of those that were sent marked.
-    @ivar lies: acknowledgements with counts that can't be.
+    @ivar impossible: acknowledgements with counts that can't be, by the peer's fault or the path's: they have gone
+        back, or are greater than what was sent.
     """
 
     __slots__ = (
@@ -57,7 +58,7 @@ class Marking:
         "_stop",
         "_trace",
         "_unreported",
-        "lies",
+        "impossible",
         "reported",
         "state",
     )
@@ -66,7 +67,7 @@ class Marking:
         self._trace = trace
         self.state = ECN.initial
         self.reported = 0
-        self.lies = 0
+        self.impossible = 0
         self._counts: Marks = (0, 0, 0)  # as they were told last
         self._largest = -1  # acknowledged, of all numbers
         self._unreported = 0  # datagrams that were sent marked, and are in no count yet
@@ -82,7 +83,7 @@ class Marking:
 
     def statistics(self) -> dict[str, Any]:
         """The state, and counters, for people to look at."""
-        return {"ecn": self.state.name.lower(), "ecn_marked": self.reported, "ecn_lies": self.lies}
+        return {"ecn": self.state.name.lower(), "ecn_marked": self.reported, "ecn_impossible": self.impossible}
 
     def moved(self, now: float) -> None:
         """Another path is used now: nothing is known of it (RFC 9000 §9.4)."""
@@ -152,15 +153,16 @@ class Marking:
                 self._move(EcnInput.REFUTED, now)
             return False
         kept, other, congested = ((count - last) & _MASK for count, last in zip(counts, before, strict=True))
-        if other or kept + congested > self._unreported:  # a count that has gone back is one that is too large
-            self.lies += 1
+        if kept + other + congested > self._unreported:  # one that has gone back is too large
+            self.impossible += 1
             self._move(EcnInput.REFUTED, now)
             return False
         self._unreported -= kept + congested
         self.reported += congested
         self._kept = self._kept or kept > 0
-        if kept + congested < marked or (not self._kept and self._acked >= TEST_DATAGRAMS):
-            self._move(EcnInput.REFUTED, now)  # marks are cleared on the way, or set on everything: RFC 9000 A.4
+        cleared = other or kept + congested < marked
+        if cleared or (not self._kept and self._acked >= TEST_DATAGRAMS):  # or CE is set on everything: RFC 9000 A.4
+            self._move(EcnInput.REFUTED, now)
             return False
         if self._acked and self._kept:
             self._move(EcnInput.VALIDATED, now)

@@ -55,6 +55,7 @@ EVERY: tuple[p.Packet, ...] = (
     p.HealthPing(1),
     p.HealthPong(1),
     p.Ack(5, ((8, 10), (3, 5), (0, 1))),
+    p.Ack(5, ((3, 5), (0, 1)), (3, 0, 1)),
     p.Handshake(0, b"data"),
     p.PathChallenge(bytes(8)),
     p.PathResponse(bytes(8)),

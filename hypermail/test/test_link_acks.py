@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.link.acks import FIRST, KEPT_RANGES, MAX_ACK_DELAY, TICK, TOGETHER, TOLD_RANGES, Acks
+from hypermail.link.ecn import CE, ECT0, ECT1, NOT_ECT
 from hypermail.wire.codec import decode
 from hypermail.wire.packets import Ack
 
@@ -167,6 +168,55 @@ class WhenTests(SynchronousTestCase):
         turn(acks, 0, eliciting=False)
         acks.force()
         self.assertEqual((acks.due, acks.pending), (True, True))
+
+
+class MarksTests(SynchronousTestCase):
+    """Counts of explicit congestion notification."""
+
+    def mark(self, acks: Acks, *codepoints: int, now: float = 0.0, eliciting: bool = True) -> None:
+        """A turn for each of some datagrams, in order."""
+        for codepoint in codepoints:
+            acks.received(acks.largest + 1, now, eliciting)
+            if codepoint:
+                acks.marked(codepoint)
+            acks.end_turn(now, 0.02)
+
+    def test_none(self) -> None:
+        """While none is marked none is counted."""
+        acks = Acks()
+        self.mark(acks, NOT_ECT, NOT_ECT)
+        self.assertIsNone(acks.packet(0.0).marks)
+
+    def test_counted(self) -> None:
+        """Each codepoint has its count, and all are told from the first on, of all that ever came."""
+        acks = Acks()
+        self.mark(acks, ECT0, NOT_ECT, CE, ECT0, ECT1, ECT0, CE)
+        self.assertEqual(acks.packet(0.0).marks, (3, 1, 2))
+        self.mark(acks, NOT_ECT)
+        self.assertEqual(acks.packet(0.0).marks, (3, 1, 2))
+
+    def test_modulo(self) -> None:
+        """Counts are told modulo 2^32."""
+        acks = Acks()
+        self.mark(acks, ECT0)
+        acks._marks = [0, 1 << 32, (1 << 32) + 5, (1 << 33) - 1]
+        self.assertEqual(acks.packet(0.0).marks, (5, 0, (1 << 32) - 1))
+
+    def test_congestionIsToldAtOnce(self) -> None:
+        """The first CE of a row makes an acknowledgement due (RFC 9000 §13.2.1); the next don't, nor does ECT(0)."""
+        acks = Acks()
+        due = []
+        for codepoint in (ECT0, CE, CE, CE, NOT_ECT, CE, ECT0, CE):
+            self.mark(acks, codepoint)
+            due.append(acks.due)
+            acks.packet(0.0)
+        self.assertEqual(due, [False, True, False, False, False, False, False, True])
+
+    def test_silence(self) -> None:
+        """Nothing is due for what asks for no acknowledgement."""
+        acks = Acks()
+        self.mark(acks, CE, eliciting=False)
+        self.assertFalse(acks.due)
 
 
 class WhatTests(SynchronousTestCase):

@@ -27,6 +27,11 @@ class CoupleTests(SynchronousTestCase):
         """Equal datagrams share a train, with the address they are for."""
         self.assertEqual(couple("there", [b"ab", b"cd", b"ef"]), [Train("there", [b"ab", b"cd", b"ef"])])
 
+    def test_codepoint(self) -> None:
+        """All trains bear the codepoint that was asked for; none unless told."""
+        for trains, codepoint in ((couple("there", [b"a", b"bc"]), 0), (couple("there", [b"a", b"bc"], 2), 2)):
+            self.assertEqual([train.ecn for train in trains], [codepoint] * 2)
+
     def test_last_shorter(self) -> None:
         """The last of a train may be shorter; behind it a new one begins, even with an equal one."""
         self.assertEqual(lengths(9, 9, 5), [[9, 9, 5]])

@@ -11,6 +11,7 @@ from random import Random
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from hypermail.link.ecn import CE, ECT0, ECT1, NOT_ECT
 from hypermail.testing import Blackhole, Conditions, Counters, Direction
 from hypermail.testing.direction import Arrival
 
@@ -68,6 +69,9 @@ class ConditionsTests(SynchronousTestCase):
             {"mtu": 0},
             {"reordering_delay": (0.2, 0.1)},
             {"queue_bytes": 1_000},
+            {"mark_bytes": 0, "bandwidth": 1e6},
+            {"codepoints": (0, 1, 2)},
+            {"codepoints": (0, 1, 2, 4)},
             {"longest_loss": 0},
         ):
             error = self.assertRaises(ValueError, Conditions, **wrong)
@@ -247,6 +251,24 @@ class TimeTests(SynchronousTestCase):
         sizes = (1_222, 1_222, 1_222, 72, 1)
         self.assertEqual([len(direction.carry(bytes(size), 0.0)) for size in sizes], [1, 1, 0, 1, 0])
         self.assertEqual([len(direction.carry(bytes(1_222), 0.0201)) for _ in range(3)], [1, 1, 0])
+
+    def test_marks(self) -> None:
+        """A queue that is longer than it should be marks what bears a codepoint, and drops as before."""
+        direction = Direction(Conditions(bandwidth=1e6, queue_bytes=5_000, mark_bytes=2_500), Random(1), 0.0, 28)
+        passed = [direction.carry(bytes(1_222), 0.0, ecn) for ecn in (ECT0, ECT0, ECT0, NOT_ECT, ECT0)]
+        self.assertEqual([[copy.ecn for copy in copies] for copies in passed], [[ECT0], [ECT0], [CE], [NOT_ECT], []])
+        self.assertEqual([copy.ecn for copy in direction.carry(bytes(1_222), 0.0201, ECT1)], [CE])
+        self.assertEqual([copy.ecn for copy in direction.carry(bytes(1_222), 0.05, ECT1)], [ECT1])
+        self.assertEqual((direction.counters.marked, direction.counters.overflowed), (2, 1))
+
+    def test_codepoints(self) -> None:
+        """Each codepoint becomes what was said, on both copies; None is where it vanishes, and counted as lost."""
+        direction = Direction(Conditions(codepoints=(0, 2, 3, None), duplication=1.0), Random(1), 0.0, 28)
+        passed = [[copy.ecn for copy in direction.carry(b"x", 0.0, ecn)] for ecn in range(4)]
+        self.assertEqual(passed, [[0, 0], [2, 2], [3, 3], []])
+        self.assertEqual(direction.counters.lost, 1)
+        plain = Direction(Conditions(), Random(1), 0.0, 28)
+        self.assertEqual([plain.carry(b"x", 0.0, ecn)[0].ecn for ecn in range(4)], [0, 1, 2, 3])
 
     def test_lossBeforeTheQueue(self) -> None:
         """What is lost takes no room in the queue and no time of the bottleneck."""

@@ -145,6 +145,17 @@ class DeliveryTests(SynchronousTestCase):
         self.assertEqual(inbox.batches, [(0.5, B, [b"1", b"2", b"4"]), (0.5, C, [b"3"]), (0.6, B, [b"5"])])
         self.assertEqual(network.in_flight, 0)
 
+    def test_codepoints(self) -> None:
+        """What comes at one time with different codepoints comes in its order, a batch for each run."""
+        network = SimulatedNetwork()
+        inbox = Inbox(network, B)
+        for codepoint, datagrams in ((2, [b"a", b"b"]), (3, [b"c"]), (2, [b"d"]), (2, [b"e"])):
+            network.send(A, B, datagrams, codepoint)
+        network.send(A, B, [b"f"])
+        network.advance(1)
+        self.assertEqual([batch for _, _, batch in inbox.batches], [[b"a", b"b"], [b"c"], [b"d", b"e"], [b"f"]])
+        self.assertEqual(inbox.codepoints, [2, 3, 2, 0])
+
     def test_copied(self) -> None:
         """Datagrams are taken as they are when they are sent, though their memory may change."""
         network = SimulatedNetwork()
