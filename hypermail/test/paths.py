@@ -37,6 +37,8 @@ SIZE = 2 * MIB
 
 #: 10 Mbit/s with 30 ms of round trip, and a queue of two thirds of what is on the way then.
 CLEAN = Conditions(delay=0.015, bandwidth=10e6, queue_datagrams=25)
+#: Bytes on the wire of a full datagram, about.
+DATAGRAM = 1_250
 
 
 def counted(world: World, side: Side) -> tuple[Counters, Counters]:
@@ -135,6 +137,42 @@ def shallow_buffer(seed: int) -> World:
     pair = Pair(seed, replace(CLEAN, queue_datagrams=3))
     rate = transfer(pair)
     demand(rate >= 0.8 * 10e6, f"{rate:.0f} bit/s", pair)
+    return pair
+
+
+def marks(seed: int) -> World:
+    """
+    A bottleneck that marks from a third of its queue on: it fills no further than that plus what is under way when the
+    sender hears of it, so nothing is dropped, and the rate is used. On paths that clear or mangle marks, or drop what
+    bears them, the transfer goes on, and marks are sent no more.
+    """
+    queue = 100 * DATAGRAM
+    conditions = replace(CLEAN, jitter=0.003, queue_datagrams=None, queue_bytes=queue, mark_bytes=queue // 3)
+    pair = Pair(seed, conditions)
+    pair.open()
+    data = Random(f"marks {seed}").randbytes(2 * SIZE)
+    stream = pair.starter.open_stream(b"marked", data)
+    arrived = pair.listener.application.streams
+    slowest, began = 0.0, pair.now
+    while not (stream.id in arrived and arrived[stream.id].finished):
+        pair.run_for(0.01)
+        told = pair.starter.connection.statistics()
+        if pair.now - began > 1:  # slow start has overshot, and is over
+            slowest = max(slowest, told["rtt"])
+    rate = len(data) * 8 / (pair.now - began)
+    there, _ = counted(pair, pair.starter)
+    full = 2 * CLEAN.delay + queue * 8 / 10e6
+    demand(bytes(arrived[stream.id].data) == data, "the stream has brought something else", pair)
+    demand(rate >= 0.8 * 10e6, f"{rate:.0f} bit/s", pair)
+    demand(there.marked > 0 and not there.overflowed and not told["bytes_lost"], "it was dropped, not marked", pair)
+    demand(slowest <= full / 2, f"a round trip of {slowest:.3f} s; {full:.3f} s with a full queue", pair)
+    demand(told["ecn"] == "capable" and told["ecn_marked"] == there.marked, f"{told}", pair)
+    pair.close()
+    for codepoints in ((0, 0, 0, 0), (0, 3, 3, 3), (0, None, None, None), (0, 2, 1, 3)):
+        pair = Pair(seed, replace(conditions, codepoints=codepoints, loss=0.001))
+        transfer(pair, SIZE // 4)
+        states = [side.connection.statistics()["ecn"] for side in pair.sides]
+        demand(states == ["failed", "failed"], f"{states} where {codepoints} come out", pair)
     return pair
 
 
@@ -499,6 +537,7 @@ PATHS: dict[str, Callable[[int], World]] = {
     "asymmetric": asymmetric,
     "deep-buffer": deep_buffer,
     "shallow-buffer": shallow_buffer,
+    "ecn": marks,
     "cross-traffic": cross_traffic,
     "many-streams": many_streams,
     "stalled-reader": stalled_reader,

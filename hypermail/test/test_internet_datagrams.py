@@ -419,6 +419,34 @@ class PairTests(SynchronousTestCase):
         self.network.advance(0)
         self.assertEqual(protocol.calls, ["sessionOpened"])
 
+    def test_marks(self) -> None:
+        """Sessions mark what they send where the carrier can and they are told to, and nothing otherwise."""
+        for able, wanted, marks in ((True, True, True), (False, True, False), (True, False, False)):
+            carrier = MemoryCarrier(self.clock)
+            carrier.ecn = able
+            protocol = HypermailDatagramProtocol(self.factory, security=Plain())
+            protocol.makeConnection(carrier)  # type: ignore[arg-type]
+            address = ("127.0.0.1", 1)
+            session = protocol.startSession(address, RecordingProtocol(), options=Options(ecn=wanted))
+            self.assertEqual(session.connection.options.ecn, marks)
+            protocol.doStop()
+
+    def test_marksArrive(self) -> None:
+        """What the carrier has read of marks comes to the core."""
+        session, _ = self.begin()
+        connection = session.connection
+        told: list[int] = []
+        receive = self.starter._demux.receive
+
+        def look(datagrams: list[memoryview], address: Any, *, now: float, ecn: int) -> Any:
+            told.append(ecn)
+            return receive(datagrams, address, now=now, ecn=ecn)
+
+        self.patch(self.starter._demux, "receive", look)
+        self.starter.datagramsReceived([memoryview(b"x")], connection.address)
+        self.starter.datagramsReceived([memoryview(b"x")], connection.address, 3)
+        self.assertEqual(told, [0, 3])
+
     def test_smallBuffer(self) -> None:
         """The peer is told the receive buffer that was granted, not that which was asked for."""
         carrier = MemoryCarrier(self.clock)

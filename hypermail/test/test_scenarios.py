@@ -46,7 +46,16 @@ class ScenarioTests(SynchronousTestCase):
 
     def test_cleanAndRates(self) -> None:
         """Good, slow, lopsided, jittering and shared networks, and queues of all lengths."""
-        for name in ("clean", "long-rtt", "asymmetric", "jitter", "deep-buffer", "shallow-buffer", "cross-traffic"):
+        for name in (
+            "clean",
+            "long-rtt",
+            "asymmetric",
+            "jitter",
+            "deep-buffer",
+            "shallow-buffer",
+            "cross-traffic",
+            "ecn",
+        ):
             self.stand(name, range(2))
 
     def test_handshakes(self) -> None:
@@ -82,7 +91,7 @@ class ScenarioTests(SynchronousTestCase):
     def test_allAreRun(self) -> None:
         """No scenario is forgotten here: this list and the runner's are the same."""
         run = {"storm", "deferreds", "clean", "long-rtt", "asymmetric", "jitter", "deep-buffer", "shallow-buffer"}
-        run |= {"cross-traffic", "handshake-loss", "handshake-corruption", "amplification", "transfer-loss"}
+        run |= {"ecn", "cross-traffic", "handshake-loss", "handshake-corruption", "amplification", "transfer-loss"}
         run |= {"sealed-storm", "handshake-loss-tls", "handshake-corruption-tls"}
         run |= {"transfer-corruption", "reordering", "duplication", "blackhole", "stalled-reader", "idle"}
         run |= {"rebind-port", "rebind-address", "change-address"}
