@@ -202,6 +202,47 @@ class LyingTests(SynchronousTestCase):
         self.ack((self.marked, 0, 0))
         self.assertEqual(self.told()[0], "capable")
 
+    def test_longOfLong(self) -> None:
+        """The same when they come with what the opening has yet to hear."""
+        self.puppet = Puppet(Role.LISTENER, opens=False)
+        self.puppet.acks = False
+        self.puppet.listen()
+        self.puppet.hear(self.puppet.long(p.Ack(0, ((0, 1),), (0, 0, 7)), p.Handshake(0, b"")))
+        self.assertEqual(self.told(), ("testing", 0, 0))
+
+    def test_roundTrips(self) -> None:
+        """The newest datagram that an acknowledgement tells of decides whether its CE is of a new round trip."""
+        self.speak(1)
+        self.ack((self.marked, 0, 0))
+        clean = self.marked
+        window = self.puppet.victim.statistics()["window"]
+        self.speak(1)
+        first = self.puppet.ack()
+        self.speak(1)
+        self.puppet.hear(self.puppet.short(first._replace(marks=(clean, 0, 1))))
+        self.assertEqual(self.puppet.victim.statistics()["window"], window // 2)
+        self.ack((clean, 0, 2))
+        self.assertEqual(self.puppet.victim.statistics()["window"], window // 2)
+        self.puppet.now += 0.01
+        self.speak(1)
+        self.ack((clean, 0, 3))
+        self.assertEqual(self.puppet.victim.statistics()["window"], window // 4)
+
+    def test_newestDecides(self) -> None:
+        """... though an older one is told of beside it."""
+        self.speak(1)
+        self.ack((self.marked, 0, 0))
+        clean = self.marked
+        window = self.puppet.victim.statistics()["window"]
+        self.speak(1)
+        first = self.puppet.ack()
+        self.speak(1)
+        self.puppet.hear(self.puppet.short(first._replace(marks=(clean, 0, 1))))
+        self.puppet.now += 0.01
+        self.speak(1)
+        self.ack((clean, 0, 3))
+        self.assertEqual(self.puppet.victim.statistics()["window"], window // 4)
+
     def test_flood(self) -> None:
         """A peer that says CE of everything holds the window at its least, and nothing worse; it slows but itself."""
         self.speak(1)

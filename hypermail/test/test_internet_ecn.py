@@ -98,10 +98,10 @@ class MarksTests(TestCase):
         sender, _ = self.open()
         receiver, user = self.open()
         script = sender.socket = ScriptedSocket(sender.socket)
-        script.refuse = lambda datagrams: errno.EAGAIN
+        full = [errno.EAGAIN] * 3
+        script.refuse = lambda datagrams: full.pop() if full else None
         self.assertFalse(sender.send(Train(self.address(receiver), [b"a"], ECT0)))
         self.assertFalse(sender.send(Train(self.address(receiver), [b"b"], ECT1)))
-        script.refuse = lambda datagrams: None
         await user.received(2)
         self.assertEqual(user.codepoints, [ECT0, ECT1])
 
@@ -127,6 +127,17 @@ class MarksTests(TestCase):
         sender.send(Train(self.address(receiver), numbered(4), ECT0))
         await user.received(4)
         self.assertEqual(user.codepoints, [ECT0])
+
+    async def test_badDatagramTeachesNothing(self) -> None:
+        """Nor does a datagram that is refused both ways: the next ones bear their marks."""
+        sender, _ = self.open()
+        receiver, user = self.open()
+        script = sender.socket = ScriptedSocket(sender.socket)
+        script.refuse = lambda datagrams: errno.EINVAL if datagrams[0] == b"bad" else None
+        sender.segments = 1
+        sender.send(Train(self.address(receiver), [b"bad", b"oak"], ECT0))
+        await user.received(1)
+        self.assertEqual((user.codepoints, sender.ecn, sender.statistics()), ([ECT0], True, {"EINVAL": 1}))
 
     async def test_unable(self) -> None:
         """Where codepoints are not told none is sent, and the core is told that none will be."""
