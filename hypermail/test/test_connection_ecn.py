@@ -100,7 +100,7 @@ class PathTests(SynchronousTestCase):
             pair = Pair(1, CLEAN)
             later = replace(CLEAN, codepoints=codepoints)
             pair.network.call_at(0.3, partial(pair.network.set_conditions, later))
-            transfer(pair, 1_000_000)
+            transfer(pair, 500_000)
             self.assertEqual(states(pair)[0], "failed", codepoints)
 
     def test_everythingCongested(self) -> None:
@@ -119,7 +119,7 @@ class PathTests(SynchronousTestCase):
         marking = replace(CLEAN, queue_datagrams=100, mark_bytes=30 * 1_250)
         for options, marks in ((Options(), True), (Options(ecn=False), False)):
             pair = Pair(1, marking, options=options)
-            transfer(pair)
+            transfer(pair, 1_000_000)
             there, _ = counted(pair, pair.starter)
             self.assertEqual((there.marked > 0, there.overflowed == 0), (marks, marks))
             if marks:
