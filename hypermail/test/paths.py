@@ -176,8 +176,31 @@ def marks(seed: int) -> World:
     return pair
 
 
+def large_window(seed: int, bandwidth: float = 250e6) -> World:
+    """A product of rate and round trip of 6 MB: within 20 s of the start 80 % of the rate is reached, and kept."""
+    round_trip = 0.2
+    product = bandwidth / 8 * round_trip
+    queue = int(Random(seed).uniform(0.5, 1.5) * product)
+    pair = Pair(seed, Conditions(delay=round_trip / 2, bandwidth=bandwidth, queue_bytes=queue))
+    pair.open()
+    began = pair.now
+    piece = Random(seed).randbytes(int(product))
+    pieces = 16
+    stream = pair.starter.open_stream(b"", piece * pieces)
+    listener = pair.listener.application
+    whole = len(piece) * pieces
+    pair.run(lambda: stream.id in listener.streams and len(listener.streams[stream.id].data) >= whole // 2, limit=20)
+    half, already = pair.now, len(listener.streams[stream.id].data)
+    pair.run(lambda: listener.streams[stream.id].finished, limit=20 - (half - began))
+    rate = (whole - already) * 8 / (pair.now - half)
+    demand(rate >= 0.8 * bandwidth, f"{rate:.0f} bit/s", pair)
+    pair.close()
+    demand(bytes(listener.streams[stream.id].data) == piece * pieces, "the stream has brought something else", pair)
+    return pair
+
+
 def cross_traffic(seed: int) -> World:
-    """Two sessions share a bottleneck; each gets some of it."""
+    """Two sessions share a bottleneck; each gets 30 to 70 % of it."""
     pair = Pair(seed, CLEAN)
     host, _ = pair.starter.node.address
     second = Node(pair.network, (host, 40_001))
@@ -196,7 +219,7 @@ def cross_traffic(seed: int) -> World:
 
     pair.run(lambda: max(arrived(0), arrived(1)) == SIZE, limit=120)
     slower = min(arrived(0), arrived(1))
-    demand(slower >= 0.15 * SIZE, f"one session has brought {SIZE} bytes, the other {slower}", pair)
+    demand(slower >= 3 / 7 * SIZE, f"one session has brought {SIZE} bytes, the other {slower}", pair)
     pair.run(lambda: arrived(0) == arrived(1) == SIZE, limit=120)
     pair.close()
     return pair
@@ -428,15 +451,23 @@ def move(seed: int, addresses: list[tuple[str, int]], change: Callable[[Pair, tu
 
 
 def many_streams(seed: int, count: int = 2_000) -> World:
-    """Many streams at once, all in both directions."""
+    """Many streams at once, all in both directions; those of one length take the same time, within 20 %."""
     pair = Pair(seed, Conditions(delay=0.015, bandwidth=100e6, queue_datagrams=250, loss=0.002))
     pair.open()
     random = Random(seed)
     sent = {}
+    longest = 20_000
     for _ in range(count):
-        data = random.randbytes(random.choice((100, 1_000, 5_000)))
+        data = random.randbytes(random.choice((100, 1_000, 5_000, longest)))
         sent[pair.starter.open_stream(b"s", data)] = data
     listener = pair.listener.application
+    began = pair.now
+    long = [stream.id for stream, data in sent.items() if len(data) == longest]
+    pair.run(lambda: any(id in listener.streams and listener.streams[id].finished for id in long), limit=60)
+    first = pair.now - began
+    pair.run(lambda: all(listener.streams[id].finished for id in long), limit=60)
+    last = pair.now - began
+    demand(first >= 0.8 * last, f"one stream has taken {first:.3f} s, another one {last:.3f} s", pair)
     pair.run(lambda: sum(stream.finished for stream in listener.streams.values()) == count, limit=60)
     pair.close()
     for stream, data in sent.items():
@@ -538,6 +569,7 @@ PATHS: dict[str, Callable[[int], World]] = {
     "deep-buffer": deep_buffer,
     "shallow-buffer": shallow_buffer,
     "ecn": marks,
+    "large-window": large_window,
     "cross-traffic": cross_traffic,
     "many-streams": many_streams,
     "stalled-reader": stalled_reader,

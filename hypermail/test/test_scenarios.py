@@ -19,6 +19,7 @@ from hypermail.test.scenarios import SCENARIOS, Outcome, Scenario, run_one
 LARGE = {
     "many-streams": partial(paths.many_streams, count=500),
     "many-sessions": partial(paths.many_sessions, count=1_000),
+    "large-window": partial(paths.large_window, bandwidth=50e6),
 }
 
 
@@ -87,6 +88,10 @@ class ScenarioTests(SynchronousTestCase):
     def test_manySessions(self) -> None:
         """A thousand sessions at once."""
         LARGE["many-sessions"](0)
+
+    def test_largeWindow(self) -> None:
+        """A window of a megabyte."""
+        LARGE["large-window"](0)
 
     def test_allAreRun(self) -> None:
         """No scenario is forgotten here: this list and the runner's are the same."""
