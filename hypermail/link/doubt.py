@@ -4,6 +4,7 @@ What was declared lost and may only be late: until it is too old, it is remember
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 
 from hypermail.link.payload import Sent
@@ -53,15 +54,19 @@ class Doubt:
         """
         Those that have come after all.
 
-        @param ranges: of numbers that are acknowledged, half-open.
+        @param ranges: of numbers that are acknowledged, half-open, the highest first.
         @param long: of which kind of datagram.
         """
         lost = self._lost
-        late = [
-            sent
-            for sent in lost.values()
-            if sent.long is long and any(start <= sent.number < stop for start, stop in ranges)
-        ]
+        late = []
+        starts = [start for start, _ in reversed(ranges)]
+        for (
+            number,
+            sent,
+        ) in lost.items():  # a thousand of them, and dozens of ranges: that would be slow without bisection
+            above = bisect_right(starts, number)
+            if above and number < ranges[-above][1] and sent.long is long:
+                late.append(sent)
         for sent in late:
             del lost[sent.number]
         if late and not lost:
