@@ -364,6 +364,18 @@ class RenoFriendlyTests(CubicTestCase):
             self.assertGreaterEqual(self.cubic.window, last)
             last = self.cubic.window
 
+    def test_curve_was_ahead(self) -> None:
+        """Nor does it where the curve, which aims ahead by a round trip, has gone further than where it is now."""
+        self.grow(20_000)
+        self.rtt.smoothed = 2.4
+        self.acked(1, self.now, self.now)
+        last = self.cubic.window
+        for _ in range(30):
+            self.acked(1, self.now, self.now + 0.05)
+            self.assertGreaterEqual(self.cubic.window, last)
+            last = self.cubic.window
+        self.assertGreater(last, 15_500)
+
 
 class UndoTests(CubicTestCase):
     """Losses that were none (§4.9)."""
