@@ -18,6 +18,7 @@ from hypermail.errors import CredentialError, UsageError
 from hypermail.link.congestion import names
 from hypermail.options import Options
 from hypermail.services.addresses import Destination, parse_destination
+from hypermail.services.rates import parse_rate
 
 if TYPE_CHECKING:
     from hypermail.internet.settings import StarterSettings
@@ -29,6 +30,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 def _destination(context: click.Context, parameter: click.Parameter, value: str) -> Destination:
     try:
         return parse_destination(value)
+    except UsageError as error:
+        raise click.BadParameter(error.text, context, parameter) from None
+
+
+def _rate(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
+    try:
+        return None if value is None else parse_rate(value)
     except UsageError as error:
         raise click.BadParameter(error.text, context, parameter) from None
 
@@ -130,6 +138,9 @@ def main() -> None:
     show_default=True,
     help="Congestion control: how fast it may go.",
 )
+@click.option(
+    "--max-rate", callback=_rate, metavar="RATE", help="Bits per second, as 800k, 2.5M or 1G, to send at most."
+)
 def send(
     destination: Destination,
     files: tuple[str, ...],
@@ -137,6 +148,7 @@ def send(
     recursive: bool,
     quiet: bool,
     congestion: str,
+    max_rate: float | None,
     timeout: float,
     trace: str | None,
     **security: Any,
@@ -158,6 +170,7 @@ def send(
         traceDirectory=trace,
         settings=_settings(**security),
         congestion=congestion,
+        maxRate=max_rate,
     )
     load = starter.Load(
         files=files, messages=tuple(text.encode("utf-8", "surrogateescape") for text in messages), recursive=recursive

@@ -354,8 +354,8 @@ class Connection:
         if self.ended:
             return None
         deadline = self._ending.next_timeout(self._link.next_timeout())
-        expiry = self._session.sending.next_expiry()
-        return deadline if expiry is None or deadline < expiry else expiry
+        other = self._session.sending.deadline()
+        return deadline if other is None or deadline < other else other
 
     def handle_timeout(self, *, now: float) -> None:
         """Time has passed. Harmless when early."""
@@ -438,10 +438,20 @@ class Connection:
             self._session.sending.cancel(message)
 
     def configure_lane(
-        self, number: int, *, ordered: bool = True, delivery: Delivery = Delivery.ACKED, priority: int = 0
+        self,
+        number: int,
+        *,
+        ordered: bool = True,
+        delivery: Delivery = Delivery.ACKED,
+        priority: int = 0,
+        redundancy: int = 0,
     ) -> None:
-        """Say what a lane is, before its first message. @raise UsageError: when it is something else already."""
-        self._session.sending.configure(number, LaneProperties(ordered, delivery, priority))
+        """
+        Say what a lane is, before its first message: see L{LaneProperties}.
+
+        @raise UsageError: when it is something else already, or can't be that.
+        """
+        self._session.sending.configure(number, LaneProperties(ordered, delivery, priority, redundancy))
 
     @property
     def messages_full(self) -> bool:

@@ -64,7 +64,14 @@ class ISession(Interface):
         @raise HypermailError: when a message cannot be sent at all; those before it were taken.
         """
 
-    def lane(number: int, *, ordered: bool = True, delivery: Delivery = Delivery.ACKED, priority: int = 0) -> None:
+    def lane(
+        number: int,
+        *,
+        ordered: bool = True,
+        delivery: Delivery = Delivery.ACKED,
+        priority: int = 0,
+        redundancy: int = 0,
+    ) -> None:
         """
         Say what a lane is, before its first message; lane 0 is ordered and acked unless told.
 
@@ -72,7 +79,9 @@ class ISession(Interface):
         @param ordered: whether messages are delivered in the order of sending.
         @param delivery: what the lane promises.
         @param priority: 0–7; greater goes first.
-        @raise UsageError: when the lane is in use already with other properties.
+        @param redundancy: 0–3; how often a message of at most 512 bytes is sent again before anybody has missed it, in
+            one of the next datagrams each time, so that a single loss costs no round trip. Larger ones are sent once.
+        @raise UsageError: when the lane is in use already with other properties, or C{direct} with redundancy.
         """
 
     def sendDatagram(data: Octets) -> None:

@@ -14,6 +14,8 @@ from hypermail.errors import UsageError
 
 KIB = 1 << 10
 MIB = 1 << 20
+#: bit/s; less than this is no rate to talk at: a datagram would take longer than a second.
+LEAST_RATE = 8_000
 
 
 class Mode(IntEnum):
@@ -80,6 +82,8 @@ class Options:
     @ivar congestion: the name of the congestion control of what we send.
     @ivar mtu: bytes of UDP payload that every path is taken to carry (RFC 8899's base).
     @ivar receive_buffer: bytes that our socket holds; the peer sends trains of at most half of it.
+    @ivar max_rate: bit/s of UDP payload that we send at most, averaged over a second; at least 8,000. None for what
+        the network takes. Acknowledgements, control packets and probes count, but don't wait.
     @ivar hold_bytes: bytes of opened packets that a listener keeps until its application has decided.
     @ivar ecn: whether datagrams are marked for explicit congestion notification, where the socket and the path can
         carry marks (RFC 9000 §13.4).
@@ -108,6 +112,7 @@ class Options:
     congestion: str = "cubic"
     mtu: int = 1_200
     receive_buffer: int = 4 * MIB
+    max_rate: float | None = None
     hold_bytes: int = 64 * KIB
     ecn: bool = True
 
@@ -121,6 +126,8 @@ class Options:
         for name in _LEAST:
             if getattr(self, name) >= 1 << 62:
                 raise UsageError(f"{name} must be below 2**62, not {getattr(self, name)!r}")
+        if self.max_rate is not None and not LEAST_RATE <= self.max_rate < 1e15:
+            raise UsageError(f"max_rate must be at least {LEAST_RATE} bit/s and below 1e15, not {self.max_rate!r}")
         if self.mtu > min(65_507, self.receive_buffer // 2):
             raise UsageError("mtu must be at most 65507, and at most half of receive_buffer")
         if self.max_message >= 1 << 32:

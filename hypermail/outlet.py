@@ -37,28 +37,42 @@ class Outlet:
         carrying = speaks and session.carrying
         allowed = link.allowance.data(now)
         room = link.room
+        copies = session.sending.copies
+        if copies is not None:
+            copies.begin(now, link.rtt.smoothed)
         while len(datagrams) < MOST_DATAGRAMS:
             more = carrying and (session.sending.has_more or session.streams.has_more)
-            talking = more and allowed > 0
+            again = carrying and copies is not None and copies.due
+            # What is new may use up the window; copies by themselves keep out of its way.
+            talking = (more and allowed > 0) or (again and allowed >= link.path.mtu)
             controlling = speaks and control.waiting and link.allowance.control > 0
             payload = link.begin(now, talking or controlling)
             if controlling:
                 control.fill(payload)
             if talking and not payload.full:
+                payload.room -= max(0, link.path.mtu - allowed)  # what is left of the window
                 self._fill_data(payload, room)
                 if control.waiting and not payload.full:
                     control.fill(payload)
+                if copies is not None:
+                    copies.fill(payload, 0)
             datagram = link.finish(payload, now)
             if datagram is None:
-                link.allowance.blocked(now, more)
+                link.allowance.blocked(now, more, again)
                 return False
             datagrams.append(datagram)
             allowed -= len(datagram)
         return True
 
     def _fill_data(self, payload: Payload, room: int) -> None:
-        """Urgent messages first; other messages and streams take turns in going before each other."""
+        """
+        Copies that have waited for long enough first, in half of the datagram, so that they come whatever else does;
+        then urgent messages; other messages and streams take turns in going before each other.
+        """
         session = self._session
+        copies = session.sending.copies
+        if copies is not None and copies.due:
+            copies.fill(payload, room // 2)
         session.sending.fill(payload, room, urgent=True)
         self._streams_first = not self._streams_first
         if self._streams_first and not payload.full:

@@ -53,10 +53,18 @@ class Session(SessionLife):
         return self.sent.sendMany(messages, lane)
 
     def lane(
-        self, number: int, *, ordered: bool = True, delivery: Delivery = Delivery.ACKED, priority: int = 0
+        self,
+        number: int,
+        *,
+        ordered: bool = True,
+        delivery: Delivery = Delivery.ACKED,
+        priority: int = 0,
+        redundancy: int = 0,
     ) -> None:
         """See L{ISession.lane}."""
-        self.connection.configure_lane(number, ordered=ordered, delivery=delivery, priority=priority)
+        self.connection.configure_lane(
+            number, ordered=ordered, delivery=delivery, priority=priority, redundancy=redundancy
+        )
 
     def sendDatagram(self, data: Octets) -> None:
         """See L{ISession.sendDatagram}."""

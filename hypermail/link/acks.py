@@ -12,6 +12,8 @@ from hypermail.wire.ranges import RangeSet
 MAX_ACK_DELAY = 0.025
 #: Ranges told in one acknowledgement: further ones have been told before.
 TOLD_RANGES = 32
+#: Ranges in one acknowledgement from which on the peer is asked to acknowledge it, so that they are not told for ever.
+MANY_RANGES = 5
 #: Ranges remembered; below them every number counts as received.
 KEPT_RANGES = 256
 #: Numbers told in one range: what its 32 bits can count.
@@ -26,7 +28,8 @@ FIRST = 128
 #: sent back is less than one percent.
 TOGETHER = 16
 #: Turns that are acknowledged at once when one shows a gap, itself included: the sender counts as many before something
-#: is lost (RFC 9002 §6.1.1), and an acknowledgement that is lost itself must not hide it.
+#: is lost (RFC 9002 §6.1.1), and an acknowledgement that is lost itself must not hide it. Within the delay that others
+#: have to wait there are no more of them than this either: where every other datagram is lost, each one shows a gap.
 HASTY = 3
 
 
@@ -41,12 +44,15 @@ class Acks:
 
     @ivar due: whether one should be sent now.
     @ivar deadline: s when one will be due, or None.
+    @ivar crowded: whether the last one told many ranges.
     """
 
     __slots__ = (
+        "_calm_at",
         "_congested",
         "_floor",
         "_hasty",
+        "_hurried",
         "_largest_at",
         "_marks",
         "_news",
@@ -54,6 +60,7 @@ class Acks:
         "_told",
         "_turns",
         "_waiting",
+        "crowded",
         "deadline",
         "due",
         "largest",
@@ -68,9 +75,11 @@ class Acks:
         self._turns = 0
         self._waiting = 0  # datagrams that wait for an acknowledgement
         self._hasty = 0  # turns that are still to be acknowledged at once
+        self._calm_at = 0.0  # when the count of those begins anew
+        self._hurried = 0
         self._marks: list[int] | None = None  # how many datagrams bore each codepoint, when any was marked
         self._congested = False  # whether the last did that was marked
-        self.due = False
+        self.due = self.crowded = False
         self.deadline: float | None = None
         self.largest = -1
 
@@ -126,13 +135,21 @@ class Acks:
         self._news = False
         self._turns += 1
         enough = self._turns >= 2 and (self._waiting >= TOGETHER or self.largest < FIRST)
-        if self._hasty:
-            self._hasty -= 1
-            self.due = True
-        elif enough or delay < TICK:
+        if enough or delay < TICK or self._hurries(now, delay):
             self.due = True
         elif self.deadline is None:
             self.deadline = now + min(delay, MAX_ACK_DELAY)
+
+    def _hurries(self, now: float, delay: float) -> bool:
+        """Whether this turn is acknowledged at once for what it shows."""
+        if not self._hasty:
+            return False
+        self._hasty -= 1
+        if now >= self._calm_at:
+            self._calm_at = now + delay
+            self._hurried = 0
+        self._hurried += 1
+        return self._hurried <= HASTY
 
     def timeout(self, now: float) -> None:
         """Time has passed."""
@@ -161,6 +178,7 @@ class Acks:
                 told.append((stop - LONGEST_RUN, stop))
                 break
             told.append((start, stop))
+        self.crowded = len(told) >= MANY_RANGES
         delay = min(int(max(0.0, now - self._largest_at) * 1e6), 0xFFFFFFFF)
         counts = self._marks
         if counts is None:

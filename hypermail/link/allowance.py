@@ -4,6 +4,8 @@ How much may leave now: window, pace and probes considered.
 
 from __future__ import annotations
 
+from math import inf
+
 from hypermail.link.congestion import Congestion
 from hypermail.link.pacing import Pacer
 from hypermail.link.path import Path
@@ -14,6 +16,9 @@ from hypermail.link.rtt import RoundTrip
 INITIAL_WINDOW = 10
 #: s; a round trip below this is one to the same machine, or to the next.
 NEAR = 0.002
+#: A datagram leaves when the window has room for so much of a full one: small ones would never use up a small window
+#: otherwise, and no datagram is much smaller than what it is cut from.
+LEAST_SHARE = 4
 
 
 class Allowance:
@@ -21,21 +26,31 @@ class Allowance:
     Of one link.
 
     @param buffer: bytes that the peer's socket is taken to hold.
+    @param most: bytes/s that the user allows, or None.
 
     @ivar buffer: as the peer has told.
     @ivar resume_at: s when the pace allows more; None when it holds nothing back.
     """
 
-    __slots__ = ("_congestion", "_pacer", "_path", "_recovery", "_rtt", "buffer", "resume_at")
+    __slots__ = ("_congestion", "_most", "_paced", "_pacer", "_path", "_recovery", "_rtt", "buffer", "resume_at")
 
     def __init__(
-        self, path: Path, rtt: RoundTrip, recovery: Recovery, congestion: Congestion, buffer: int, now: float
+        self,
+        path: Path,
+        rtt: RoundTrip,
+        recovery: Recovery,
+        congestion: Congestion,
+        buffer: int,
+        now: float,
+        most: float | None = None,
     ) -> None:
         self._path = path
         self._rtt = rtt
         self._recovery = recovery
         self._congestion = congestion
         self._pacer = Pacer(path.mtu, now)
+        self._most = inf if most is None else most
+        self._paced = False  # whether it was the pace that held back
         self.buffer = buffer
         self.resume_at: float | None = None
 
@@ -56,17 +71,33 @@ class Allowance:
         return self._congestion.window
 
     def data(self, now: float) -> int:
-        """Bytes of data that may leave now. Not yet is C{<= 0}."""
+        """
+        Bytes of data that may leave now, 0 when none may yet: whole datagrams, or one that is shorter.
+        """
         self.resume_at = None
+        self._paced = False
         recovery, mtu = self._recovery, self._path.mtu
         if recovery.probes:
             return recovery.probes * mtu
-        window = self.window - recovery.in_flight
-        if window < mtu:
+        allowed = self.window - recovery.in_flight
+        if allowed < mtu // LEAST_SHARE:
             return 0
-        if self._rtt.measured:
-            window = min(window, self._pacer.available(now, self._congestion.rate(self._rtt), self.buffer // 2))
-        return window - window % mtu  # whole datagrams, since what is begun is filled
+        rate = self._rate()
+        if rate < inf:
+            paced = self._pacer.available(now, rate, self.buffer // 2)
+            if paced < min(allowed, mtu):
+                self._paced = True
+                return 0
+            if paced < allowed:
+                self._paced = True
+                allowed = paced
+        return allowed if allowed < mtu else allowed - allowed % mtu  # what is begun is filled
+
+    def _rate(self) -> float:
+        """bytes/s at which datagrams leave: the controller's or the user's; C{inf} when there is neither yet."""
+        if not self._rtt.measured:
+            return self._most
+        return min(self._congestion.rate(self._rtt), self._most)
 
     @property
     def control(self) -> int:
@@ -78,15 +109,20 @@ class Allowance:
             return self._path.mtu
         return self._congestion.window + INITIAL_WINDOW * self._path.mtu - self._recovery.in_flight
 
-    def blocked(self, now: float, more: bool) -> None:
+    def blocked(self, now: float, more: bool, again: bool = False) -> None:
         """
         Nothing more leaves in this turn.
 
         @param more: whether there was more that was held back.
+        @param again: whether copies were held back.
         """
-        self._recovery.blocked(more)
-        if more and self._rtt.measured and self.window - self._recovery.in_flight >= self._path.mtu:
-            self.resume_at = self._pacer.resume_at(now, self._congestion.rate(self._rtt))
+        limited = more or again
+        if limited and self._paced:
+            rate = self._rate()
+            # Who is held back by the user's limit does not use up the window, which must not grow (RFC 9002 §7.8).
+            limited = rate < self._most
+            self.resume_at = self._pacer.resume_at(now, rate)
+        self._recovery.blocked(limited)
 
     def spent(self, size: int) -> None:
         """A datagram of C{size} bytes has left."""

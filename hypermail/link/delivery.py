@@ -50,7 +50,7 @@ class Sample(NamedTuple):
         return self.delivered / self.interval
 
 
-class Delivery:
+class DeliveryRate:
     """
     The count of what was delivered, of one direction of one path.
 

@@ -78,6 +78,7 @@ class Link:
         "_acknowledged",
         "_active_at",
         "_answers",
+        "_ask_at",
         "_confirmed",
         "_elsewhere",
         "_moving",
@@ -152,7 +153,10 @@ class Link:
         self.path = Path(address, options.mtu, validated=role is Role.STARTER or bool(token))
         self.congestion = controller(options.congestion)(self.path.mtu)
         self.recovery = Recovery(self.congestion, self.rtt, options.delivery_timeout)
-        self.allowance = Allowance(self.path, self.rtt, self.recovery, self.congestion, options.receive_buffer, now)
+        most = None if options.max_rate is None else options.max_rate / 8
+        self.allowance = Allowance(
+            self.path, self.rtt, self.recovery, self.congestion, options.receive_buffer, now, most
+        )
         self.acks = Acks()
         self.codepoint = NOT_ECT
         self.marking = Marking(trace) if options.ecn else None
@@ -163,6 +167,7 @@ class Link:
         self._acknowledged = 0  # what the datagram that is being filled acknowledges, all below it
         self._active_at = now  # when a key was last used, in a link whose keys can be put aside; inf when they are
         self._answers = Answers()
+        self._ask_at = now  # not before that is the peer asked to acknowledge an acknowledgement
         self._moving: Moving | None = None  # made for the first datagram from elsewhere
         self._elsewhere: Any = None
         self._size = 0
@@ -555,7 +560,7 @@ class Link:
         keys = self._sending
         if keys is None or keys.spent():
             return None
-        if (self.recovery.probes or (keys.wants_ack and payload.parts)) and not payload.contents:
+        if not payload.contents and self._elicits(keys, payload, now):
             self._answers.add_ping(payload)
         if not payload.parts:
             return None
@@ -564,6 +569,15 @@ class Link:
         if payload.full and 0 < payload.room <= self.path.mtu >> 2:
             payload.add(Padding(payload.room).encode())  # equal sizes make trains
         return self._seal(keys, payload, now)
+
+    def _elicits(self, keys: SendingKeys, payload: Payload, now: float) -> bool:
+        """Whether an acknowledgement is wanted of a datagram that has no contents."""
+        if self.recovery.probes:
+            return True
+        if self._acknowledged and self.acks.crowded and now >= self._ask_at:  # RFC 9000 §13.2.4
+            self._ask_at = now + self.rtt.smoothed
+            return True
+        return keys.wants_ack and bool(payload.parts)
 
     def _seal(self, keys: SendingKeys, payload: Payload, now: float) -> bytes:
         number = self.recovery.take_number()

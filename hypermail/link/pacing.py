@@ -8,6 +8,11 @@ from __future__ import annotations
 TRAIN_TIME = 0.002
 #: s of lateness of a timer that is made good.
 LATENESS = 0.025
+#: Datagrams that may always leave together.
+LEAST_DATAGRAMS = 2
+#: s of sending that what waits for no pace (acknowledgements, control, probes) may take from what does, at most.
+MOST_DEBT = 1.0
+
 #: s; no wait is shorter, so that rounding can't make it none.
 SHORTEST_WAIT = 0.000_02
 

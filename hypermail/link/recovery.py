@@ -8,7 +8,7 @@ from math import inf
 
 from hypermail.errors import ProtocolViolation
 from hypermail.link.congestion import Acked, Congestion, Lost
-from hypermail.link.delivery import Delivery
+from hypermail.link.delivery import DeliveryRate
 from hypermail.link.doubt import Doubt
 from hypermail.link.payload import Sent, Source
 from hypermail.link.reordering import Reordering
@@ -71,7 +71,7 @@ class Recovery:
         self._congestion = congestion
         self._rtt = rtt
         self._delivery_timeout = delivery_timeout
-        self._delivery = Delivery()
+        self._delivery = DeliveryRate()
         self._doubt = Doubt()
         self._reordering = Reordering()
         self._sent: dict[int, Sent] = {}
@@ -276,7 +276,7 @@ class Recovery:
         """The path is another one, with a controller of its own: what is in flight is sent again there."""
         self.resend_all()
         self._congestion = congestion
-        self._delivery = Delivery()
+        self._delivery = DeliveryRate()
         self._reordering = Reordering()
         self._doubt.clear()
         self._measured_at = inf

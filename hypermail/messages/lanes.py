@@ -13,6 +13,8 @@ from hypermail.wire.packets import encode_lane
 #: Lanes that applications may use; those above are hypermail's own.
 APPLICATION_LANES = 240
 PRIORITIES = 8
+#: Copies of a message, at most.
+MOST_REDUNDANCY = 3
 
 
 class LaneProperties(NamedTuple):
@@ -22,11 +24,14 @@ class LaneProperties(NamedTuple):
     @ivar ordered: whether messages are delivered in the order of sending.
     @ivar delivery: what is promised.
     @ivar priority: 0–7; greater goes first.
+    @ivar redundancy: 0–3; how often a small message rides again before anybody has missed it. The receiver is not
+        told: it drops what it has.
     """
 
     ordered: bool = True
     delivery: Delivery = Delivery.ACKED
     priority: int = 0
+    redundancy: int = 0
 
     @property
     def flags(self) -> int:
@@ -39,4 +44,8 @@ class LaneProperties(NamedTuple):
             raise UsageError(f"lanes have numbers from 0 to {APPLICATION_LANES - 1}, not {number}")
         if not 0 <= self.priority < PRIORITIES:
             raise UsageError(f"priorities go from 0 to {PRIORITIES - 1}, not {self.priority}")
+        if not 0 <= self.redundancy <= MOST_REDUNDANCY:
+            raise UsageError(f"redundancy goes from 0 to {MOST_REDUNDANCY}, not {self.redundancy}")
+        if self.redundancy and self.delivery is Delivery.DIRECT:
+            raise UsageError("direct messages have no redundancy: nobody could tell a copy from another message")
         return self

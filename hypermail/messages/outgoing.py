@@ -78,8 +78,11 @@ class OutgoingLane:
     """
     The sending half of one lane. A source whose ranges are numbers of whole messages.
 
+    @cvar message: makes its messages.
     @ivar settled: messages whose fate became known and that somebody wants to hear of.
     """
+
+    message = OutgoingMessage
 
     __slots__ = (
         "_begun",
@@ -126,7 +129,7 @@ class OutgoingLane:
 
     def send(self, data: bytes, wanted: bool) -> OutgoingMessage:
         """Queue a message."""
-        message = OutgoingMessage(self, data, wanted)
+        message = self.message(self, data, wanted)
         queue = self._queue
         if queue is None:
             queue = self._queue = deque()

@@ -22,6 +22,7 @@ from hypermail.link.payload import Payload
 from hypermail.messages.budget import Budget
 from hypermail.messages.lanes import LaneProperties
 from hypermail.messages.outgoing import OutgoingLane, OutgoingMessage
+from hypermail.messages.redundancy import Copies, RedundantLane
 from hypermail.messages.states import State
 from hypermail.options import Delivery, Options
 from hypermail.wire.packets import DIRECT, Direct, MessageClear, StreamBlockAck
@@ -49,6 +50,7 @@ class Sending:
     Gives messages to datagrams, the lanes of the highest priority first, those of one priority in turn.
 
     @param peer: the peer's limits as far as they are known.
+    @ivar copies: of messages that ride again; None while no lane has redundancy.
     @ivar directs_dropped: direct messages that gave way to newer ones before they could leave.
     """
 
@@ -67,6 +69,7 @@ class Sending:
         "_serial",
         "_was_full",
         "budget",
+        "copies",
         "directs_dropped",
     )
 
@@ -85,6 +88,7 @@ class Sending:
         self._clears = 0  # asked and not arrived
         self._was_full = False
         self.budget = Budget(options.outgoing_bytes, peer.allowance_bytes, peer.allowance_messages)
+        self.copies: Copies | None = None
         self.directs_dropped = 0
 
     def learn(self, peer: Parameters) -> None:
@@ -132,7 +136,7 @@ class Sending:
             raise UsageError(f"lane {number} is direct: its messages are sent with send_direct")
         if len(self._lanes) >= self._most_lanes:
             raise UsageError(f"the peer takes {self._most_lanes} lanes at most")
-        lane = self._lanes[number] = OutgoingLane(number, properties, self.budget, self._options.buffered_messages)
+        lane = self._lanes[number] = self._make_lane(number, properties)
         for lanes in self._by_priority:
             if lanes[0].properties.priority == properties.priority:
                 lanes.append(lane)
@@ -140,6 +144,14 @@ class Sending:
         self._by_priority.append([lane])
         self._by_priority.sort(key=lambda lanes: -lanes[0].properties.priority)
         return lane
+
+    def _make_lane(self, number: int, properties: LaneProperties) -> OutgoingLane:
+        buffered = self._options.buffered_messages
+        if not properties.redundancy:
+            return OutgoingLane(number, properties, self.budget, buffered)
+        if self.copies is None:
+            self.copies = Copies()
+        return RedundantLane(number, properties, self.budget, buffered, self.copies)
 
     def is_direct(self, number: int) -> bool:
         """Whether a lane's messages are direct ones."""
@@ -190,7 +202,7 @@ class Sending:
 
     @property
     def has_more(self) -> bool:
-        """Whether anything could be sent."""
+        """Whether anything could be sent, copies apart."""
         return bool(self._directs) or any(lane.has_more for lane in self._lanes.values())
 
     @property
@@ -272,11 +284,15 @@ class Sending:
             return True
         return False
 
-    def next_expiry(self) -> float | None:
-        """s when the next message expires."""
+    def deadline(self) -> float | None:
+        """s when the next message expires, or rides again by itself."""
         while self._expiries and self._expiries[0][2].settled:
             heappop(self._expiries)
-        return self._expiries[0][0] if self._expiries else None
+        expiry = self._expiries[0][0] if self._expiries else None
+        ride = self.copies.deadline() if self.copies is not None else None
+        if expiry is None or ride is None:
+            return ride if expiry is None else expiry
+        return min(expiry, ride)
 
     def expire(self, now: float) -> None:
         """Give up what has expired."""

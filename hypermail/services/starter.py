@@ -39,6 +39,7 @@ class Calling:
     @ivar settings: whom to trust, and who we are.
     @ivar timeout: C{connection_timeout}, s.
     @ivar congestion: the name of the congestion control.
+    @ivar maxRate: C{max_rate}, bit/s; None for no limit.
     """
 
     destination: Destination
@@ -46,6 +47,7 @@ class Calling:
     traceDirectory: str | None = None
     timeout: float = Options().connection_timeout
     congestion: str = Options().congestion
+    maxRate: float | None = None
 
     async def open(self, reactor: Any) -> ISession:
         """
@@ -60,7 +62,7 @@ class Calling:
                 reactor,
                 host,
                 port,
-                options=Options(connection_timeout=self.timeout, congestion=self.congestion),
+                options=Options(connection_timeout=self.timeout, congestion=self.congestion, max_rate=self.maxRate),
                 security=self.settings.security(),
                 traceDirectory=self.traceDirectory,
             )

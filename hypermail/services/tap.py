@@ -14,6 +14,7 @@ from hypermail.internet.settings import ListenerSettings
 from hypermail.link.congestion import controller, names
 from hypermail.options import Options as SessionOptions
 from hypermail.services.addresses import parse_listening
+from hypermail.services.rates import parse_rate
 
 _DIRECTORIES = ("inbox", "trace", "state")
 
@@ -41,6 +42,12 @@ class ListenerCommand(usage.Options):
         ],
         ["secret-file", None, None, "File with at least 32 secret bytes, the same on both sides: mode secret, no TLS."],
         ["congestion", None, SessionOptions().congestion, f"Congestion control of what is sent: {', '.join(names())}."],
+        [
+            "max-rate",
+            None,
+            None,
+            "Bits per second, as 800k, 2.5M or 1G, that each session may send at most [no limit].",
+        ],
         ["trace", None, None, "Directory for a structured event log (qlog), one file per connection."],
     ]
 
@@ -72,6 +79,10 @@ class ListenerCommand(usage.Options):
             controller(self["congestion"])
         except UsageError as error:
             raise usage.UsageError(f"--congestion: {error.text}") from None
+        try:
+            self["max-rate"] = None if self["max-rate"] is None else parse_rate(self["max-rate"])
+        except UsageError as error:
+            raise usage.UsageError(f"--max-rate: {error.text}") from None
         for name in ("inbox", "trace", "state", "identity", "trust-roots", "secret-file"):
             if self[name] == "" or "\0" in (self[name] or ""):
                 raise usage.UsageError(
@@ -113,6 +124,6 @@ def makeService(options: ListenerCommand) -> IService:
         echo=bool(options["echo"]),
         settings=options["settings"],
         traceDirectory=options["trace"],
-        options=SessionOptions(congestion=options["congestion"]),
+        options=SessionOptions(congestion=options["congestion"], max_rate=options["max-rate"]),
     )
     return ListenerService(reactor, doing)

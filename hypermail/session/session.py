@@ -298,6 +298,7 @@ class Session:
             "messages_queued": self.sending.budget.queued_messages,
             "messages_begun": self.sending.budget.begun_messages,
             "messages_held": self.receiving.holdings.messages,
+            "messages_again": self.sending.copies.sent if self.sending.copies is not None else 0,
             "directs_dropped": self.sending.directs_dropped,
             **self.streams.statistics(),
         }

@@ -67,7 +67,7 @@ class StormApplication(Application):
         super().session_opened(event)
         random, side = self._random, self.side
         side.configure_lane(UNORDERED, ordered=False)
-        side.configure_lane(URGENT, priority=3)
+        side.configure_lane(URGENT, priority=3, redundancy=random.randrange(4))
         lengths = sizes(random, self._large)
         random.shuffle(lengths)
         self.send_all((random.choice((ORDERED, UNORDERED, URGENT)), random.randbytes(size)) for size in lengths)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.link.acks import FIRST, KEPT_RANGES, MAX_ACK_DELAY, TICK, TOGETHER, TOLD_RANGES, Acks
+from hypermail.link.acks import FIRST, KEPT_RANGES, MANY_RANGES, MAX_ACK_DELAY, TICK, TOGETHER, TOLD_RANGES, Acks
 from hypermail.link.ecn import CE, ECT0, ECT1, NOT_ECT
 from hypermail.wire.codec import decode
 from hypermail.wire.packets import Ack
@@ -136,11 +136,39 @@ class WhenTests(SynchronousTestCase):
         turn(acks, 0, 2)
         acks.packet(0.0)
         for number in (3, 4, 1):
-            turn(acks, number)
+            turn(acks, number, now=number / 10)
             self.assertTrue(acks.due, number)
             acks.packet(0.0)
         turn(acks, 5)
         self.assertFalse(acks.due)
+
+    def test_gap_after_gap(self) -> None:
+        """Where every other datagram is lost, three turns are acknowledged at once in the time that others wait."""
+        acks = Acks()
+        turn(acks, *range(FIRST + 1), now=0.5)
+        acks.packet(0.5)
+        due = []
+        for index in range(20):
+            now = 1.0 + index / 1000
+            turn(acks, FIRST + 2 + 2 * index, now=now, delay=0.010)
+            acks.timeout(now)
+            due.append(acks.due)
+            if acks.due:
+                acks.packet(now)
+        self.assertEqual(due[:10], [True] * 3 + [False] * 7)
+        self.assertEqual(due[10:], [True] * 3 + [False] * 7)
+
+    def test_crowded(self) -> None:
+        """It is known when the last one told many ranges, as the peer should acknowledge those."""
+        acks = Acks()
+        for count in range(1, MANY_RANGES + 1):
+            turn(acks, 2 * count)
+            self.assertEqual(len(acks.packet(0.0).ranges), count)
+            self.assertEqual(acks.crowded, count == MANY_RANGES)
+        acks.acked(0, 2 * MANY_RANGES)
+        turn(acks, 2 * MANY_RANGES + 2)
+        acks.packet(0.0)
+        self.assertFalse(acks.crowded)
 
     def test_behind_a_gap(self) -> None:
         """The two turns after a gap are acknowledged at once as well, then it goes on as ever."""

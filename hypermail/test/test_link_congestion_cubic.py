@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.link.congestion import Acked, Congestion
-from hypermail.link.congestion.cubic import Cubic
+from hypermail.link.congestion.cubic import LEAST_BYTES, Cubic
 from hypermail.link.payload import Sent
 from hypermail.link.rtt import RoundTrip
 from hypermail.test.linking import acked, lost
@@ -154,10 +154,17 @@ class ReductionTests(CubicTestCase):
         self.assertEqual(self.cubic.window, 4_900)
 
     def test_least(self) -> None:
-        """The window never falls below two datagrams."""
+        """The window falls to 4,800 bytes by losses, or two datagrams; where it is less already, it stays."""
         for turn in range(10):
             self.lose(turn + 0.5, turn + 1.0)
+        self.assertEqual(self.cubic.window, LEAST_BYTES)
+        self.lose(20.0, 20.5, persistent=True)
+        self.lose(21.0, 21.5)
         self.assertEqual(self.cubic.window, 2_000)
+        self.cubic.resized(4_000)
+        for turn in range(30, 40):
+            self.lose(turn + 0.5, turn + 1.0)
+        self.assertEqual(self.cubic.window, 8_000)
 
     def test_in_recovery(self) -> None:
         """What was sent before the loss was seen does not grow the window; what was sent after it does."""

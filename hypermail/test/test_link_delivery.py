@@ -6,14 +6,14 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.link.delivery import Delivery, Sample
+from hypermail.link.delivery import DeliveryRate, Sample
 
 
 class DeliveryTests(SynchronousTestCase):
     """Datagrams of 1,000 bytes."""
 
     def setUp(self) -> None:
-        self.delivery = Delivery()
+        self.delivery = DeliveryRate()
 
     def test_steady(self) -> None:
         """What was delivered while a datagram was under way, over that time, is the rate."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import ProtocolViolation
+from hypermail.link.acks import MANY_RANGES
 from hypermail.link.allowance import INITIAL_WINDOW
 from hypermail.link.answers import MOST_ANSWERS, OWN_PINGS
 from hypermail.link.heartbeat import Beat
@@ -503,6 +504,25 @@ class SendingTests(SynchronousTestCase):
         self.assertEqual(starter.send(pair.now), [])
         self.assertEqual((starter.link.acks.pending, starter.link.acks.deadline), (False, None))
 
+    def test_many_ranges(self) -> None:
+        """An acknowledgement of many ranges asks for one itself, once in a round trip: then they aren't told again."""
+        pair, starter, listener = opened_pair()
+        link = listener.link
+        first = link.acks.largest + 1
+        for number in range(first + 1, first + 2 * MANY_RANGES, 2):  # every other one has arrived
+            link.acks.received(number, pair.now, True)
+        for expected in (True, False):
+            link.acks.force()
+            (datagram,) = listener.send(pair.now)
+            opened = starter.link.open(memoryview(datagram), pair.now)
+            assert opened is not None
+            packets = decode(opened.payload)
+            self.assertEqual([type(packet) for packet in packets], [p.Ack] + [p.HealthPing] * expected)
+        pair.now += link.rtt.smoothed
+        link.acks.force()
+        (datagram,) = listener.send(pair.now)
+        self.assertEqual(link.recovery.in_flight, 2 * len(datagram))
+
     def test_ack_after_delay(self) -> None:
         """With nothing else to say the ack leaves after an eighth of the round trip, and is not acknowledged itself."""
         pair, starter, listener = opened_pair()
@@ -606,8 +626,8 @@ class AllowanceTests(SynchronousTestCase):
         self.assertEqual(link.allowance.data(START), 12_000)
 
     def test_window(self) -> None:
-        """When less than a datagram is left of the window, nothing may leave, and no time will change that."""
-        self.fly(self.link.congestion.window - 1_199)
+        """When nothing is left of the window, nothing may leave, and no time will change that."""
+        self.fly(self.link.congestion.window)
         self.assertEqual(self.link.allowance.data(self.now), 0)
         before = self.link.next_timeout()
         self.link.allowance.blocked(self.now, True)
@@ -615,9 +635,17 @@ class AllowanceTests(SynchronousTestCase):
         self.assertTrue(self.link.recovery.limited)
 
     def test_last_of_window(self) -> None:
-        """No more than the window leaves, in whole datagrams: what is begun would be filled."""
+        """No more than the window leaves: whole datagrams, then one that is shorter, but none that is much shorter."""
         self.fly(self.link.congestion.window - 2_399)
         self.assertEqual(self.link.allowance.data(self.now + 1), 1_200)
+        self.fly(1_200)
+        self.assertEqual(self.link.allowance.data(self.now + 2), 1_199)
+        self.fly(899)
+        self.assertEqual(self.link.allowance.data(self.now + 3), 300)
+        self.fly(1)
+        self.assertEqual(self.link.allowance.data(self.now + 4), 0)
+        self.link.allowance.blocked(self.now + 4, True)
+        self.assertIsNone(self.link.allowance.resume_at, "acknowledgements bring room, no time does")
 
     def test_paced(self) -> None:
         """Beyond a train the pace decides: the link asks to be woken, and then at least a datagram may leave."""

@@ -516,15 +516,15 @@ class WithdrawTests(SendingCase):
         """What expires in time order is given up with that reason; what is settled no longer counts."""
         early, late = self.send(b"early", expires=5.0), self.send(b"late", expires=9.0)
         never = self.send(b"never")
-        self.assertEqual(self.sending.next_expiry(), 5.0)
+        self.assertEqual(self.sending.deadline(), 5.0)
         self.sending.expire(4.9)
         self.assertFalse(early.settled)
         self.sending.expire(5.0)
         self.assertIsInstance(early.error, MessageExpired)
-        self.assertEqual(self.sending.next_expiry(), 9.0)
+        self.assertEqual(self.sending.deadline(), 9.0)
         self.all()
         self.settle(1)
-        self.assertIsNone(self.sending.next_expiry())
+        self.assertIsNone(self.sending.deadline())
         self.sending.expire(10.0)
         self.assertEqual((late.error, never.settled), (None, False))
 

@@ -73,10 +73,18 @@ class Side:
         self.touch()
 
     def configure_lane(
-        self, number: int, *, ordered: bool = True, delivery: Delivery = Delivery.ACKED, priority: int = 0
+        self,
+        number: int,
+        *,
+        ordered: bool = True,
+        delivery: Delivery = Delivery.ACKED,
+        priority: int = 0,
+        redundancy: int = 0,
     ) -> None:
         """See L{Connection.configure_lane}."""
-        self.connection.configure_lane(number, ordered=ordered, delivery=delivery, priority=priority)
+        self.connection.configure_lane(
+            number, ordered=ordered, delivery=delivery, priority=priority, redundancy=redundancy
+        )
         if not ordered:
             self.unordered.add(number)
 

@@ -26,6 +26,9 @@ MOST_GROWTH = 1.5
 #: Datagrams of the first window (RFC 9002 §7.2), and of the least.
 INITIAL_WINDOW = 10
 LEAST_WINDOW = 2
+#: Bytes of the least window: four datagrams of 1,200. With two of them, which RFC 9002 recommends, a hundred small
+#: messages a second wait for the window on a path of 50 ms that loses a few of them.
+LEAST_BYTES = 4_800
 #: Windows that leave per round trip in slow start, and later (RFC 9002 §7.7).
 SLOW_START_PACE = 2.0
 PACE = 1.25
@@ -190,13 +193,18 @@ class Cubic:
         if sent > self._recovery_start:
             self._reduce(now)
 
+    @property
+    def _least(self) -> float:
+        """Bytes to which losses may reduce the window; persistent congestion leaves less."""
+        return float(max(LEAST_WINDOW * self._datagram, LEAST_BYTES))
+
     def _reduce(self, now: float) -> None:
         """RFC 9438 §4.6."""
         window = self._window
         # Fast convergence: who has to give way before it was back gives more to newer ones (§4.7).
         self._plateau = window * (1 + BETA) / 2 if window < self._plateau else window
         self._prior = window
-        self._window = self._threshold = max(window * BETA, float(LEAST_WINDOW * self._datagram))
+        self._window = self._threshold = max(window * BETA, min(window, self._least))
         self.window = int(self._window)
         self._recover(now)
 
