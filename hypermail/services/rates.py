@@ -26,5 +26,7 @@ def parse_rate(text: str) -> float:
     try:
         Options(max_rate=rate)
     except UsageError:
-        raise UsageError(f"{text!r} is no rate to talk at: give 8k (8,000 bits per second) or more") from None
+        raise UsageError(
+            f"{text!r} is no rate to talk at: give 8k (8,000 bits per second) or more, below 1000000G"
+        ) from None
     return rate

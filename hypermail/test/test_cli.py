@@ -46,6 +46,7 @@ class UsageTests(CommandCase):
             (["send", "--timeout", "0", "127.0.0.1:1", "a"], "--timeout"),
             (["send", "--timeout", "soon", "127.0.0.1:1", "a"], "--timeout"),
             (["send", "--congestion", "vegas", "127.0.0.1:1", "a"], "'vegas' is not"),
+            (["send", "--max-rate", "10 Mbit", "127.0.0.1:1", "a"], "'10 Mbit' is no rate"),
             (["send", "--frobnicate", "127.0.0.1:1", "a"], "--frobnicate"),
             (["ping"], "Missing argument 'HOST:PORT'"),
             (["ping", "[::1]:70000"], "from 1 to 65535"),
@@ -125,7 +126,9 @@ class ExitTests(CommandCase):
         self.working(True)
         (congestion,) = (parameter for parameter in cli.send.params if parameter.name == "congestion")
         self.patch(congestion, "type", click.Choice(["vegas"]))
-        arguments = "send -r -q --timeout 3 --trace t --identity i --congestion vegas -m one --message two"
+        arguments = (
+            "send -r -q --timeout 3 --trace t --identity i --congestion vegas --max-rate 800k -m one --message two"
+        )
         self.assertEqual(self.invoke(*arguments.split(), "[::1]:4700", "a", "b").exit_code, 0)
         (((_, calling, load, _), _),) = self.asked
         self.assertEqual(
@@ -136,6 +139,7 @@ class ExitTests(CommandCase):
                 traceDirectory="t",
                 settings=StarterSettings(identity="i"),
                 congestion="vegas",
+                maxRate=800e3,
             ),
         )
         self.assertEqual(load, starter.Load(files=("a", "b"), messages=(b"one", b"two"), recursive=True))

@@ -32,6 +32,13 @@ class WayTests(SynchronousTestCase):
 class OptionsTests(SynchronousTestCase):
     """What one side of a session wants and bears."""
 
+    def test_max_rate(self) -> None:
+        """A limit of the rate is at least 8 kbit/s, and a number; by default there is none."""
+        self.assertIsNone(Options().max_rate)
+        self.assertEqual(Options(max_rate=8_000).max_rate, 8_000)
+        for wrong in (0, 7_999.9, -1.0, 1e15, float("inf"), float("nan")):
+            self.assertIn("max_rate must be at least 8000 bit/s", self.refuse(max_rate=wrong))
+
     def refuse(self, **values: Any) -> str:
         """Assert that options are refused. @return: why."""
         error: UsageError = self.assertRaises(UsageError, Options, **values)

@@ -27,7 +27,7 @@ class OptionsTests(SynchronousTestCase):
         options = Options()
         options.parseOptions([])
         self.assertEqual(options["listening"], Listening(4700, ""))
-        self.assertEqual([options[name] for name in ("inbox", "trace", "echo")], [None, None, 0])
+        self.assertEqual([options[name] for name in ("inbox", "trace", "max-rate", "echo")], [None, None, None, 0])
         self.assertEqual(options["settings"], ListenerSettings())
 
     def test_all(self) -> None:
@@ -35,12 +35,13 @@ class OptionsTests(SynchronousTestCase):
         options = Options()
         options.parseOptions(
             "--port udp:0:interface=127.0.0.1 --inbox in --trace log --echo --congestion cubic --identity i --state s "
-            "--trust-roots r --allow one --allow two".split()
+            "--trust-roots r --allow one --allow two --max-rate 2.5M".split()
         )
         expected = ListenerSettings(identity="i", state="s", trustRoots="r", allow=("one", "two"))
         self.assertEqual(options["settings"], expected)
         self.assertEqual(options["listening"], Listening(0, "127.0.0.1"))
         self.assertEqual([options["inbox"], options["trace"]], ["in", "log"])
+        self.assertEqual(options["max-rate"], 2.5e6)
         hook = sys.excepthook
         self.addCleanup(setattr, sys, "excepthook", hook)
         self.assertTrue(IService.providedBy(makeService(options)))
@@ -48,7 +49,7 @@ class OptionsTests(SynchronousTestCase):
         self.patch(listener, "ListenerService", lambda reactor, doing: doings.append(doing))
         options["congestion"] = "vegas"
         makeService(options)
-        self.assertEqual(doings[0].options, SessionOptions(congestion="vegas"))
+        self.assertEqual(doings[0].options, SessionOptions(congestion="vegas", max_rate=2.5e6))
 
     def test_otherModes(self) -> None:
         """So do those of the other modes."""
@@ -68,6 +69,8 @@ class OptionsTests(SynchronousTestCase):
             (["--port", "-1"], "--port"),
             (["--port", "tcp:1"], "only udp"),
             (["--congestion", "vegas"], "--congestion: there is no congestion control 'vegas'"),
+            (["--max-rate", "fast"], "--max-rate: 'fast' is no rate"),
+            (["--max-rate", "7k"], "--max-rate: '7k' is no rate to talk at"),
             (["--inbox", ""], "--inbox needs"),
             (["--trace", "a\0b"], "--trace needs"),
             (["--identity", ""], "--identity needs the name of a file"),
