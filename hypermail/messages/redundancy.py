@@ -60,7 +60,6 @@ class Ride:
     def acked(self, start: int, stop: int) -> None:
         """No more copies; what waits to be sent anew need not be."""
         for message in self._messages:
-            message.left = 0
             message.ride = None
             self.lane.arrived(message.number)
 

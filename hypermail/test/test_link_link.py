@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import ProtocolViolation
 from hypermail.link.acks import MANY_RANGES
-from hypermail.link.allowance import INITIAL_WINDOW
+from hypermail.link.allowance import INITIAL_WINDOW, Allowance
 from hypermail.link.answers import MOST_ANSWERS, OWN_PINGS
 from hypermail.link.heartbeat import Beat
 from hypermail.link.link import Link
@@ -663,6 +663,34 @@ class AllowanceTests(SynchronousTestCase):
         deadline = self.link.next_timeout()
         self.assertTrue(self.now < deadline < self.now + 0.01)
         self.assertGreaterEqual(self.link.allowance.data(deadline), 1_200)
+
+    def test_held_back_by_pace(self) -> None:
+        """Who is held back by the controller's pace uses up the window, with messages or with copies."""
+        for more, again in ((True, False), (False, True)):
+            self.link.allowance.spent(100_000)
+            self.assertEqual(self.link.allowance.data(self.now), 0)
+            self.link.allowance.blocked(self.now, more, again)
+            self.assertTrue(self.link.recovery.limited)
+            self.assertIsNotNone(self.link.allowance.resume_at)
+
+    def test_copies_held_back(self) -> None:
+        """When the window has no room for a whole datagram copies wait, and no time will change that."""
+        self.fly(self.link.congestion.window - 1_199)
+        self.link.allowance.data(self.now)
+        self.link.allowance.blocked(self.now, False, True)
+        self.assertTrue(self.link.recovery.limited)
+        self.assertIsNone(self.link.allowance.resume_at)
+
+    def test_limit_unmeasured(self) -> None:
+        """The user's limit holds before the round trip is known."""
+        link = Pair().starter.link
+        allowance = Allowance(link.path, link.rtt, link.recovery, link.congestion, 1 << 20, START, 12_500)
+        self.assertEqual(allowance.data(START + 10), 1_200)
+        allowance.spent(2_400)
+        self.assertEqual(allowance.data(START + 10), 0)
+        allowance.blocked(START + 10, True)
+        self.assertEqual(allowance.resume_at, START + 10 + 1_200 / 12_500)
+        self.assertFalse(link.recovery.limited)
 
     def test_nothing_held_back(self) -> None:
         """Who has nothing more to send is not woken, and is not limited by the window."""

@@ -15,7 +15,7 @@ from hypermail.options import Delivery
 from hypermail.test.latency import latencies, percentile
 from hypermail.test.test_messages_outgoing import ROOM, SendingCase, numbers, packets
 from hypermail.testing import Conditions, Pair
-from hypermail.wire.packets import BLOCKS
+from hypermail.wire.packets import BLOCKS, StreamBlocks
 
 #: s; the round trip of most tests, and an eighth of it, which a copy waits.
 ROUND_TRIP = 0.064
@@ -191,12 +191,21 @@ class CopiesTests(SendingCase):
     def test_lanes(self) -> None:
         """Copies of several lanes share a datagram, each lane in packets of its own."""
         self.sending.configure(1, LaneProperties(redundancy=1))
-        for lane in (0, 1):
-            self.send(b"a", lane=lane)
-        self.leave()
+        for lane, size in ((1, 600), (0, 1), (1, 1)):
+            self.send(bytes(size), lane=lane)
+            self.leave()
         payload, found = self.leave(WAIT)
-        self.assertEqual(found, [(0, 0), (1, 0)])
+        self.assertEqual(found, [(0, 0), (1, 1)])
         self.assertEqual(len(packets(payload)), 2)
+
+    def test_longest_run(self) -> None:
+        """A packet holds no more copies than it does messages."""
+        for _ in range(600):
+            self.send(b"")
+        self.leave(room=4_000)
+        payload, found = self.leave(WAIT, room=4_000)
+        self.assertEqual(found, [(0, number) for number in range(600)])
+        self.assertEqual([len(run.messages) for run in packets(payload) if isinstance(run, StreamBlocks)], [512, 88])
 
     def test_new_first(self) -> None:
         """Before it is due a copy takes what room new messages leave, or waits for another datagram."""
@@ -388,13 +397,27 @@ class ConnectionTests(SynchronousTestCase):
         pair.close()
         pair.assert_delivered()
 
+    def test_with_the_next(self) -> None:
+        """A copy rides with the next message, and needs no datagram then."""
+        pair = Pair(1, Conditions(delay=0.04))
+        pair.open()
+        pair.run_to_quiescence()
+        side = pair.starter
+        side.configure_lane(0, redundancy=1)
+        before = side.connection.statistics()["datagrams_sent"]
+        for _ in range(3):
+            side.send_message(b"a")
+            pair.run_for(0.004)
+        found = side.connection.statistics()
+        self.assertEqual((found["messages_again"], found["datagrams_sent"] - before), (2, 3))
+
     def test_beside_a_stream(self) -> None:
         """Copies come through beside a stream that fills every datagram."""
         pair = Pair(1, Conditions(delay=0.02, bandwidth=10e6))
         pair.open()
         side = pair.starter
         side.configure_lane(0, redundancy=2)
-        side.open_stream(b"", bytes(1 << 20))
+        side.application.write_all(side.open_stream(), bytes(8 << 20))
         pair.run_for(0.2)
         before = side.connection.statistics()["messages_again"]
         side.send_message(bytes(200))
