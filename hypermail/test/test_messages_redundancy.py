@@ -411,19 +411,37 @@ class ConnectionTests(SynchronousTestCase):
         found = side.connection.statistics()
         self.assertEqual((found["messages_again"], found["datagrams_sent"] - before), (2, 3))
 
-    def test_beside_a_stream(self) -> None:
-        """Copies come through beside a stream that fills every datagram."""
-        pair = Pair(1, Conditions(delay=0.02, bandwidth=10e6))
+    def test_beside_bulk(self) -> None:
+        """A copy comes through when it is due, though something else fills every datagram."""
+        pair = Pair(1, Conditions(delay=0.04))
         pair.open()
+        pair.run_to_quiescence()
         side = pair.starter
-        side.configure_lane(0, redundancy=2)
-        side.application.write_all(side.open_stream(), bytes(8 << 20))
-        pair.run_for(0.2)
-        before = side.connection.statistics()["messages_again"]
+        side.configure_lane(0, redundancy=1)
         side.send_message(bytes(200))
-        pair.run_for(0.015)
-        self.assertGreater(side.connection.statistics()["messages_again"], before)
-        pair.run(lambda: side.outgoing[0].settled)
+        pair.run_for(0.0099)
+        for _ in range(30):
+            side.connection.send_message(bytes(1_150), lane=1, now=pair.now)
+        pair.run_for(0.0002)
+        found = side.connection.statistics()
+        self.assertGreater(found["messages_queued"], 0)
+        self.assertEqual(found["messages_again"], 1)
+        pair.close()
+
+    def test_paced(self) -> None:
+        """A copy that waits for its pace alone leaves when that allows it."""
+        pair = Pair(1, Conditions(delay=0.25))
+        pair.open()
+        pair.run_to_quiescence()
+        side = pair.starter
+        side.configure_lane(0, redundancy=1)
+        side.send_message(bytes(200))
+        pair.run_for(0.0099)
+        side.connection._link.allowance.spent(5_000)
+        pair.run_for(0.01)
+        self.assertEqual(side.connection.statistics()["messages_again"], 0)
+        pair.run_for(0.2)
+        self.assertEqual(side.connection.statistics()["messages_again"], 1)
         pair.close()
 
 
