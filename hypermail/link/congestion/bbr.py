@@ -40,6 +40,8 @@ TRAINS = 3
 #: The pipe is full when in so many rounds the bandwidth has not grown by so much.
 FULL_ROUNDS = 3
 FULL_GROWTH = 1.25
+#: Share of a round that is lost when the model must be wrong: as much as probing may lose is no news.
+HEAVY_LOSS = 0.25
 #: s that a measured least round trip counts.
 ROUND_TRIP_AGE = 10.0
 #: s that the pipe is kept empty at least to measure it anew.
@@ -86,6 +88,7 @@ class BBR:
         "_least",
         "_least_at",
         "_lossy",
+        "_lost",
         "_phase",
         "_probe_round_over",
         "_probe_until",
@@ -132,6 +135,7 @@ class BBR:
         self._probe_round_over = False
         # Loss.
         self._lossy = False  # since the last acknowledgement
+        self._lost = 0  # bytes in this round
         self._recovering = False
         self._recovery_at = 0.0
         self._conserving = False
@@ -160,17 +164,18 @@ class BBR:
 
     def lost(self, losses: Lost, rtt: RoundTrip) -> None:
         self._lossy = True
-        if not (self._filled or losses.persistent):
-            return  # who can't grow can't see that the pipe isn't full yet
+        self._lost += losses.size
         if not self._recovering:
             self._save()
             self._recovering = True
+        self._recovery_at = losses.now
+        self.window -= losses.size
+        heavy = max(HEAVY_LOSS * (self._lost + losses.in_flight), self._minimum)
+        if self._lost > heavy and not self._conserving:
+            # More than the model accounts for: until it is known anew, only what arrives is replaced.
             self._conserving = True
             self._round_end = self._delivered
             self.window = losses.in_flight
-        else:
-            self.window -= losses.size
-        self._recovery_at = losses.now
         if losses.persistent:
             # The draft's §4.2.3.4, as for a retransmission timeout: begin small, keep the model.
             self._conserving = False
@@ -208,6 +213,7 @@ class BBR:
         if begins:
             self._round_end = sample.total
             self._round += 1
+            self._lost = 0
             self._conserving = False
         rate = sample.rate
         if rate >= self._bandwidth.value or not (sample.idle or sample.prior < self._held_until):
