@@ -19,6 +19,7 @@ from functools import partial
 from typing import NamedTuple
 
 from hypermail.test import deferreds, storms
+from hypermail.test.bbr import BBR
 from hypermail.test.paths import PATHS
 from hypermail.testing import World
 
@@ -71,7 +72,7 @@ SCENARIOS: dict[str, Scenario] = {
     "storm": Scenario(partial(_world, storms.storm), 1_000),
     "sealed-storm": Scenario(partial(_world, storms.sealed_storm), 1_000),
     "deferreds": Scenario(_deferreds, 1_000),
-    **{name: Scenario(partial(_world, run), _SEEDS.get(name, 20)) for name, run in PATHS.items()},
+    **{name: Scenario(partial(_world, run), _SEEDS.get(name, 20)) for name, run in {**PATHS, **BBR}.items()},
 }
 
 

@@ -13,6 +13,7 @@ from functools import partial
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.test import paths, scenarios
+from hypermail.test.bbr import BBR
 from hypermail.test.scenarios import SCENARIOS, Outcome, Scenario, run_one
 
 #: Scenarios that the suite runs in a smaller size.
@@ -76,6 +77,11 @@ class ScenarioTests(SynchronousTestCase):
         for name in ("rebind-port", "rebind-address", "change-address"):
             self.stand(name, range(2))
 
+    def test_bbr(self) -> None:
+        """BBR uses lossy, long and changing paths, keeps queues short, and shares."""
+        for name in BBR:
+            self.stand(name, range(2))
+
     def test_load(self) -> None:
         """Idle sessions and stalled readers."""
         for name in ("stalled-reader", "idle"):
@@ -100,7 +106,7 @@ class ScenarioTests(SynchronousTestCase):
         run |= {"sealed-storm", "handshake-loss-tls", "handshake-corruption-tls"}
         run |= {"transfer-corruption", "reordering", "duplication", "blackhole", "stalled-reader", "idle"}
         run |= {"rebind-port", "rebind-address", "change-address"}
-        self.assertEqual(run | set(LARGE), set(SCENARIOS))
+        self.assertEqual(run | set(BBR) | set(LARGE), set(SCENARIOS))
 
 
 def stands(seed: int) -> tuple[float, int]:

@@ -2,8 +2,8 @@
 BBR version 1: draft-cardwell-iccrg-bbr-congestion-control-00, with what Linux has added to it since (tcp_bbr.c).
 
 The path is modelled by two numbers that can't be measured at the same time: the most that it delivers, and the round
-trip while nothing is queued. Datagrams leave at the first; their product, and as much again, may be in flight. Loss does
-not change the model, so that what noise destroys costs no more than itself.
+trip while nothing is queued. Datagrams leave at the first; twice their product may be in flight. Loss does not change
+the model, so that what noise destroys costs no more than itself.
 
 Where this is not as Linux has it, C{docs/protocol/link.rst} says why.
 """
