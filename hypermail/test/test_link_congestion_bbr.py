@@ -54,6 +54,7 @@ class BBRTests(SynchronousTestCase):
         size: int | None = None,
         same: bool = False,
         wait: float | None = None,
+        prior: int | None = None,
     ) -> None:
         """
         An acknowledgement, of what was sent a round trip ago.
@@ -63,10 +64,12 @@ class BBRTests(SynchronousTestCase):
         @param size: bytes that it brings; a round trip's worth when not given.
         @param same: whether it begins no round.
         @param wait: s since the one before; a round trip when not given.
+        @param prior: bytes that had been delivered when the newest of it was sent; all, when not given.
         """
         self.now += rtt if wait is None else wait
         size = int(rate * rtt) if size is None else size
-        prior = -1 if same else self.total
+        if prior is None:
+            prior = -1 if same else self.total
         self.total += size
         self.number += 1
         sent = Sent(self.number, self.now - rtt, size, [], False)
@@ -274,8 +277,10 @@ class BBRTests(SynchronousTestCase):
         self.cruise()
         self.round(wait=0.2, size=DATAGRAM)
         self.round(wait=0.0, same=True, size=40 * DATAGRAM)
-        for _ in range(11):
+        for _ in range(9):
             self.round(wait=1.0, size=DATAGRAM)
+        self.assertEqual(self.bbr._excess.value, 41 * DATAGRAM)
+        self.round(wait=1.0, size=DATAGRAM)
         self.assertEqual(self.bbr._excess.value, DATAGRAM)
 
     # Probing for the round trip
@@ -389,6 +394,18 @@ class BBRTests(SynchronousTestCase):
         self.round(size=2 * DATAGRAM, in_flight=53 * DATAGRAM, wait=0.01)
         self.assertEqual(self.bbr.window, 67 * DATAGRAM)
 
+    def test_heavy_loss_begins_a_round(self) -> None:
+        """The round in which only what arrives is replaced begins with the loss."""
+        self.cruise()
+        before = self.total
+        self.round(size=10 * DATAGRAM, same=True, wait=0.01)
+        self.lose(50, in_flight=50 * DATAGRAM)
+        self.assertTrue(self.bbr._conserving)
+        self.round(size=DATAGRAM, prior=before, wait=0.01)
+        self.assertTrue(self.bbr._conserving)
+        self.round(size=DATAGRAM, prior=before + 10 * DATAGRAM, wait=0.01)
+        self.assertFalse(self.bbr._conserving)
+
     def test_losses_of_rounds_are_apart(self) -> None:
         """Loss that is heavy only over several rounds isn't."""
         self.cruise()
@@ -410,6 +427,7 @@ class BBRTests(SynchronousTestCase):
         self.cruise()
         window = self.bbr.window
         self.lose(50, in_flight=50 * DATAGRAM)
+        self.now += 0.05
         self.lose(10, in_flight=40 * DATAGRAM)
         self.assertEqual(self.bbr.window, 40 * DATAGRAM)
         self.round(in_flight=40 * DATAGRAM, size=DATAGRAM)
@@ -421,7 +439,7 @@ class BBRTests(SynchronousTestCase):
         """Persistent congestion leaves four datagrams until something arrives; the model is kept."""
         self.cruise()
         window, rate = self.bbr.window, self.rate
-        self.lose(100, in_flight=0, persistent=True)
+        self.lose(5, in_flight=80 * DATAGRAM, persistent=True)
         self.assertEqual(self.bbr.window, 4 * DATAGRAM)
         self.assertEqual(self.rate, rate)
         self.round(in_flight=0, size=4 * DATAGRAM, same=True, wait=0.01)

@@ -87,6 +87,21 @@ class PacerTests(SynchronousTestCase):
         slow.spent(500)
         self.assertAlmostEqual(slow.resume_at(0.0, 1_000.0), 1.5)
 
+    def test_mean(self) -> None:
+        """With timers that wake a millisecond late the mean rate is exact all the same, on slow paths and fast ones."""
+        for rate in (1e5, 1e6, 1.25e7):
+            pacer = Pacer(1_000, 0.0)
+            pacer.available(0.0, rate, MANY)
+            now, sent = 0.0, -LEAST_DATAGRAMS * 1_000
+            while now < 4:
+                available = pacer.available(now, rate, MANY)
+                while available > 0:  # datagrams are not cut to fit
+                    available -= 1_000
+                    pacer.spent(1_000)
+                    sent += 1_000
+                now = pacer.resume_at(now, rate) + 0.001
+            self.assertLess(abs(sent / now / rate - 1), 0.01)
+
     def test_shortest_wait(self) -> None:
         """A wait is never so short that a rounded clock makes it none."""
         pacer = Pacer(1_000, 0.0)
