@@ -10,7 +10,7 @@ from math import log
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.link.congestion import Acked, Congestion, Lost
-from hypermail.link.congestion.bbr import BBR, CYCLE, Mode
+from hypermail.link.congestion.bbr import BBR, CYCLE, EXCESS_ROUNDS, Mode
 from hypermail.link.delivery import Sample
 from hypermail.link.maximum import RecentMaximum
 from hypermail.link.payload import Sent
@@ -96,7 +96,7 @@ class BBRTests(SynchronousTestCase):
         self.bbr._enter_phase(phase, self.now)
         self.bbr.window = 2 * PRODUCT + TRAINS
         self.bbr._set_rate(self.rtt)
-        self.bbr._excess = RecentMaximum(10)  # one acknowledgement for a whole round was much at once
+        self.bbr._excess = RecentMaximum(EXCESS_ROUNDS)  # one acknowledgement for a whole round was much at once
         self.bbr._epoch_size = 0
 
     # Startup
@@ -259,6 +259,11 @@ class BBRTests(SynchronousTestCase):
         self.assertAlmostEqual(self.rate, 0.99 * RATE)
         self.round(in_flight=DATAGRAM, same=True, wait=0.0, limited=False)
         self.assertAlmostEqual(self.rate, 1.25 * 0.99 * RATE)
+
+    def test_rest_in_startup(self) -> None:
+        """Who rests before the pipe was full goes on to fill it."""
+        self.round(in_flight=0, limited=False)
+        self.assertAlmostEqual(self.rate, GAIN * 0.99 * RATE)
 
     def test_excess(self) -> None:
         """Acknowledgements that come together enlarge the window by what they bring at once, at most by 100 ms."""
