@@ -416,8 +416,8 @@ class BBRTests(SynchronousTestCase):
         self.cruise()
         for _ in range(5):
             self.lose(20, in_flight=80 * DATAGRAM)
+            self.assertGreater(self.bbr.window, PRODUCT)
             self.round(in_flight=80 * DATAGRAM, wait=0.01)
-        self.assertGreater(self.bbr.window, PRODUCT)
 
     def test_few_losses_are_not_heavy(self) -> None:
         """Four datagrams are never more than chance."""
