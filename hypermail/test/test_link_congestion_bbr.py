@@ -314,6 +314,8 @@ class BBRTests(SynchronousTestCase):
         self.assertGreaterEqual(self.bbr.window, window)
         self.age(10)
         self.assertIs(self.bbr.mode, Mode.PROBE_BANDWIDTH)
+        self.age(3)  # again, until it is empty again
+        self.assertIs(self.bbr.mode, Mode.PROBE_ROUND_TRIP)
 
     def test_probe_round_trip_lasts_a_round(self) -> None:
         """200 ms are not enough on a path that is longer."""

@@ -236,11 +236,10 @@ class BBR:
         elapsed = now - news.newest.time
         old = now > self._least_at + ROUND_TRIP_AGE
         if elapsed <= self._least or old:
-            first = self._least == inf
             self._least = elapsed
             self._least_at = now
             # Who has rested has just seen the empty pipe.
-            if old and not first and not self._resting and self.mode is not Mode.PROBE_ROUND_TRIP:
+            if old and not self._resting and self.mode is not Mode.PROBE_ROUND_TRIP:
                 self._save()
                 self._enter(Mode.PROBE_ROUND_TRIP, 1.0, 1.0)
                 self._probe_until = None
