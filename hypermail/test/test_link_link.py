@@ -686,7 +686,7 @@ class AllowanceTests(SynchronousTestCase):
         link = Pair().starter.link
         allowance = Allowance(link.path, link.rtt, link.recovery, link.congestion, 1 << 20, START, 12_500)
         self.assertEqual(allowance.data(START + 10), 1_200)
-        allowance.spent(2_400)
+        allowance.spent(1_200)
         self.assertEqual(allowance.data(START + 10), 0)
         allowance.blocked(START + 10, True)
         self.assertEqual(allowance.resume_at, START + 10 + 1_200 / 12_500)
