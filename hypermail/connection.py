@@ -339,7 +339,7 @@ class Connection:
         known of the path is forgotten, and what was in flight there is sent again.
         """
         self._now = now
-        if self.role is Role.STARTER and not self.ended:
+        if self.role is Role.STARTER:
             self._link.moved(now)
 
     @property

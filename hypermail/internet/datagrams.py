@@ -142,8 +142,6 @@ class HypermailDatagramProtocol(DatagramProtocol):
             self._pump(session)
             self._forget(session)
         self._deadlines.stop()
-        if self._routes is not None:
-            self._routes.stop()
         self._dirty.clear()
         if self._flushing is not None:
             self._flushing.cancel()

@@ -276,7 +276,7 @@ class Link:
 
     def _locate(self, opened: Opened, now: float) -> None:
         """Perhaps the peer has moved, as only starters do."""
-        if opened.long or not self.speaks or self._role is Role.STARTER:
+        if self._role is Role.STARTER or not self.speaks:  # once a listener speaks it hears short datagrams only
             return
         newest = opened.number > self.acks.largest
         moving = self._moving

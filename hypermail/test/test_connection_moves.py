@@ -83,7 +83,10 @@ class ListenerTests(MoveCase):
         self.pair.run(lambda: self.pair.listener.connection.address == OTHER_HOST, limit=6 * DELAY + 0.001)
         after = self.figures()
         self.assertEqual((after["moves"], after["rtt"], after["window"], after["mtu"]), (1, None, 12_000, 1_200))
-        self.assertAlmostEqual(self.pair.listener.connection._link.rtt.smoothed, 4 * DELAY)
+        link = self.pair.listener.connection._link
+        self.assertAlmostEqual(link.rtt.smoothed, 4 * DELAY)
+        for room in (link.recovery, link.allowance):
+            self.assertIs(room._congestion, link.congestion)
         self.finish()
 
     def test_inFlight(self) -> None:
@@ -141,6 +144,15 @@ class ListenerTests(MoveCase):
             self.pair.run(lambda address=address: self.pair.listener.connection.address == address)  # type: ignore[misc]
         self.finish()
 
+    def test_pace(self) -> None:
+        """The first flight on another path waits for no pace."""
+        link = self.pair.listener.connection._link
+        link.allowance.resume_at = 5.0
+        before = link.allowance._pacer
+        link.allowance.restart(link.congestion, self.pair.now)
+        self.assertIsNone(link.allowance.resume_at)
+        self.assertIsNot(link.allowance._pacer, before)
+
     def test_notVerified(self) -> None:
         """A session that is still opening, and what is said in long datagrams, moves nowhere (RFC 9000 §9)."""
         _, _, listener = opened_pair()
@@ -161,6 +173,91 @@ class ListenerTests(MoveCase):
         (told,) = [line for line in lines if "path_updated" in line]
         self.assertIn(str(HOME), told)
         self.assertIn(str(OTHER_PORT), told)
+
+
+class CandidateTests(SynchronousTestCase):
+    """A listener's link, datagram by datagram."""
+
+    def setUp(self) -> None:
+        _, _, side = opened_pair()
+        self.link = side.link
+        self.number = self.link.acks.largest + 1
+
+    def hear(self, *packets: p.Packet, skip: int = 0, elsewhere: object = None, now: float = START) -> int:
+        """A datagram arrives, and its packets are taken. @return: its size."""
+        datagram = short(list(packets), self.number + skip)
+        opened = self.link.open(memoryview(datagram), now, elsewhere)
+        assert opened is not None
+        for packet in packets:
+            self.link.take(packet, now, False)
+        self.link.received(opened, True, now)
+        return len(datagram)
+
+    def asked(self) -> list[tuple[object, p.Packet]]:
+        """What the link asks now, and where."""
+        return [(train.address, contents(train.datagrams[0])[0]) for train in self.link.path_trains(START)]
+
+    def candidate(self) -> object:
+        """The address that is doubted."""
+        moving = self.link._moving
+        return None if moving is None or moving.candidate is None else moving.candidate.address
+
+    def test_newestFromHome(self) -> None:
+        """What comes from the path's address ends the doubt, if it is newer than what has caused it."""
+        self.hear(p.HealthPing(1), skip=2, elsewhere="elsewhere")
+        self.hear(p.HealthPing(1), skip=1)
+        self.assertEqual(self.candidate(), "elsewhere")
+        self.hear(p.HealthPing(1), skip=3)
+        self.assertIsNone(self.candidate())
+
+    def test_sameRead(self) -> None:
+        """What has come in one read with the answer, from the same address, comes from the path's then."""
+        self.hear(p.HealthPing(1), elsewhere="elsewhere")
+        challenge = dict(self.asked())["elsewhere"]
+        assert isinstance(challenge, p.PathChallenge)
+        self.hear(p.PathResponse(challenge.data), skip=1, elsewhere="elsewhere")
+        self.assertEqual((self.link.path.address, self.candidate()), ("elsewhere", None))
+        self.hear(p.HealthPing(1), skip=2, elsewhere="elsewhere")
+        self.assertIsNone(self.candidate())
+        self.assertEqual(self.asked(), [])
+
+    def test_answerOfAnother(self) -> None:
+        """The answer of an address that is no candidate any more moves nothing."""
+        self.hear(p.HealthPing(1), elsewhere="elsewhere")
+        challenge = dict(self.asked())["elsewhere"]
+        assert isinstance(challenge, p.PathChallenge)
+        self.hear(p.PathResponse(challenge.data), skip=1, elsewhere="farther")
+        self.assertEqual((self.link.path.address, self.candidate(), self.link.responses_forged), ("peer", "farther", 0))
+
+    def test_amplification(self) -> None:
+        """All tries together, and answers, are thrice what came from there at most; then it is given up."""
+        received = self.hear(p.HealthPing(1), p.PathChallenge(bytes(8)), p.Padding(400), elsewhere="elsewhere")
+        sent, tries, now = 0, 0, START
+        while self.candidate() is not None:
+            for train in self.link.path_trains(now):
+                if train.address == "elsewhere":
+                    sent += sum(map(len, train.datagrams))
+                    tries += 1
+            now = self.link.next_timeout()
+            self.assertLess(now, START + 8)
+            self.link.timeout(now)
+        self.assertLessEqual(sent, 3 * received)
+        self.assertGreater(tries, 4)
+
+    def test_response(self) -> None:
+        """An answer is as large as its question, and no larger than what every path carries."""
+        for size in (1_400, 100):
+            asked = self.hear(p.PathChallenge(bytes(8)), p.Padding(size), elsewhere="elsewhere")
+            self.number += 1
+            (train, *_) = self.link.path_trains(START)
+            self.assertEqual(train.address, "elsewhere")
+            self.assertEqual(len(train.datagrams[0]), min(asked, 1_200))
+
+    def test_silentBefore(self) -> None:
+        """Nobody is answered before it is known who that is."""
+        self.link.verified = False
+        self.hear(p.PathChallenge(bytes(8)))
+        self.assertEqual(self.link.path_trains(START), [])
 
 
 class StarterTests(MoveCase):

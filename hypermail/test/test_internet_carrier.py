@@ -116,11 +116,12 @@ class DatagramCarrierTests(SynchronousTestCase):
         self.assertEqual(self.carrier.statistics(), {"dropped": 2})
 
     def test_unreachable(self) -> None:
-        """The user is told when the system has no way to an address."""
-        self.transport.error = OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
-        self.assertTrue(self.carrier.send(Train(PEER, [b"a"])))
-        self.assertEqual(self.user.told, [("unreachable", PEER)])
-        self.assertEqual(self.carrier.statistics(), {"ENETUNREACH": 1})
+        """The user is told when the system has no way to an address, or not from where the socket is bound."""
+        for code in (errno.ENETUNREACH, errno.EINVAL):
+            self.transport.error = OSError(code, os.strerror(code))
+            self.assertTrue(self.carrier.send(Train(PEER, [b"a"])))
+        self.assertEqual(self.user.told, [("unreachable", PEER)] * 2)
+        self.assertEqual(self.carrier.statistics(), {"ENETUNREACH": 1, "EINVAL": 1})
 
     def test_otherErrors(self) -> None:
         """Whatever else a transport raises is a lost datagram with a name."""

@@ -5,16 +5,19 @@ Tests of L{hypermail.internet.routes}: a starter that notices by itself that its
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet import reactor
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
-from hypermail.errors import PeerSilent
+from hypermail.errors import PeerSilent, SessionAborted
 from hypermail.interfaces import ILocalAddresses
+from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.routes import QUICK, SLOW, Routes, finderOf, localAddress
-from hypermail.test.sessions import CLIENT, SERVER, Hosts, errorOf, ipv6, logged
+from hypermail.internet.security import Plain
+from hypermail.test.sessions import CLIENT, PORT, SERVER, Hosts, RecordingProtocol, errorOf, ipv6, logged
 from hypermail.testing import Conditions
 
 #: Where the client goes.
@@ -172,6 +175,51 @@ class SessionTests(SynchronousTestCase):
         self.assertEqual(list(map(len, self.theirs.messages)), [100_000])
         self.hosts.end()
 
+    def moves(self) -> int:
+        """How often our side has noticed."""
+        assert self.ours.session is not None
+        found: int = self.ours.session.statistics()["moves"]
+        return found
+
+    def test_unanswered(self) -> None:
+        """One that has no answer for a probe timeout looks at once."""
+        assert self.ours.session is not None
+        self.hosts.settle(0.3)
+        self.hosts.network.set_conditions(Conditions(loss=1.0))
+        self.hosts.client.move(OTHER)
+        self.ours.session.sendMessage(b"x").addErrback(lambda _: None)
+        self.hosts.settle(0.3)
+        self.assertEqual(self.moves(), 1)
+
+    def test_refused(self) -> None:
+        """One whose datagrams the system refuses looks at once."""
+        assert self.ours.session is not None
+        self.hosts.settle(0.3)
+        self.hosts.client.hosts = (OTHER,)
+        self.ours.session.sendMessage(b"x").addErrback(lambda _: None)
+        self.hosts.settle(0.001)
+        self.assertEqual(self.moves(), 1)
+
+    def test_otherPeers(self) -> None:
+        """The way to one peer says nothing about the way to another."""
+        session: Any = self.ours.session
+        session._owner._moved("10.0.0.77", OTHER)
+        self.assertEqual(self.moves(), 0)
+        session._owner._moved(SERVER, OTHER)
+        self.assertEqual(self.moves(), 1)
+
+    def test_lastSession(self) -> None:
+        """A socket without sessions does not look."""
+        protocol = HypermailDatagramProtocol(security=Plain(allowRemote=True))
+        self.hosts.client.listenUDP(0, protocol)
+        before = len(self.hosts.client.getDelayedCalls())
+        session = protocol.startSession((SERVER, PORT), RecordingProtocol())
+        self.hosts.settle(1)
+        self.assertGreater(len(self.hosts.client.getDelayedCalls()), before)
+        session.close().addErrback(lambda _: None)
+        self.hosts.settle(5)
+        self.assertEqual(len(self.hosts.client.getDelayedCalls()), before)
+
     def test_outOfReach(self) -> None:
         """A host that has no address for a while goes on at the next one, as soon as it sends again."""
         assert self.ours.session is not None
@@ -192,6 +240,16 @@ class SessionTests(SynchronousTestCase):
         self.assertIsInstance(error, PeerSilent)
         self.assertIn(f"refuses to send from {CLIENT}: Cannot assign requested address", error.text)
         self.hosts.end()
+
+    def test_boundAborts(self) -> None:
+        """An end that has other reasons says those."""
+        assert self.ours.session is not None
+        self.hosts.client.move(OTHER)
+        self.hosts.settle(7)
+        self.ours.session.abort("enough")
+        self.hosts.settle(1)
+        self.assertIsInstance(errorOf(self.ours), SessionAborted)
+        self.assertIn("enough", errorOf(self.ours).text)
 
     def test_boundReturns(self) -> None:
         """If it comes back in time nothing was the matter; silence later has other reasons."""
