@@ -44,7 +44,8 @@ class MoveCase(SynchronousTestCase):
     def grow(self) -> None:
         """Have both sides learn of the path; the sizes of the listener's datagrams, too."""
         for side in self.pair.sides:
-            side.connection._link.path.mtu = 1_400
+            link = side.connection._link
+            link.path.mtu = link.allowance._pacer._datagram = 1_400
             side.send_message(bytes(300_000))
         self.pair.run(self.settled)
         self.pair.run_for(1)
