@@ -43,7 +43,7 @@ from hypermail.session.states import State
 from hypermail.streams.stream import Stream
 from hypermail.trace import NullTrace
 from hypermail.wire import packets as p
-from hypermail.wire.header import MAX_DATAGRAM, VERSION, Retry, Versions
+from hypermail.wire.header import VERSION, Retry, Versions
 from hypermail.wire.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -112,7 +112,7 @@ class Connection:
             options.max_streams,
             options.stream_window,
             options.receive_buffer,
-            MAX_DATAGRAM,
+            options.max_datagram,
             int(silence * 1000),
             reset_token,
         )
@@ -265,7 +265,7 @@ class Connection:
 
     def _learn(self, peer: Parameters) -> None:
         self._peer_reset_token = peer.reset_token
-        self._link.peer_limits(peer.receive_buffer, peer.max_datagram, peer.silence / 1000)
+        self._link.peer_limits(peer.receive_buffer, peer.max_datagram, peer.silence / 1000, self._now)
 
     # Datagrams that are no part of the session
 
@@ -323,6 +323,9 @@ class Connection:
         trains = link.path_trains(now)
         datagrams = link.long_datagrams(now)
         trains += couple(self.address, datagrams) if datagrams else []
+        probe = link.probe(now) if session.carrying else None
+        if probe is not None:  # larger than the others, and perhaps than the path carries: alone
+            trains.append(Train(self.address, [probe]))
         if link.keyed:
             first, datagrams = link.recovery.next_number, []
             self.more = self._outlet.fill(datagrams, now)

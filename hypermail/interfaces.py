@@ -221,6 +221,10 @@ class ICarrier(Interface):
         "Whether datagrams are sent with the codepoint of explicit congestion notification that their train asks for, "
         "and brought with theirs. When not, all are sent without, and no user is told any."
     )
+    fragments: bool = Attribute(
+        "Whether a datagram that is larger than the path carries may be cut up on the way, and not be lost whole."
+    )
+    largestDatagram: int = Attribute("Bytes of the largest datagram that is read whole.")
 
     def send(train: Train) -> bool:
         """

@@ -81,6 +81,9 @@ class Options:
     @ivar stream_buffer: bytes written and not yet sent at which a stream pauses its producer.
     @ivar congestion: the name of the congestion control of what we send.
     @ivar mtu: bytes of UDP payload that every path is taken to carry (RFC 8899's base).
+    @ivar max_datagram: bytes of UDP payload of the largest datagram that we try to send, and tell the peer to.
+    @ivar discover_mtu: whether larger datagrams than C{mtu} are tried, as is possible only where they are not cut up on
+        the way.
     @ivar receive_buffer: bytes that our socket holds; the peer sends trains of at most half of it.
     @ivar max_rate: bit/s of UDP payload that we send at most, averaged over a second; at least 8,000. None for what
         the network takes. Acknowledgements, control packets and probes count, but don't wait.
@@ -111,6 +114,8 @@ class Options:
     stream_buffer: int = 256 * KIB
     congestion: str = "cubic"
     mtu: int = 1_200
+    max_datagram: int = 65_507
+    discover_mtu: bool = True
     receive_buffer: int = 4 * MIB
     max_rate: float | None = None
     hold_bytes: int = 64 * KIB
@@ -128,8 +133,10 @@ class Options:
                 raise UsageError(f"{name} must be below 2**62, not {getattr(self, name)!r}")
         if self.max_rate is not None and not LEAST_RATE <= self.max_rate < 1e15:
             raise UsageError(f"max_rate must be at least {LEAST_RATE} bit/s and below 1e15, not {self.max_rate!r}")
-        if self.mtu > min(65_507, self.receive_buffer // 2):
-            raise UsageError("mtu must be at most 65507, and at most half of receive_buffer")
+        if self.max_datagram > 65_507:
+            raise UsageError(f"max_datagram must be at most 65507, not {self.max_datagram!r}")
+        if self.mtu > min(self.max_datagram, self.receive_buffer // 2):
+            raise UsageError("mtu must be at most max_datagram, and at most half of receive_buffer")
         if self.max_message >= 1 << 32:
             raise UsageError("max_message must be below 4 GiB")
         if self.allowance_bytes < self.max_message:
@@ -151,6 +158,7 @@ _LEAST = {
     "stream_pool_max": 0,
     "stream_buffer": 1,
     "mtu": 1_200,
+    "max_datagram": 1_200,
     "receive_buffer": 16 * KIB,
     "hold_bytes": 2_400,
 }

@@ -7,7 +7,7 @@ allow. A turn is the batch: what is small shares datagrams, and no timer waits f
 
 from __future__ import annotations
 
-from hypermail.link.link import Link
+from hypermail.link.link import LARGEST, Link
 from hypermail.link.payload import Payload
 from hypermail.session.session import Session
 
@@ -46,11 +46,10 @@ class Outlet:
             # What is new may use up the window; copies by themselves keep out of its way.
             talking = (more and allowed > 0) or (again and allowed >= link.path.mtu)
             controlling = speaks and control.waiting and link.allowance.control > 0
-            payload = link.begin(now, talking or controlling)
+            payload = link.begin(now, talking or controlling, allowed if talking else LARGEST)
             if controlling:
                 control.fill(payload)
             if talking and not payload.full:
-                payload.room -= max(0, link.path.mtu - allowed)  # what is left of the window
                 self._fill_data(payload, room)
                 if control.waiting and not payload.full:
                     control.fill(payload)

@@ -17,6 +17,7 @@ from twisted.internet.interfaces import IDelayedCall, IListeningPort, IReactorFD
 from zope.interface import implementer
 
 from hypermail.interfaces import ICarrier, ICarrierUser
+from hypermail.internet.fragmentation import forbidFragments
 from hypermail.link.train import Train
 
 #: Seconds after which a full socket is tried again: a stock transport does not say when it has room.
@@ -64,6 +65,8 @@ class DatagramCarrier:
     """
     A carrier over any L{IUDPTransport}.
 
+    A transport with a socket is told not to fragment; one without it may know itself, by an attribute C{fragments}.
+
     @ivar lost: datagrams that were not sent, by cause.
     """
 
@@ -75,6 +78,9 @@ class DatagramCarrier:
         self._user = user
         self._reactor = reactor
         self.lost: Counter[str] = Counter()
+        made = getattr(transport, "socket", None)
+        self.fragments = getattr(transport, "fragments", made is None or not forbidFragments(made))
+        self.largestDatagram: int = getattr(transport, "maxPacketSize", LARGEST_DATAGRAM)
         self._gathered: dict[Any, list[memoryview]] = {}
         self._delivery: IDelayedCall | None = None
         self._waiting: deque[tuple[Any, bytes]] = deque()

@@ -34,7 +34,7 @@ from hypermail.internet.security import Security, refuseToLeave
 from hypermail.internet.session import Session
 from hypermail.internet.strangers import FailedHandshakes
 from hypermail.internet.traces import Traces
-from hypermail.options import ListenerOptions, Options
+from hypermail.options import KIB, ListenerOptions, Options
 
 #: What a socket that is bound to all addresses of its family is bound to.
 EVERYWHERE = ("0.0.0.0", "::")
@@ -113,11 +113,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
             self._carrier = transport
         else:
             self._carrier = self._ownCarrier = DatagramCarrier(transport, self, self.reactor)
-        if not self._carrier.ecn:
-            self._options = replace(self._options, ecn=False)
-        granted = self._carrier.receiveBuffer
-        if granted is not None and granted < self._options.receive_buffer:
-            self._options = replace(self._options, receive_buffer=max(granted, 16 * 1024))
+        self._options = self._within(self._options)
         self._deadlines: Deadlines[Session] = Deadlines(self.reactor, self.seconds, self._expired)
         self._routes: Routes | None = None
         if self.factory is None and self.host().host in EVERYWHERE:
@@ -229,8 +225,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
         options = options or self._options
         if options.receive_buffer > self._options.receive_buffer:
             options = replace(options, receive_buffer=self._options.receive_buffer)
-        if options.ecn and not self._options.ecn:
-            options = replace(options, ecn=False)
+        options = self._within(options)
         address = SocketAddress(*address)
         now = self.seconds()
         trace = self._traces.ofStarter(now)
@@ -262,6 +257,20 @@ class HypermailDatagramProtocol(DatagramProtocol):
     def _suspectMove(self) -> None:
         if self._routes is not None:
             self._routes.suspect()
+
+    def _within(self, options: Options) -> Options:
+        """What the carrier can do of what is wanted."""
+        carrier = self._carrier
+        granted = carrier.receiveBuffer
+        if granted is not None and granted < options.receive_buffer:
+            options = replace(options, receive_buffer=max(granted, 16 * KIB))
+        if carrier.largestDatagram < options.max_datagram:
+            options = replace(options, max_datagram=max(carrier.largestDatagram, options.mtu))
+        if carrier.fragments and options.discover_mtu:
+            options = replace(options, discover_mtu=False)
+        if options.ecn and not carrier.ecn:
+            options = replace(options, ecn=False)
+        return options
 
     # The pump.
 

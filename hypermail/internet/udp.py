@@ -8,7 +8,7 @@ C{sendmsg}; where the kernel, the device or the path refuses that, the train is 
 datagrams, and what was learned is kept. The two bits of explicit congestion notification come and go with each
 batch, as control messages beside those of the segments.
 
-Don't-fragment stays as the system has it: the datagrams are of a size that paths carry.
+Nothing is fragmented: the core finds out which size the path carries.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from zope.interface import implementer
 
 from hypermail.interfaces import ICarrier, ICarrierUser
 from hypermail.internet.carrier import LARGEST_DATAGRAM, NO_WAY
+from hypermail.internet.fragmentation import forbidFragments
 from hypermail.link.train import Train
 from hypermail.options import KIB, MIB
 
@@ -74,6 +75,7 @@ class SegmentingPort(udp.Port):
     @ivar bufferSize: bytes asked for as the socket's buffers.
     @ivar receiveBuffer: bytes granted for receiving.
     @ivar ecn: whether the socket tells of, and takes, codepoints of explicit congestion notification.
+    @ivar fragments: whether the system fragments what is too large.
     @ivar segments: how many datagrams one system call sends, as far as is known; 1 without UDP_SEGMENT.
     @ivar lost: how many datagrams or reads have failed, by the name of the error.
     """
@@ -82,6 +84,8 @@ class SegmentingPort(udp.Port):
     maxThroughput = 1 * MIB
     receiveBuffer: int | None = None
     ecn = False
+    fragments = True
+    largestDatagram = LARGEST_DATAGRAM
     segments = 1
 
     _unsegmented: frozenset[Any] = frozenset()
@@ -116,6 +120,7 @@ class SegmentingPort(udp.Port):
             made.setsockopt(socket.SOL_SOCKET, option, self.bufferSize)
         # Linux grants twice of what it gives, for its own bookkeeping (socket(7)).
         self.receiveBuffer = made.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
+        self.fragments = not forbidFragments(made)
         try:
             made.setsockopt(SOL_UDP, UDP_GRO, 1)
         except OSError as error:
@@ -251,6 +256,7 @@ class SegmentingPort(udp.Port):
         """
         most = limit = 1 if address in self._unsegmented else self.segments
         wanted = ecn = ecn if self.ecn else 0
+        size = len(datagrams[0])
         while datagrams:
             count = min(len(datagrams), limit)
             piece = datagrams if count == len(datagrams) else datagrams[:count]
@@ -269,7 +275,7 @@ class SegmentingPort(udp.Port):
                 self._failed(error, address, count)
                 ecn = wanted
             else:
-                if limit < most:
+                if limit < most and len(piece[0]) == size:  # a short last one passes where the others are too large
                     most = limit
                     self._learn(address, limit)
                 if ecn != wanted:

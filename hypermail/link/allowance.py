@@ -78,7 +78,8 @@ class Allowance:
         self._paced = False
         recovery, mtu = self._recovery, self._path.mtu
         if recovery.probes:
-            return recovery.probes * mtu
+            last = self._path.base if recovery.small_probe else mtu
+            return (recovery.probes - 1) * mtu + last
         allowed = self.window - recovery.in_flight
         if allowed < mtu // LEAST_SHARE:
             return 0
@@ -107,7 +108,7 @@ class Allowance:
         """
         if self._recovery.probes:
             return self._path.mtu
-        return self._congestion.window + INITIAL_WINDOW * self._path.mtu - self._recovery.in_flight
+        return self._congestion.window + INITIAL_WINDOW * self._path.base - self._recovery.in_flight
 
     def blocked(self, now: float, more: bool, again: bool = False) -> None:
         """
@@ -123,6 +124,10 @@ class Allowance:
             limited = rate < self._most
             self.resume_at = self._pacer.resume_at(now, rate)
         self._recovery.blocked(limited)
+
+    def resized(self, datagram: int) -> None:
+        """Full datagrams have so many bytes from now on."""
+        self._pacer.datagram = datagram
 
     def spent(self, size: int) -> None:
         """A datagram of C{size} bytes has left."""

@@ -21,6 +21,8 @@ def figures(link: Link) -> dict[str, Any]:
         "in_flight": recovery.in_flight,
         "paced_until": link.allowance.resume_at,
         "mtu": link.path.mtu,
+        "mtu_probes": link.discovery.probes,
+        "black_holes": link.discovery.black_holes,
         "datagrams_sent": link.datagrams_sent,
         "datagrams_received": link.datagrams_received,
         "datagrams_lost": recovery.lost_datagrams,

@@ -13,6 +13,7 @@ from hypermail.link.acks import Acks
 from hypermail.link.allowance import Allowance
 from hypermail.link.answers import Answers
 from hypermail.link.congestion import controller
+from hypermail.link.discovery import Discovery
 from hypermail.link.ecn import NOT_ECT, Marking
 from hypermail.link.figures import figures
 from hypermail.link.heartbeat import Beat, Heartbeat
@@ -40,6 +41,14 @@ if TYPE_CHECKING:
 
 #: s without a datagram after which the keys are put aside.
 REST = 0.2
+#: Bytes; a full datagram that lacks no more than this is padded, since equal sizes make trains.
+MOST_PADDING = 300
+
+
+#: s that a datagram may last at the rate that the user allows; larger ones are not tried.
+LONGEST_DATAGRAM = 0.05
+#: Bytes; no UDP payload is larger.
+LARGEST = 65_507
 
 
 class Opened(NamedTuple):
@@ -69,6 +78,7 @@ class Link:
     @ivar peer_certificate: the peer's, once verified, when it has shown one.
     @ivar failure: why the link can't go on, once it can't.
     @ivar session_id: 16 bytes; empty before there are keys.
+    @ivar discovery: finds out how large datagrams may be on the path.
     @ivar dropped: datagrams that did not open, or came twice.
     @ivar moves: how often the peer was found at another address, or this side has moved.
     @ivar responses_forged: answers to challenges that nobody has sent.
@@ -99,6 +109,7 @@ class Link:
         "congestion",
         "datagrams_received",
         "datagrams_sent",
+        "discovery",
         "dropped",
         "failure",
         "first_tag",
@@ -152,11 +163,12 @@ class Link:
         self.rtt = RoundTrip()
         self.path = Path(address, options.mtu, validated=role is Role.STARTER or bool(token))
         self.congestion = controller(options.congestion)(self.path.mtu)
-        self.recovery = Recovery(self.congestion, self.rtt, options.delivery_timeout)
+        self.recovery = Recovery(self.congestion, self.rtt, options.delivery_timeout, self.path.base)
         most = None if options.max_rate is None else options.max_rate / 8
         self.allowance = Allowance(
             self.path, self.rtt, self.recovery, self.congestion, options.receive_buffer, now, most
         )
+        self.discovery = Discovery(self.path)
         self.acks = Acks()
         self.codepoint = NOT_ECT
         self.marking = Marking(trace) if options.ecn else None
@@ -223,7 +235,7 @@ class Link:
         """How often the key was changed under which we send."""
         return self._sending.updates if self._sending is not None else 0
 
-    def peer_limits(self, receive_buffer: int, max_datagram: int, silence: float) -> None:
+    def peer_limits(self, receive_buffer: int, max_datagram: int, silence: float, now: float) -> None:
         """
         What the peer has told about its socket and its patience, with which the opening has served.
 
@@ -232,7 +244,12 @@ class Link:
         @param silence: s after which it forgets us.
         """
         self.allowance.buffer = max(receive_buffer, 2 * self._options.mtu)
-        self.path.mtu = min(self.path.mtu, max(max_datagram, self._options.mtu))
+        if self._options.discover_mtu:
+            # A train is at most half of the buffer, and a window of one datagram would wait for each.
+            most = min(max_datagram, self._options.max_datagram, self.allowance.buffer // 4)
+            if self._options.max_rate is not None:
+                most = min(most, int(self._options.max_rate / 8 * LONGEST_DATAGRAM))
+            self.discovery.allow(most, now)
         self.heartbeat.keep_within(silence)
         self._end_opening()
 
@@ -352,6 +369,7 @@ class Link:
             newly = self.recovery.acknowledge(packet, now, long)
             if not long:
                 self._acknowledged_short(packet, newly, now)
+            self._flee(now)
         elif kind is HealthPing:
             self._answer(HealthPong(packet.id).encode())
         elif kind is HealthPong:
@@ -399,6 +417,7 @@ class Link:
         self.allowance.restart(self.congestion, now)
         if self.marking is not None:
             self.marking.moved(now)
+        self.explore(now)
 
     def moved(self, now: float) -> None:
         """A starter is at another address now: say something, so that the listener learns of it."""
@@ -414,11 +433,33 @@ class Link:
         """What short datagrams alone have: keys, and marks, which counts in a long one (anybody's) say nothing of."""
         if self._sending is not None:
             self._sending.acknowledged(ack.ranges[0][1] - 1)
+        if self.discovery.numbers and self.discovery.acknowledged(ack.ranges, now):
+            self._resized(now)
         marking = self.marking
         if marking is None or not newly:
             return
         if marking.acknowledged(ack, newly, self.recovery.oldest, now):
             self.congestion.marked(max(sent.time for sent in newly), now)
+
+    def explore(self, now: float) -> None:
+        """C{path} is a new one: how large datagrams may be there has to be found out afresh."""
+        self.discovery.move(self.path, now)
+        self.recovery.black_holes.forget(self.recovery.next_number)
+        self._resized(now)
+
+    def _flee(self, now: float) -> None:
+        """Leave a black hole, if one was found: smaller datagrams pass."""
+        if self.recovery.black_holes.found:
+            self.recovery.black_holes.forget(self.recovery.next_number)
+            if self.path.mtu > self.path.base:
+                self.discovery.black_hole(now)
+                self._resized(now)
+
+    def _resized(self, now: float) -> None:
+        """The path is known to carry another size."""
+        self.congestion.resized(self.path.mtu)
+        self.allowance.resized(self.path.mtu)
+        self._trace.event(now, "connectivity:mtu_updated", new=self.path.mtu)
 
     def _answer(self, packet: bytes) -> None:
         if self.speaks:
@@ -507,13 +548,14 @@ class Link:
             return False  # what is left to say is said in short datagrams
         return opening.flight.waiting or (not begun and (opening.acks.due or self.recovery.probes > 0))
 
-    def begin(self, now: float, talkative: bool) -> Payload:
+    def begin(self, now: float, talkative: bool, most: int = LARGEST) -> Payload:
         """
         A short datagram to be filled.
 
         @param talkative: whether something will follow, so that acknowledgements may ride along.
+        @param most: bytes that it may have at most, where that is less than a full one.
         """
-        payload = Payload(self.room)
+        payload = Payload(self.room - max(0, self.path.mtu - most))
         self._acknowledged = 0
         if self.acks.due or ((talkative or self._answers.waiting) and self.acks.pending):
             self._acknowledged = self.acks.largest + 1
@@ -549,7 +591,8 @@ class Link:
         payload.add(packet)
         if payload.room > 0:
             payload.add(Padding(payload.room).encode())
-        datagram = self._seal(keys, payload, now)
+        number, datagram = self._seal(keys, payload, now)
+        self._note_sent(number, datagram, payload, now, long=False)
         trains.append(Train(self.path.address if address is None else address, [datagram]))
         candidate = None if self._moving is None else self._moving.candidate
         if candidate is not None and candidate.address == address:
@@ -566,9 +609,11 @@ class Link:
             return None
         if payload.contents and self._acknowledged:
             payload.contents.append((self.acks, 0, self._acknowledged))
-        if payload.full and 0 < payload.room <= self.path.mtu >> 2:
-            payload.add(Padding(payload.room).encode())  # equal sizes make trains
-        return self._seal(keys, payload, now)
+        if payload.full and 0 < payload.room <= MOST_PADDING:
+            payload.add(Padding(payload.room).encode())
+        number, datagram = self._seal(keys, payload, now)
+        self._note_sent(number, datagram, payload, now, long=False)
+        return datagram
 
     def _elicits(self, keys: SendingKeys, payload: Payload, now: float) -> bool:
         """Whether an acknowledgement is wanted of a datagram that has no contents."""
@@ -579,16 +624,38 @@ class Link:
             return True
         return keys.wants_ack and bool(payload.parts)
 
-    def _seal(self, keys: SendingKeys, payload: Payload, now: float) -> bytes:
+    def probe(self, now: float) -> bytes | None:
+        """
+        A datagram that does nothing but find out whether the path carries its size; to be sent alone. It needs room in
+        the window, but takes none, waits for no pace, and is nobody's loss (RFC 9000 §14.4).
+        """
+        keys, recovery = self._sending, self.recovery
+        if now < self.discovery.due_at or keys is None or keys.spent() or recovery.probes or recovery.timeouts:
+            return None
+        window = self.allowance.window
+        if not self.path.validated or window - recovery.in_flight < self.path.mtu:
+            return None
+        size = self.discovery.next_size(now, window)
+        if not size:
+            return None
+        payload = Payload(size - header.SHORT.size - keys.overhead)
+        self._answers.add_ping(payload)
+        payload.contents.clear()
+        payload.add(Padding(payload.room).encode())
+        number, datagram = self._seal(keys, payload, now)
+        self._note_sent(number, datagram, payload, now, long=False)
+        self.discovery.sent(number, now + self.rtt.probe_timeout)
+        return datagram
+
+    def _seal(self, keys: SendingKeys, payload: Payload, now: float) -> tuple[int, bytes]:
+        """@return: a short datagram's number, and all of it."""
         number = self.recovery.take_number()
         phase = keys.prepare(number)
         self._active_at = now
         if keys.spent():
             self.failure = KeysSpent("the peer has acknowledged nothing for as long as a key may be used")
         head = header.SHORT.pack(header.Kind.SHORT | phase, self.remote_tag, number & 0xFFFFFFFF)
-        datagram = keys.seal(head, payload.parts, number)
-        self._note_sent(number, datagram, payload, now, long=False)
-        return datagram
+        return number, keys.seal(head, payload.parts, number)
 
     def mark(self, first: int, datagrams: int, now: float) -> int:
         """
@@ -624,7 +691,8 @@ class Link:
     def next_timeout(self) -> float:
         """s when to call L{timeout}."""
         deadline = self.heartbeat.deadline
-        for other in (self.recovery.deadline(), self.acks.deadline, self.allowance.resume_at):
+        discovery = self.discovery.deadline
+        for other in (self.recovery.deadline(), self.acks.deadline, self.allowance.resume_at, discovery):
             if other is not None and other < deadline:
                 deadline = other
         if self._moving is not None:
@@ -643,6 +711,8 @@ class Link:
         self.recovery.timeout(now)
         if self._moving is not None:
             self._moving.timeout(now)
+        self.discovery.timeout(now)
+        self._flee(now)
         if now >= self._active_at + REST and self._sending is not None and self._receiving is not None:
             self._sending.rest()
             self._receiving.rest()

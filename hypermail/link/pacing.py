@@ -8,8 +8,6 @@ from __future__ import annotations
 TRAIN_TIME = 0.002
 #: s of lateness of a timer that is made good.
 LATENESS = 0.025
-#: Datagrams that may always leave together.
-LEAST_DATAGRAMS = 2
 #: s of sending that what waits for no pace (acknowledgements, control, probes) may take from what does, at most.
 MOST_DEBT = 1.0
 
@@ -21,13 +19,13 @@ class Pacer:
     """
     A token bucket that holds a train, and that credits a timer that came late.
 
-    @param datagram: bytes of a full datagram.
+    @ivar datagram: bytes of a full datagram.
     """
 
-    __slots__ = ("_budget", "_datagram", "_last", "_waiting")
+    __slots__ = ("_budget", "_last", "_waiting", "datagram")
 
     def __init__(self, datagram: int, now: float) -> None:
-        self._datagram = datagram
+        self.datagram = datagram
         self._budget = 0.0
         self._last = now
         self._waiting = True  # the first flight is not paced
@@ -41,12 +39,12 @@ class Pacer:
         """
         # Only who waits for its turn saves up; who was held back by something else begins with half a train, since a
         # queue may be as short as that.
-        burst = most = max(self._datagram, rate * TRAIN_TIME / 2)
+        burst = most = max(self.datagram, rate * TRAIN_TIME / 2)
         if self._waiting:
-            burst = max(self._datagram, rate * TRAIN_TIME)
+            burst = max(self.datagram, rate * TRAIN_TIME)
             most = max(burst, rate * LATENESS)
         burst = min(burst, largest_train)
-        self._budget = min(self._budget + rate * (now - self._last), most)
+        self._budget = min(max(self._budget, -rate * MOST_DEBT) + rate * (now - self._last), most)
         self._last = now
         self._waiting = False
         return int(min(self._budget, burst) + 0.5)
@@ -58,5 +56,5 @@ class Pacer:
     def resume_at(self, now: float, rate: float) -> float:
         """s when it is worth trying again: at half a train, at least one datagram."""
         self._waiting = True
-        wanted = max(self._datagram, rate * TRAIN_TIME / 2)
+        wanted = max(self.datagram, rate * TRAIN_TIME / 2)
         return now + max((wanted - self._budget) / rate, SHORTEST_WAIT)

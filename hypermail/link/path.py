@@ -27,13 +27,15 @@ class Path:
 
     @ivar address: opaque.
     @ivar validated: whether the peer has shown that it receives there.
-    @ivar mtu: bytes of UDP payload that datagrams may have.
+    @ivar base: bytes of UDP payload that every path is taken to carry.
+    @ivar mtu: bytes of UDP payload that datagrams may have now.
     """
 
-    __slots__ = ("_received", "_sent", "address", "mtu", "validated")
+    __slots__ = ("_received", "_sent", "address", "base", "mtu", "validated")
 
     def __init__(self, address: Any, mtu: int, validated: bool) -> None:
         self.address = address
+        self.base = mtu
         self.mtu = mtu
         self.validated = validated
         self._received = 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 from math import inf
 
 from hypermail.errors import ProtocolViolation
+from hypermail.link.blackholes import BlackHoles
 from hypermail.link.congestion import Acked, Congestion, Lost
 from hypermail.link.delivery import DeliveryRate
 from hypermail.link.doubt import Doubt
@@ -25,6 +26,8 @@ LAST_OPENING_PROBE = 0.5
 LONGEST_PROBE = 0.25
 #: Datagrams that one probe timeout sends.
 PROBES = 2
+#: Probe timeouts in a row from which on the last probe is small: the path may not carry large datagrams any more.
+TIMEOUTS_BEFORE_SMALL = 2
 
 
 class Recovery:
@@ -39,7 +42,9 @@ class Recovery:
     @ivar opening: whether the peer has not proved yet that it has the session's keys.
     @ivar limited: whether the sender had more to send than it was allowed to.
     @ivar late_datagrams: those that were declared lost, and came after all.
+    @ivar black_holes: watches for paths that swallow large datagrams.
     @ivar skips: which numbers are left out; nobody's before there are keys.
+    @ivar timeouts: probe timeouts in a row.
     """
 
     __slots__ = (
@@ -55,7 +60,7 @@ class Recovery:
         "_reordering",
         "_rtt",
         "_sent",
-        "_timeouts",
+        "black_holes",
         "in_flight",
         "late_datagrams",
         "limited",
@@ -65,9 +70,10 @@ class Recovery:
         "probe_timeouts",
         "probes",
         "skips",
+        "timeouts",
     )
 
-    def __init__(self, congestion: Congestion, rtt: RoundTrip, delivery_timeout: float) -> None:
+    def __init__(self, congestion: Congestion, rtt: RoundTrip, delivery_timeout: float, base: int = 1_200) -> None:
         self._congestion = congestion
         self._rtt = rtt
         self._delivery_timeout = delivery_timeout
@@ -80,9 +86,10 @@ class Recovery:
         self._last_sent = 0.0
         self._loss_at: float | None = None
         self._measured_at = inf  # when the round trip was first known
-        self._timeouts = 0
+        self.timeouts = 0
         self.in_flight = 0
         self.probes = 0
+        self.black_holes = BlackHoles(base)
         self.opening = True
         self.limited = False
         self.skips: Skips | None = None
@@ -98,6 +105,16 @@ class Recovery:
             number = self.skips.skip(number)
         self._next = number + 1
         return number
+
+    @property
+    def small_probe(self) -> bool:
+        """Whether the last of the probes should be one that every path carries."""
+        return self.timeouts >= TIMEOUTS_BEFORE_SMALL
+
+    @property
+    def next_number(self) -> int:
+        """No number below it will be used any more."""
+        return self._next
 
     def sent(self, datagram: Sent) -> None:
         """A datagram with contents has left."""
@@ -141,10 +158,11 @@ class Recovery:
         if not newly:
             return newly
         newest = max(newly, key=_number)
+        self.black_holes.acked(newly, newest)
         if newest.number == largest:
             self._sample(now - newest.time, ack.delay / 1e6, now)
         self._largest_acked = max(self._largest_acked, newest.number)
-        self._timeouts = 0
+        self.timeouts = 0
         self.probes = 0
         if not self._sent:
             self._sent.clear()  # gives back the room that a full window took
@@ -226,7 +244,8 @@ class Recovery:
         self.lost_bytes += size
         self.lost_datagrams += len(lost)
         first = self._doubt.add(lost)
-        persistent = self._persistent(lost)
+        hole = self.black_holes.lost(lost, self._largest_acked, self._rtt.smoothed)
+        persistent = not hole and self._persistent(lost)
         self._congestion.lost(Lost(lost, size, now, self.in_flight, persistent, first), self._rtt)
         if persistent:
             self._rtt.forget_least()
@@ -270,7 +289,7 @@ class Recovery:
         self._sent.clear()
         self.in_flight = 0
         self._loss_at = None
-        self._timeouts = 0
+        self.timeouts = 0
 
     def restart(self, congestion: Congestion) -> None:
         """The path is another one, with a controller of its own: what is in flight is sent again there."""
@@ -280,11 +299,6 @@ class Recovery:
         self._reordering = Reordering()
         self._doubt.clear()
         self._measured_at = inf
-
-    @property
-    def next_number(self) -> int:
-        """Below which all numbers were given, or left out."""
-        return self._next
 
     @property
     def oldest(self) -> int | None:
@@ -299,7 +313,7 @@ class Recovery:
     @property
     def unanswered(self) -> bool:
         """Whether a probe timeout has passed since anything was acknowledged."""
-        return self._timeouts > 0
+        return self.timeouts > 0
 
     def flying(self, source: Source) -> RangeSet:
         """What of one source's contents is in flight."""
@@ -325,9 +339,9 @@ class Recovery:
         """s between a datagram that elicits an answer and the probe that asks for it."""
         if self.opening:
             base = min(self._rtt.probe_timeout, FIRST_PROBE) if self._rtt.measured else FIRST_PROBE
-            return min(base * 2.0**self._timeouts, LAST_OPENING_PROBE)
+            return min(base * 2.0**self.timeouts, LAST_OPENING_PROBE)
         base = self._rtt.probe_timeout
-        return min(base * 2.0 ** min(self._timeouts, 16), max(LONGEST_PROBE, base))
+        return min(base * 2.0 ** min(self.timeouts, 16), max(LONGEST_PROBE, base))
 
     def timeout(self, now: float) -> None:
         """Time has passed; harmless when early."""
@@ -340,7 +354,7 @@ class Recovery:
 
     def _probe(self, now: float) -> None:
         """Nothing was heard for a probe timeout: send the oldest contents again (RFC 9002 §6.2.4)."""
-        self._timeouts += 1
+        self.timeouts += 1
         self.probe_timeouts += 1
         self._last_sent = now
         self.probes = PROBES

@@ -1,5 +1,5 @@
 """
-The states of a link, and what is known of its path, as tables.
+The states of a link, of the search for the size of its datagrams, and of what is known of its path, as tables.
 """
 
 from __future__ import annotations
@@ -69,5 +69,38 @@ ECN = Table(
         (EcnState.TESTING, EcnInput.REFUTED): EcnState.FAILED,
         (EcnState.UNKNOWN, EcnInput.REFUTED): EcnState.FAILED,
         (EcnState.CAPABLE, EcnInput.REFUTED): EcnState.FAILED,
+    },
+)
+
+
+class Search(Enum):
+    """Where the search for a path's MTU is (RFC 8899 §5.2; the opening has shown that the base passes)."""
+
+    BASE = auto()  #: nothing larger than the base is known to pass
+    SEARCHING = auto()  #: probes are sent
+    SEARCH_COMPLETE = auto()  #: the limit is known, until it is time to look again
+
+
+class SearchInput(Enum):
+    """What moves a search."""
+
+    BEGIN = auto()
+    FITS = auto()
+    TOO_LARGE = auto()
+    EXHAUSTED = auto()
+    BLACK_HOLE = auto()
+
+
+SEARCH = Table(
+    "path MTU",
+    Search.BASE,
+    {
+        (Search.BASE, SearchInput.BEGIN): Search.SEARCHING,
+        (Search.SEARCHING, SearchInput.FITS): Search.SEARCHING,
+        (Search.SEARCHING, SearchInput.TOO_LARGE): Search.SEARCHING,
+        (Search.SEARCHING, SearchInput.EXHAUSTED): Search.SEARCH_COMPLETE,
+        (Search.SEARCHING, SearchInput.BLACK_HOLE): Search.BASE,
+        (Search.SEARCH_COMPLETE, SearchInput.BEGIN): Search.SEARCHING,
+        (Search.SEARCH_COMPLETE, SearchInput.BLACK_HOLE): Search.BASE,
     },
 )

@@ -219,7 +219,7 @@ class Sending:
             priority over 0) or of the rest.
         """
         if urgent:
-            self._fill_directs(payload)
+            self._fill_directs(payload, whole_room)
         for lanes in self._by_priority:
             if (lanes[0].properties.priority > 0) is not urgent:
                 continue
@@ -229,9 +229,13 @@ class Sending:
                 lanes[0].fill(payload, whole_room)
                 lanes.append(lanes.pop(0))
 
-    def _fill_directs(self, payload: Payload) -> None:
+    def _fill_directs(self, payload: Payload, whole_room: int) -> None:
         while self._directs:
             packet = Direct(self._directs[0]).encode()
+            if len(packet) > whole_room:  # the path's MTU has shrunk since
+                self._directs.popleft()
+                self.directs_dropped += 1
+                continue
             if len(packet) > payload.room:
                 payload.full = True
                 return

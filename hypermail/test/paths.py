@@ -313,6 +313,75 @@ def both_heard(pair: Pair, before: list[int]) -> bool:
     return all(count > earlier for count, earlier in zip(now, before, strict=True))
 
 
+def mtu_shrinks(seed: int) -> World:
+    """
+    1,500 to 1,280 bytes of IP packet in the middle of a transfer: the sender finds out without being told, and goes on
+    within 2 s; nothing is sent again but what was in flight, and what its acknowledgements have let follow.
+    """
+    pair = Pair(seed, CLEAN)
+    pair.open()
+    data = Random(seed).randbytes(SIZE)
+    stream = pair.starter.open_stream(b"", data)
+    listener = pair.listener.application
+    pair.run(lambda: stream.id in listener.streams)
+    here = listener.streams[stream.id]
+    some = Random(f"shrinks {seed}").randrange(SIZE // 8, SIZE // 2)
+    pair.run(lambda: len(here.data) >= some)
+    before = pair.starter.connection.statistics()
+    demand(before["mtu"] == 1_472, f"Ethernet carries 1,472 bytes, {before['mtu']} were found", pair)
+    pair.network.set_conditions(replace(CLEAN, mtu=1_280))
+    at, flight = pair.now, before["in_flight"]
+    pair.run_for(0.05)  # what was on its way or in the queue arrives
+    arrived = len(here.data)
+    pair.run(lambda: len(here.data) > arrived + 10_000, limit=1.95)
+    after = pair.starter.connection.statistics()
+    demand(
+        after["black_holes"] == 1, f"{after['black_holes']} black holes were found after {pair.now - at:.2f} s", pair
+    )
+    again = after["bytes_lost"] - before["bytes_lost"]
+    demand(again <= 2 * flight, f"{flight} bytes were in flight, {again} were sent again", pair)
+    pair.run(lambda: here.finished, limit=30.0)
+    pair.run_for(5.0)
+    found = pair.starter.connection.statistics()
+    demand(1_280 - 28 - 8 < found["mtu"] <= 1_280 - 28, f"{found['mtu']} were found", pair)
+    demand(found["black_holes"] == 1, f"{found['black_holes']} black holes were found", pair)
+    pair.close()
+    demand(bytes(here.data) == data, "the stream has brought something else", pair)
+    return pair
+
+
+def mtu_grows(seed: int) -> World:
+    """
+    1,228 to 9,000 bytes of IP packet: when it is time to look again, ten minutes later, the probes find it. None of
+    them is taken for a loss of the network's.
+    """
+    narrow = replace(CLEAN, mtu=1_228)
+    pair = Pair(seed, narrow)
+    pair.open()
+    first, second = (Random(f"{seed} {half}").randbytes(SIZE // 2) for half in range(2))
+    listener = pair.listener.application
+    stream = pair.starter.open_stream(b"", first)
+    pair.run(lambda: stream.id in listener.streams and listener.streams[stream.id].finished, limit=30.0)
+    pair.run_for(3.0)
+    demand(pair.starter.connection.statistics()["mtu"] == 1_200, "something larger than the path has passed", pair)
+    pair.network.set_conditions(replace(CLEAN, mtu=9_000))
+    pair.run_for(600.0)
+    lost = pair.starter.connection.statistics()["datagrams_lost"]
+    overflowed = pair.network.counters().overflowed
+    other = pair.starter.open_stream(b"", second)
+    pair.run(lambda: other.id in listener.streams and listener.streams[other.id].finished, limit=30.0)
+    found = pair.starter.connection.statistics()
+    demand(9_000 - 28 - 8 < found["mtu"] <= 9_000 - 28, f"{found['mtu']} were found", pair)
+    overflowed = pair.network.counters().overflowed - overflowed
+    lost = found["datagrams_lost"] - lost
+    demand(lost <= overflowed, f"{overflowed} datagrams did not fit the queue, {lost} were taken for lost", pair)
+    demand(found["black_holes"] == 0, "a black hole was found", pair)
+    pair.close()
+    for number, data in ((stream.id, first), (other.id, second)):
+        demand(bytes(listener.streams[number].data) == data, "a stream has brought something else", pair)
+    return pair
+
+
 def amplification(seed: int) -> World:
     """
     Datagrams 2 to 7 to the listener are lost: until it knows that the starter receives there, it sends at
@@ -565,6 +634,8 @@ PATHS: dict[str, Callable[[int], World]] = {
     "rebind-port": rebind_port,
     "rebind-address": rebind_address,
     "change-address": change_address,
+    "mtu-shrinks": mtu_shrinks,
+    "mtu-grows": mtu_grows,
     "amplification": amplification,
     "asymmetric": asymmetric,
     "deep-buffer": deep_buffer,

@@ -12,6 +12,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from hypermail.link.congestion.cubic import BETA, LEAST_BYTES
 from hypermail.link.ecn import CE, ECT0, NOT_ECT
 from hypermail.link.train import Train
 from hypermail.options import Options, Role
@@ -57,7 +58,7 @@ class PathTests(SynchronousTestCase):
 
     def test_whatIsMarked(self) -> None:
         """Long datagrams aren't marked, nor what will not be acknowledged; all others are."""
-        pair = Pair(1, CLEAN)
+        pair = Pair(1, CLEAN, options=Options(discover_mtu=False))
         sent = self.watched(pair)
         pair.open()
         pair.starter.open_stream(b"s", bytes(100_000))
@@ -111,7 +112,7 @@ class PathTests(SynchronousTestCase):
         pair.network.set_conditions(Conditions(delay=0.015, codepoints=(0, 3, 3, 3)))
         pair.run(lambda: getattr(pair.listener.application.streams.get(stream.id), "finished", False))
         told = pair.starter.connection.statistics()
-        self.assertEqual((told["ecn"], told["window"], told["bytes_lost"]), ("capable", 2 * 1_200, 0))
+        self.assertEqual((told["ecn"], told["window"], told["bytes_lost"]), ("capable", LEAST_BYTES, 0))
         pair.close()
 
     def test_reaction(self) -> None:
@@ -220,13 +221,13 @@ class LyingTests(SynchronousTestCase):
         first = self.puppet.ack()
         self.speak(1)
         self.puppet.hear(self.puppet.short(first._replace(marks=(clean, 0, 1))))
-        self.assertEqual(self.puppet.victim.statistics()["window"], window // 2)
+        self.assertEqual(self.puppet.victim.statistics()["window"], int(window * BETA))
         self.ack((clean, 0, 2))
-        self.assertEqual(self.puppet.victim.statistics()["window"], window // 2)
+        self.assertEqual(self.puppet.victim.statistics()["window"], int(window * BETA))
         self.puppet.now += 0.01
         self.speak(1)
         self.ack((clean, 0, 3))
-        self.assertEqual(self.puppet.victim.statistics()["window"], window // 4)
+        self.assertEqual(self.puppet.victim.statistics()["window"], int(window * BETA * BETA))
 
     def test_newestDecides(self) -> None:
         """... though an older one is told of beside it."""
@@ -241,7 +242,7 @@ class LyingTests(SynchronousTestCase):
         self.puppet.now += 0.01
         self.speak(1)
         self.ack((clean, 0, 3))
-        self.assertEqual(self.puppet.victim.statistics()["window"], window // 4)
+        self.assertEqual(self.puppet.victim.statistics()["window"], int(window * BETA * BETA))
 
     def test_flood(self) -> None:
         """A peer that says CE of everything holds the window at its least, and nothing worse; it slows but itself."""
@@ -253,7 +254,7 @@ class LyingTests(SynchronousTestCase):
             self.puppet.now += 0.01
             self.ack((clean, 0, self.marked - clean))
         self.assertEqual(self.told(), ("capable", 100, 0))
-        self.assertEqual(self.puppet.victim.statistics()["window"], 2 * 1_200)
+        self.assertEqual(self.puppet.victim.statistics()["window"], LEAST_BYTES)
         self.assertIsNone(self.puppet.application.error)
 
     def test_truncated(self) -> None:

@@ -44,8 +44,6 @@ class MoveCase(SynchronousTestCase):
     def grow(self) -> None:
         """Have both sides learn of the path; the sizes of the listener's datagrams, too."""
         for side in self.pair.sides:
-            link = side.connection._link
-            link.path.mtu = link.allowance._pacer._datagram = 1_400
             side.send_message(bytes(300_000))
         self.pair.run(self.settled)
         self.pair.run_for(1)
@@ -247,7 +245,7 @@ class CandidateTests(SynchronousTestCase):
 
     def test_response(self) -> None:
         """An answer is as large as its question, and no larger than what every path carries."""
-        for size in (1_400, 100):
+        for size in (1_472, 100):
             asked = self.hear(p.PathChallenge(bytes(8)), p.Padding(size), elsewhere="elsewhere")
             self.number += 1
             (train, *_) = self.link.path_trains(START)

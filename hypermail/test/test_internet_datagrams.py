@@ -39,6 +39,8 @@ class MemoryCarrier:
 
     receiveBuffer: int | None = None
     ecn = True
+    fragments = False
+    largestDatagram = 65_535
 
     def __init__(self, clock: Any) -> None:
         self.reactor = clock
@@ -456,3 +458,27 @@ class PairTests(SynchronousTestCase):
         session = protocol.startSession(("127.0.0.1", 1), RecordingProtocol(), options=Options())
         self.assertEqual(session.connection.options.receive_buffer, 100_000)
         protocol.doStop()
+
+    def begin_over(self, carrier: MemoryCarrier, options: Options = Options()) -> Options:
+        """Start a session over a carrier of its own. @return: the options that it has got."""
+        protocol = HypermailDatagramProtocol(self.factory, security=Plain())
+        protocol.makeConnection(carrier)  # type: ignore[arg-type]
+        session = protocol.startSession(("127.0.0.1", 1), RecordingProtocol(), options=options)
+        protocol.doStop()
+        return session.connection.options
+
+    def test_shortReads(self) -> None:
+        """The peer is told of no datagrams that the carrier can't read whole, but always of those of the base."""
+        carrier = MemoryCarrier(self.clock)
+        for largest, told in ((65_535, 65_507), (8_192, 8_192), (100, 1_200)):
+            carrier.largestDatagram = largest
+            self.assertEqual(self.begin_over(carrier).max_datagram, told)
+        self.assertEqual(self.begin_over(carrier, Options(mtu=1_400)).max_datagram, 1_400)
+
+    def test_fragments(self) -> None:
+        """No sizes are tried out where what is too large would arrive in pieces."""
+        carrier = MemoryCarrier(self.clock)
+        self.assertTrue(self.begin_over(carrier).discover_mtu)
+        self.assertFalse(self.begin_over(carrier, Options(discover_mtu=False)).discover_mtu)
+        carrier.fragments = True
+        self.assertFalse(self.begin_over(carrier).discover_mtu)

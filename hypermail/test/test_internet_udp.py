@@ -322,7 +322,7 @@ class SegmentingPortTests(TestCase):
         self.assertEqual(script.sent, [1, 1, 1, 1, 1, 1, 3])
 
     async def test_segmentsTooLarge(self) -> None:
-        """EMSGSIZE of a train: its datagrams go alone, which the system may fragment."""
+        """EMSGSIZE of a train: its datagrams go alone, as some of them may pass."""
         sender, _ = self.open()
         receiver, user = self.open()
         script = self.scripted(sender)
@@ -330,6 +330,23 @@ class SegmentingPortTests(TestCase):
         sender.send(Train(self.address(receiver), numbered(3)))
         await user.received(3)
         self.assertEqual(script.sent, [1, 1, 1])
+
+    async def test_interfaceShrinks(self) -> None:
+        """Where all but the short last datagram of a train are too large, nothing is learned about segments."""
+        port, _ = self.open()
+        to, arrived = self.open()
+        script = self.scripted(port)
+        for number in (errno.EINVAL, errno.EMSGSIZE):
+            script.refuse = lambda datagrams, number=number: (
+                (number if len(datagrams) > 1 else errno.EMSGSIZE) if len(datagrams[0]) > 1_200 else None
+            )
+            port.send(Train(self.address(to), [*numbered(20, 1_472), b"short"]))
+        self.assertEqual(port.statistics()["EMSGSIZE"], 40)
+        script.refuse = lambda datagrams: None
+        script.sent.clear()
+        port.send(Train(self.address(to), numbered(20)))
+        self.assertEqual(script.sent, [20])
+        await arrived.received(22)
 
     async def test_badAddressTeachesNothing(self) -> None:
         """An address that takes nothing, as one with port 0 which a stranger can forge, changes nothing for others."""

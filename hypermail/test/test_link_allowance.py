@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.link.pacing import LEAST_DATAGRAMS, TRAIN_TIME
+from hypermail.link.pacing import TRAIN_TIME
 from hypermail.options import Options
 from hypermail.testing import Conditions, Pair
 
@@ -22,14 +22,14 @@ class LimitCase(SynchronousTestCase):
 
     def begin(self, max_rate: float, conditions: Conditions = PATH) -> Pair:
         """A pair that hasn't opened."""
-        pair = Pair(1, conditions, starter_options=Options(max_rate=max_rate))
+        pair = Pair(1, conditions, starter_options=Options(max_rate=max_rate, discover_mtu=False))
         self.departures: list[tuple[float, int]] = []
         send, home = pair.network.send, pair.starter.node.address
 
-        def note(source: Any, destination: Any, datagrams: Sequence[bytes]) -> None:
+        def note(source: Any, destination: Any, datagrams: Sequence[bytes], ecn: int = 0) -> None:
             if source == home:
                 self.departures += [(pair.now, len(datagram)) for datagram in datagrams]
-            send(source, destination, datagrams)
+            send(source, destination, datagrams, ecn)
 
         self.patch(pair.network, "send", note)
         return pair
@@ -41,12 +41,12 @@ class LimitCase(SynchronousTestCase):
         @param rate: bytes/s.
         @param spare: bytes that may leave besides.
         """
-        train = max(LEAST_DATAGRAMS * 1_200, rate * TRAIN_TIME) + spare
+        train = max(1_200, rate * TRAIN_TIME) + spare
         level, last = 0.0, 0.0
         for time, size in self.departures:
             level = max(0.0, level - rate * (time - last)) + size
             last = time
-            self.assertLessEqual(level, train, f"at {time}")
+            self.assertLessEqual(level, train + 1e-6, f"at {time}")
 
 
 class LimitTests(LimitCase):
@@ -71,6 +71,15 @@ class LimitTests(LimitCase):
         self.assertTrue(0.95 < sent * 8 / 1e6 / seconds < 1.01, seconds)
         self.check_bursts(1e6 / 8)
         pair.close()
+
+    def test_datagrams(self) -> None:
+        """Datagrams are no larger than what the rate allows in 50 ms: none larger is tried."""
+        for rate, largest in ((100_000, 1_200), (1_000_000, 6_250)):
+            pair = Pair(1, Conditions(delay=0.01, mtu=None), starter_options=Options(max_rate=rate))
+            pair.open()
+            pair.starter.send_message(bytes(100_000))
+            pair.run_for(20.0)
+            self.assertEqual(pair.starter.connection.statistics()["mtu"], largest)
 
     def test_tiny(self) -> None:
         """So with the least that may be asked for; acknowledgements and control packets come through all the same."""

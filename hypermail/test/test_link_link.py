@@ -491,6 +491,16 @@ class SendingTests(SynchronousTestCase):
             payload.full = full
             self.assertEqual(len(self.finish(starter, payload, pair.now)), expected)
 
+    def test_padded_large(self) -> None:
+        """Padding never costs more than 300 bytes, however large datagrams may be."""
+        pair, starter, _ = opened_pair()
+        starter.link.path.mtu = 65_507
+        for left, expected in ((300, 65_507), (301, 65_206), (16_000, 49_507)):
+            payload = starter.link.begin(pair.now, False)
+            payload.add(p.Direct(bytes(payload.room - left - 3)).encode())
+            payload.full = True
+            self.assertEqual(len(self.finish(starter, payload, pair.now)), expected)
+
     def test_ack_rides_along(self) -> None:
         """An ack that is not due rides along when something leaves anyway, and does not leave for itself."""
         pair, starter, listener = opened_pair()
@@ -717,13 +727,13 @@ class AllowanceTests(SynchronousTestCase):
     def test_peer_limits(self) -> None:
         """Trains are at most half of the peer's buffer, which is taken to hold two datagrams whatever it says."""
         for buffer, most in ((1 << 20, 1 << 19), (7_600, 3_600), (0, 1_200)):
-            self.link.peer_limits(buffer, 65_507, 30.0)
+            self.link.peer_limits(buffer, 65_507, 30.0, self.now)
             self.link.rtt.smoothed = 1e-4  # a fast path, where trains would be long
             self.now += 1
             self.assertEqual(self.link.allowance.data(self.now), min(most, self.link.congestion.window))
 
     def test_peer_datagrams(self) -> None:
-        """Datagrams are no larger than the peer can read, but never smaller than what every path carries."""
+        """Datagrams stay as large as every path carries them, whatever the peer says that it reads."""
         link = Link(
             Role.STARTER,
             Options(mtu=1_400),
@@ -737,15 +747,12 @@ class AllowanceTests(SynchronousTestCase):
             skips=b"",
         )
         for size, expected in ((65_507, 1_400), (100, 1_400)):
-            link.peer_limits(1 << 20, size, 30.0)
+            link.peer_limits(1 << 20, size, 30.0, START)
             self.assertEqual(link.path.mtu, expected)
-        link.path.mtu = 9_000  # as if probes had found it
-        link.peer_limits(1 << 20, 8_000, 30.0)
-        self.assertEqual(link.path.mtu, 8_000)
 
     def test_peer_patience(self) -> None:
         """A peer that forgets sooner is pinged sooner."""
-        self.link.peer_limits(1 << 20, 65_507, 3.0)
+        self.link.peer_limits(1 << 20, 65_507, 3.0, self.now)
         self.assertEqual(self.link.next_timeout(), self.link.heartbeat._heard + 1.0)
 
 

@@ -485,6 +485,17 @@ class PersistentCongestionTests(RecoveryTestCase):
         self.assertEqual(self.recovery.lost_datagrams, 3)
         self.assertEqual(self.cubic.window, 8_400)
 
+    def test_black_hole(self) -> None:
+        """Not when nothing but large datagrams was lost: then it is the path's size that has changed."""
+        for size, window in ((1_472, 8_400), (1_200, 2_400)):
+            self.setUp()
+            self.measure(0.1)
+            send(self.recovery, self.source, (0.0, 0.4, 0.83), size=size)
+            self.acknowledge(*send(self.recovery, self.source, [0.83] * 3, size=100), now=0.93)
+            self.assertEqual(self.recovery.lost_datagrams, 3)
+            self.assertEqual(self.recovery.black_holes.found, size > 1_200)
+            self.assertEqual(self.cubic.window, window)
+
     def test_not_in_a_row(self) -> None:
         """When a number between them is unaccounted for, they are not in a row."""
         self.measure(0.1)

@@ -644,6 +644,13 @@ class DirectTests(SendingCase):
         self.assertEqual((len(payload.parts), payload.full), (1, True))
         self.assertEqual(len(packets(self.datagram())), 1)
 
+    def test_shrunk(self) -> None:
+        """What fits no datagram any more, since the path carries less, is dropped and counted; the next one goes."""
+        self.sending.send_direct(bytes(2_000), 2_100)
+        self.sending.send_direct(bytes(ROOM - p.DIRECT.size), ROOM)
+        self.assertEqual(packets(self.datagram()), [p.Direct(bytes(ROOM - p.DIRECT.size))])
+        self.assertEqual(self.sending.directs_dropped, 1)
+
 
 class GiveUpTests(SendingCase):
     """The session is over."""

@@ -71,6 +71,8 @@ class ScenarioTests(SynchronousTestCase):
         """Transfers through one fault at a time."""
         for name in ("transfer-loss", "transfer-corruption", "reordering", "duplication", "blackhole"):
             self.stand(name, range(2))
+        for name in ("mtu-shrinks", "mtu-grows"):
+            self.stand(name, range(2))
 
     def test_moves(self) -> None:
         """Data go on after the starter's NAT, or the starter itself, has changed its address."""
@@ -106,6 +108,7 @@ class ScenarioTests(SynchronousTestCase):
         run |= {"sealed-storm", "handshake-loss-tls", "handshake-corruption-tls"}
         run |= {"transfer-corruption", "reordering", "duplication", "blackhole", "stalled-reader", "idle"}
         run |= {"rebind-port", "rebind-address", "change-address"}
+        run |= {"mtu-shrinks", "mtu-grows"}
         self.assertEqual(run | set(BBR) | set(LARGE), set(SCENARIOS))
 
 

@@ -220,6 +220,7 @@ class PortTests(SynchronousTestCase):
 
     def test_truncated(self) -> None:
         """As with the stock port, what is larger than C{maxPacketSize} is cut off."""
+        self.network.set_conditions(Conditions(mtu=None))
         self.listen(7, self.theirs)
         self.listen(8, self.ours, maxPacketSize=65_535)
         port = self.here.listenUDP(0, Recorder())

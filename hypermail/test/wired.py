@@ -10,6 +10,7 @@ answers as its flags say and remembers what it was told.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from heapq import heappop, heappush
 from random import Random
 from typing import TypeVar
@@ -182,6 +183,7 @@ class Wire:
     @param delay: s, one way.
     @param handshakes: how the sessions are sealed.
     @param now: s; the time when it begins.
+    @param discovers: whether both sides try how large datagrams may be; here they may be of any size.
     @ivar lose: says of each datagram, with its sender's role, whether the network loses it.
     @ivar alter: makes of each datagram that is not lost what arrives.
     @ivar sent: every datagram that was sent, with its sender's role, the lost ones included.
@@ -198,7 +200,10 @@ class Wire:
         listener_options: ListenerOptions = ListenerOptions(),
         handshakes: Handshakes = PLAIN,
         now: float = 1000.0,
+        discovers: bool = False,
     ) -> None:
+        starter = replace(starter, discover_mtu=discovers)
+        listener = replace(listener, discover_mtu=discovers)
         self.now = now
         self.random = Random(seed)
         self.delay = delay
@@ -376,7 +381,9 @@ class Puppet:
         listener_options: ListenerOptions = ListenerOptions(),
         accepts: bool | None = True,
         opens: bool = True,
+        discovers: bool = False,
     ) -> None:
+        options = replace(options, discover_mtu=discovers)
         self.role = role
         self.now = 1000.0
         self.random = Random(1)

@@ -47,7 +47,8 @@ _COUNTS = ("bandwidth", "queue_bytes", "queue_datagrams", "mark_bytes", "mtu", "
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditions:
     """
-    What happens to datagrams in one direction; by default they arrive at once and unharmed.
+    What happens to datagrams in one direction; by default they arrive at once and unharmed, unless Ethernet is too
+    small for them.
 
     A datagram meets, in this order: blackholes, the MTU, what changes its codepoint, loss, the bottleneck with
     its queue, then duplication; each copy by itself meets delay, jitter, reordering and corruption.
@@ -93,7 +94,7 @@ class Conditions:
     queue_datagrams: int | None = None
     mark_bytes: int | None = None
     codepoints: tuple[int | None, int | None, int | None, int | None] = (0, 1, 2, 3)
-    mtu: int | None = None
+    mtu: int | None = 1_500
     blackholes: tuple[Blackhole, ...] = ()
 
     def __post_init__(self) -> None:
@@ -133,7 +134,7 @@ class Conditions:
         return self.loss / ((1 - self.loss) * (1 + self.longest_loss) / 2)
 
 
-#: Every datagram arrives at once.
+#: Every datagram that Ethernet carries arrives at once.
 PERFECT = Conditions()
 
 

@@ -66,7 +66,10 @@ class SimulatedPort:
 
     @ivar reactor: that it belongs to.
     @ivar protocol: that it is for.
+    @ivar fragments: what is too large for this network vanishes whole.
     """
+
+    fragments = False
 
     _log = Logger()
 

@@ -37,8 +37,6 @@ RETRY = Struct(">BQQIH")
 RESET = Struct(">BQ16s")
 VERSIONS = Struct(">BQQBB")
 
-#: Bytes of UDP payload that a datagram may have over IPv4; over IPv6 19 less.
-MAX_DATAGRAM = 65_507
 #: Bytes of the checksum of a retry or version datagram, which no key can seal that is agreed on.
 CHECKSUM = 4
 #: Bytes of a token in a long or retry datagram, at most.

@@ -16,7 +16,7 @@ from math import inf, log
 from hypermail.link.congestion import Acked, Lost
 from hypermail.link.delivery import Sample
 from hypermail.link.maximum import RecentMaximum
-from hypermail.link.pacing import LEAST_DATAGRAMS, TRAIN_TIME
+from hypermail.link.pacing import TRAIN_TIME
 from hypermail.link.rtt import GRANULARITY, RoundTrip
 
 #: Datagrams of the window at first, and of the least one.
@@ -319,7 +319,7 @@ class BBR:
         bandwidth = self._bandwidth.value
         if not bandwidth:
             return gain * INITIAL_DATAGRAMS * self._datagram
-        trains = TRAINS * max(LEAST_DATAGRAMS * self._datagram, self._rate * TRAIN_TIME)
+        trains = TRAINS * max(2 * self._datagram, self._rate * TRAIN_TIME)
         more = 2 * self._datagram if self._phase == 0 else 0  # so that probing is seen where the window is small
         return gain * bandwidth * self._least + trains + more
 
