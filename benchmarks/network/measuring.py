@@ -1,0 +1,196 @@
+"""
+One measurement: a network, a listener in namespace b, a starter in namespace a, and what they report.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from time import monotonic
+from types import TracebackType
+from typing import Any
+
+from benchmarks.netemu import BadNetwork
+from benchmarks.network.work import Openings, Work, pack
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PORT = 4700
+
+#: s that a process may take to begin, and to open its connection through a bad network.
+BEGINNING = 60.0
+#: s that it may take to answer.
+ANSWERING = 15.0
+
+
+class MeasurementFailed(Exception):
+    """A process has ended, or has not answered in time; the text says which, and the last line of its errors."""
+
+
+class Program:
+    """
+    A process in a namespace that writes lines of JSON; a context manager, which kills it.
+
+    @param what: for errors.
+    @param module: of C{benchmarks.network}.
+    """
+
+    def __init__(self, network: BadNetwork, side: Any, what: str, module: str, *arguments: str) -> None:
+        self._what = what
+        self._errors = tempfile.TemporaryFile()
+        self._line = b""
+        command = [sys.executable, "-m", f"benchmarks.network.{module}", *arguments]
+        self._process = network.popen(
+            side, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, cwd=CHECKOUT
+        )
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout, self._errors):
+            if pipe is not None:
+                pipe.close()
+
+    def read(self, seconds: float) -> Any:
+        """
+        The next line.
+
+        @raise MeasurementFailed: when none comes in time.
+        """
+        assert self._process.stdout is not None
+        until = monotonic() + seconds
+        while b"\n" not in self._line:
+            ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, until - monotonic()))
+            if not ready:
+                raise MeasurementFailed(f"{self._what} said nothing for {seconds:.0f} s{self._complaint()}")
+            some = os.read(self._process.stdout.fileno(), 1 << 20)
+            if not some:
+                raise MeasurementFailed(f"{self._what} has ended{self._complaint()}")
+            self._line += some
+        line, _, self._line = self._line.partition(b"\n")
+        return json.loads(line)
+
+    def ask(self, line: str = "") -> Any:
+        """The answer to a line."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(line.encode() + b"\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise MeasurementFailed(f"{self._what} has ended{self._complaint()}") from None
+        return self.read(ANSWERING)
+
+    def _complaint(self) -> str:
+        self._errors.seek(0)
+        lines = self._errors.read().decode(errors="replace").strip().splitlines()
+        return ": " + lines[-1] if lines else ""
+
+
+class Flow:
+    """
+    A peer's two processes and their work; a context manager.
+
+    @param peer: its key.
+    @param port: of the listener.
+    @param through: (host, port) at which the starter calls; the listener's by default.
+    @param options: of hypermail's sessions, besides.
+    """
+
+    def __init__(
+        self,
+        network: BadNetwork,
+        peer: str,
+        work: Work,
+        *,
+        port: int = PORT,
+        through: tuple[str, int] | None = None,
+        options: Mapping[str, Any] = {},
+    ) -> None:
+        self._network = network
+        self._work = work
+        self._peer = peer
+        self._port = port
+        self._through = through or (network.b.address, port)
+        self._task = {"peer": peer, "work": pack(work), "options": dict(options)}
+        self._programs: list[Program] = []
+
+    def __enter__(self) -> Flow:
+        """
+        Listen, and start.
+
+        @raise MeasurementFailed: when the listener does not listen.
+        """
+        try:
+            listener = self._program("b", "listen", self._network.b.address, self._port, "")
+            word = listener.read(BEGINNING)["ready"]
+            self._program("a", "start", *self._through, word)
+        except BaseException:
+            self.end()
+            raise
+        return self
+
+    def _program(self, side: str, role: str, host: str, port: int, word: str) -> Program:
+        task = {**self._task, "host": host, "port": port, "word": word}
+        program = Program(self._network, side, f"{self._peer}, {role}", "program", role, json.dumps(task))
+        self._programs.append(program)
+        return program
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def end(self) -> None:
+        """End both."""
+        for program in self._programs:
+            program.__exit__(None, None, None)
+        self._programs.clear()
+
+    def result(self) -> dict[str, Any]:
+        """
+        Wait until the work is over.
+
+        @return: the result, with C{starter} and C{listener}: processor time and statistics.
+        @raise MeasurementFailed: when a process fails, or takes too long.
+        """
+        listener, starter = self._programs
+        tells = starter if isinstance(self._work, Openings) else listener
+        try:
+            found = tells.read(BEGINNING + self._work.longest)["over"]
+        except MeasurementFailed as error:
+            # what went wrong on the one side may have begun on the other
+            (other,) = (program for program in self._programs if program is not tells)
+            other.ask()
+            raise error
+        return {**found, "starter": starter.ask(), "listener": listener.ask()}
+
+
+def measure(peer: str, work: Work, conditions: Mapping[str, Any], **flow: Any) -> dict[str, Any]:
+    """
+    One flow through a network of its own.
+
+    @param conditions: of L{BadNetwork}.
+    @param flow: of L{Flow}.
+    @return: its result, with what became of the packets of both directions.
+    """
+    with BadNetwork(**conditions) as network:
+        with Flow(network, peer, work, **flow) as running:
+            found = running.result()
+            forth, back = network.count()
+        return {**found, "forth": counted(forth), "back": counted(back)}
+
+
+def counted(counts: Any) -> dict[str, int]:
+    """What is kept of the emulator's counts."""
+    names = ("entered", "lost", "overflowed", "blackholed", "corrupted", "reordered")
+    return {name: getattr(counts, name) for name in names}
