@@ -16,7 +16,7 @@ project_copyright = "2026, the hypermail maintainers"
 version = release = __version__
 
 extensions = ["sphinx.ext.autodoc", "epytext", "statetables"]
-exclude_patterns = ["_build", "_ext"]
+exclude_patterns = ["_build", "_ext", "performance/*"]  # the last is what performance.rst includes
 default_role = "py:obj"  # what it cannot find it shows as code
 nitpicky = False
 

@@ -95,8 +95,8 @@ def rate(rows: list[Row]) -> str:
     if any("error" in row for row in rows):
         return "failed"
     shown = _number(middle(values(rows, "rate")), 1e-6, 2)
-    bounded = [row["seconds"] for row in rows if not row["whole"]]
-    return f"{shown} (over {bounded[0]:.0f} s)" if bounded else shown
+    cut = [row["seconds"] for row in rows if row["cut"]]
+    return f"{shown} (over {cut[0]:.0f} s)" if cut else shown
 
 
 def _latency(rows: list[Row]) -> str:

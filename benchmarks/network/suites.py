@@ -84,8 +84,8 @@ def _sides(found: dict[str, Any]) -> dict[str, Any]:
 
 def _bulk(peer: str, work: Bulk, **conditions: Any) -> dict[str, Any]:
     found = measure(peer, work, conditions)
-    kept = {name: found[name] for name in ("rate", "bytes", "seconds", "whole", "intact")}
-    return {**kept, **_sides(found)}
+    kept = {name: found[name] for name in ("rate", "bytes", "seconds", "intact")}
+    return {**kept, "cut": bool(work.size) and not found["whole"], **_sides(found)}
 
 
 def latencies(found: dict[str, Any]) -> dict[str, Any]:

@@ -53,7 +53,7 @@ else:
 
 def row(**figures: Any) -> dict[str, Any]:
     """A measured bulk stream."""
-    whole = {"rate": 1e6, "bytes": 2_000_000, "seconds": 2.0, "whole": True, "intact": True}
+    whole = {"rate": 1e6, "bytes": 2_000_000, "seconds": 2.0, "cut": False, "intact": True}
     return {**whole, "starter_processor": 0.2, "listener_processor": 0.1, **figures}
 
 
@@ -335,7 +335,7 @@ class ResultsTests(SynchronousTestCase):
             row(peer="tcp-cubic", loss=0, rate=11e6),
             row(peer="hypermail-cubic", loss=0, rate=11e6),
             row(peer="hypermail-cubic", loss=0, rate=12e6),
-            row(peer="hypermail-cubic", loss=5, rate=4e5, whole=False, seconds=25),
+            row(peer="hypermail-cubic", loss=5, rate=4e5, cut=True, seconds=25),
         ]
         rates, processor = results.TABLES["goodput"](rows)
         self.assertEqual(["", "0 %", "5 %"], rates.header)
