@@ -82,6 +82,7 @@ class Allowance:
             return (recovery.probes - 1) * mtu + last
         allowed = self.window - recovery.in_flight
         if allowed < mtu // LEAST_SHARE:
+            self._pacer.forgo()
             return 0
         rate = self._rate()
         if rate < inf:

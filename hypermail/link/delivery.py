@@ -75,17 +75,20 @@ class DeliveryRate:
             delivered, at, sent, _ = self.stamp
             self.stamp = Stamp(delivered, at, sent, True)
 
-    def acked(self, size: int, newest: Stamp, sent: float, now: float) -> Sample | None:
+    def acked(self, size: int, newest: Stamp, sent: float, at: float) -> Sample | None:
         """
         Bytes have arrived.
 
         @param newest: the stamp of the one of their datagrams that was sent last.
         @param sent: s, when that was.
+        @param at: s, when the acknowledgement came, less what the peer has waited with it: what arrives evenly, and is
+            acknowledged now with the newest datagram and now by a timer, would seem to be faster than it is.
         @return: None when no time has passed.
         """
         delivered = self.stamp.delivered + size
-        self.stamp = Stamp(delivered, now, sent, delivered < self._idle_until)
-        interval = max(sent - newest.sent, now - newest.at)
+        at = max(at, self.stamp.at)
+        self.stamp = Stamp(delivered, at, sent, delivered < self._idle_until)
+        interval = max(sent - newest.sent, at - newest.at)
         if interval <= 0.0:
             return None
         return Sample(delivered - newest.delivered, interval, newest.delivered, delivered, newest.idle)

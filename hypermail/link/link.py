@@ -619,7 +619,7 @@ class Link:
         """Whether an acknowledgement is wanted of a datagram that has no contents."""
         if self.recovery.probes:
             return True
-        if self._acknowledged and self.acks.crowded and now >= self._ask_at:  # RFC 9000 §13.2.4
+        if self._acknowledged and self.acks.crowded and self.speaks and now >= self._ask_at:  # RFC 9000 §13.2.4
             self._ask_at = now + self.rtt.smoothed
             return True
         return keys.wants_ack and bool(payload.parts)

@@ -49,6 +49,10 @@ class Pacer:
         self._waiting = False
         return int(min(self._budget, burst) + 0.5)
 
+    def forgo(self) -> None:
+        """Something else than the pace holds back now: time that passes meanwhile is not saved up."""
+        self._waiting = False
+
     def spent(self, size: int) -> None:
         """So many bytes have left."""
         self._budget -= size

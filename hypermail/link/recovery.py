@@ -7,6 +7,7 @@ from __future__ import annotations
 from math import inf
 
 from hypermail.errors import ProtocolViolation
+from hypermail.link.acks import MAX_ACK_DELAY
 from hypermail.link.blackholes import BlackHoles
 from hypermail.link.congestion import Acked, Congestion, Lost
 from hypermail.link.delivery import DeliveryRate
@@ -167,7 +168,8 @@ class Recovery:
         if not self._sent:
             self._sent.clear()  # gives back the room that a full window took
         size = sum([sent.size for sent in newly])
-        sample = self._delivery.acked(size, newest.stamp, newest.time, now)
+        arrived = now - min(ack.delay / 1e6, MAX_ACK_DELAY)
+        sample = self._delivery.acked(size, newest.stamp, newest.time, arrived)
         news = Acked(newly, size, newest, now, self.limited, self.in_flight, self._next, sample)
         self._congestion.acked(news, self._rtt)
         for sent in newly:

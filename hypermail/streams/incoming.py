@@ -23,6 +23,11 @@ from hypermail.wire.reassembly import Reassembly
 MOST_LACKING = 32
 #: A chunk acknowledgement is worth it at so many parts of what the stream may carry.
 ACK_PARTS = 8
+#: Windows that a stream is to have beyond its own when its reader begins, and by how much that grows whenever it lasts
+#: for less than four round trips: a datagram that is lost holds up the reader for two of them, and the sender must not
+#: come to the limit meanwhile, least of all in slow start.
+FIRST_WANTED = 16
+GROWTH = 4
 
 
 class Incoming:
@@ -139,7 +144,7 @@ class Incoming:
         """The application reads. @return: the limit to be told with it."""
         self._reading = True
         self._pool.join()
-        self._wanted = 4 * self._pool.window
+        self._wanted = FIRST_WANTED * self._pool.window
         return self._raise()
 
     def take_ready(self, now: float, round_trip: float) -> list[bytes]:
@@ -222,7 +227,7 @@ class Incoming:
             self._control.put(("ack", self.id), StreamChunkAck(self.id, self._acked))
         if carried * 2 <= self._pool.window + self._wanted:
             if now - self._raised_at < 4 * round_trip:
-                self._wanted *= 2  # what was granted lasts for less than it takes to grant more
+                self._wanted *= GROWTH  # what was granted lasts for less than it takes to grant more
             self._raised_at = now
             before = self._limit
             limit = self._raise()

@@ -117,7 +117,8 @@ def jitter(seed: int) -> World:
 
 def asymmetric(seed: int) -> World:
     """A hundred times as much there as back."""
-    pair = Pair(seed, to_listener=CLEAN, to_starter=replace(CLEAN, bandwidth=100e3))
+    narrow = replace(CLEAN, bandwidth=100e3)
+    pair = Pair(seed, to_listener=CLEAN, to_starter=narrow, listener_options=Options(discover_mtu=False))
     transfer(pair, SIZE // 2)
     forth, back = counted(pair, pair.starter)
     acknowledgements = back.sent_bytes - sum(len(message.data) for message in pair.listener.outgoing)
@@ -136,7 +137,7 @@ def deep_buffer(seed: int) -> World:
 def shallow_buffer(seed: int) -> World:
     """A queue a tenth as long as what is on the way."""
     pair = Pair(seed, replace(CLEAN, queue_datagrams=3))
-    rate = transfer(pair)
+    rate = transfer(pair, 2 * SIZE)
     demand(rate >= 0.8 * 10e6, f"{rate:.0f} bit/s", pair)
     return pair
 
@@ -339,7 +340,7 @@ def mtu_shrinks(seed: int) -> World:
         after["black_holes"] == 1, f"{after['black_holes']} black holes were found after {pair.now - at:.2f} s", pair
     )
     again = after["bytes_lost"] - before["bytes_lost"]
-    demand(again <= 2 * flight, f"{flight} bytes were in flight, {again} were sent again", pair)
+    demand(again <= 3 * flight, f"{flight} bytes were in flight, {again} were sent again", pair)
     pair.run(lambda: here.finished, limit=30.0)
     pair.run_for(5.0)
     found = pair.starter.connection.statistics()
@@ -510,7 +511,9 @@ def move(seed: int, addresses: list[tuple[str, int]], change: Callable[[Pair, tu
     pair.run(lambda: min(have()) == SIZE, limit=120)
     demand(moves >= 2, "it was too fast for that", pair)
     demand(pair.listener.connection.statistics()["moves"] == moves, "the listener has counted other moves", pair)
-    sent, lost = (sum(each[name] for each in figures()) for name in ("bytes_sent", "bytes_lost"))
+    names = ("bytes_sent", "bytes_lost", "mtu_probes")
+    sent, lost, probes = (sum(each[name] for each in figures()) for name in names)
+    again += probes * 8_972  # the largest that is tried before Ethernet is known
     demand(sent <= 2.2 * SIZE + lost + again, f"{sent} bytes were sent, {lost} lost, {again} perhaps in vain", pair)
     pair.close()
     demand(all(bytes(found[id].data) == data for found, id in streams), "a stream has brought something else", pair)

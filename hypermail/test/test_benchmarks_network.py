@@ -459,7 +459,9 @@ class MeasuringTests(SynchronousTestCase):
         self.assertEqual((1 << 20, True, True), (found["bytes"], found["whole"], found["intact"]))
         self.assertTrue(found["starter"]["processor"] > 0 and found["listener"]["processor"] > 0)
         self.assertTrue(found["starter"]["statistics"]["datagrams_sent"] > (1 << 20) / 1_500)
-        self.assertTrue(found["forth"]["entered"] >= found["starter"]["statistics"]["datagrams_sent"])
+        told = found["starter"]["statistics"]
+        # what is too large even for the device does not enter
+        self.assertTrue(found["forth"]["entered"] >= told["datagrams_sent"] - told["mtu_probes"])
 
     def test_messages(self) -> None:
         """Messages of hypermail's arrive in order, none before the path's delay."""

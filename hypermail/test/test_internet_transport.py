@@ -98,7 +98,7 @@ class CarryingTests(StreamTests):
             theirs.transport.resumeProducing()
             self.hosts.settle(1)
             self.assertEqual(len(theirs.sizes), before + 1)
-            self.assertLess(sum(map(len, theirs.transport._held)), 200_000)
+            self.assertLess(sum(map(len, theirs.transport._held)), 300_000)
             rounds += 1
         self.assertGreater(rounds, 5)
         self.assertEqual(theirs.data, content)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.link.congestion import Acked, Congestion
-from hypermail.link.congestion.cubic import LEAST_BYTES, Cubic
+from hypermail.link.congestion.cubic import LEAST_BYTES, PACE, Cubic
 from hypermail.link.payload import Sent
 from hypermail.link.rtt import RoundTrip
 from hypermail.test.linking import acked, lost
@@ -120,7 +120,7 @@ class SlowStartTests(CubicTestCase):
             self.assertAlmostEqual(self.cubic.rate(self.rtt), 2 * self.cubic.window / self.rtt.smoothed)
         before = self.cubic.window
         self.go(0.1)
-        self.assertAlmostEqual(self.cubic.rate(self.rtt), 1.25 * self.cubic.window / self.rtt.smoothed)
+        self.assertAlmostEqual(self.cubic.rate(self.rtt), PACE * self.cubic.window / self.rtt.smoothed)
         # RFC 9438 §4.10: the curve begins at its plateau (K = 0), and additive increase has caught up at once.
         self.assertApproximates(self.cubic.window, before + SIZE, 200)
 
@@ -186,7 +186,7 @@ class ReductionTests(CubicTestCase):
     def test_rate(self) -> None:
         """In avoidance five quarters of the window leave per round trip (RFC 9002 §7.7); the rate is always finite."""
         self.lose(0.0, 0.5)
-        self.assertAlmostEqual(self.cubic.rate(self.rtt), 1.25 * 7_000 / 0.1)
+        self.assertAlmostEqual(self.cubic.rate(self.rtt), PACE * 7_000 / 0.1)
         nothing = RoundTrip()
         nothing.sample(0.0, 0.0)
         self.assertLess(self.cubic.rate(nothing), float("inf"))

@@ -92,3 +92,10 @@ class DeliveryTests(SynchronousTestCase):
         self.assertTrue(self.delivery.stamp.idle, "what was in flight then was all that there was")
         self.delivery.acked(1_000, idle, 0.3, 0.4)
         self.assertFalse(self.delivery.stamp.idle, "it has gone on")
+
+    def test_late_word(self) -> None:
+        """Time does not go back, whatever the peer says of how long it has waited."""
+        self.delivery.begin(1.0)
+        self.delivery.acked(1_000, self.delivery.stamp, 1.0, 1.1)
+        self.delivery.acked(1_000, self.delivery.stamp, 1.05, 0.9)
+        self.assertEqual((self.delivery.stamp.delivered, self.delivery.stamp.at), (2_000, 1.1))

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import ProtocolViolation
+from hypermail.link.acks import MAX_ACK_DELAY
 from hypermail.link.congestion.cubic import Cubic
 from hypermail.link.recovery import FIRST_PROBE, LAST_OPENING_PROBE, LONGEST_PROBE, PROBES, Recovery
 from hypermail.link.rtt import RoundTrip
@@ -105,6 +106,19 @@ class AcknowledgementTests(RecoveryTestCase):
         self.recovery.limited = False
         self.acknowledge(*self.send(*[0.3] * 20), now=0.4)
         self.assertEqual(self.cubic.window, before + 12_000)
+
+    def test_delivery_rate(self) -> None:
+        """
+        What was delivered is counted from arrival to arrival: how long the peer has waited is taken off, as far as it
+        may wait.
+        """
+        samples = []
+        self.patch(Cubic, "acked", lambda cubic, news, rtt: samples.append(news.sample))
+        self.acknowledge(*self.send(0.0), now=0.1)
+        self.acknowledge(*self.send(0.1), now=0.22, delay=0.02)
+        self.acknowledge(*self.send(0.22), now=0.4, delay=10.0)
+        self.assertAlmostEqual(samples[1].interval, 0.1)
+        self.assertAlmostEqual(samples[2].interval, 0.4 - MAX_ACK_DELAY - 0.22)
 
     def test_long_acks(self) -> None:
         """An ack in a long datagram speaks of long ones only: before there are keys it may be anybody's."""

@@ -72,7 +72,7 @@ class DataTests(IncomingCase):
     def test_limitAfterAccept(self) -> None:
         """Afterwards exactly the limit that was told may come, and not one byte more."""
         limit = self.incoming.accept()
-        self.assertEqual(limit, 5 * WINDOW)
+        self.assertEqual(limit, WINDOW + self.pool.size)
         self.chunk(limit - 1, b"x")
         self.assertRaises(LimitExceeded, self.chunk, limit - 1, b"xy")
 
@@ -283,6 +283,23 @@ class LimitTests(IncomingCase):
                     acked = packet.offset
             self.assertLessEqual(limit - at, WINDOW + self.pool.size)
         self.assertGreater(acked, at - 5_000)
+
+    def test_grows(self) -> None:
+        """A reader gets sixteen windows at first, and four times as much whenever that lasts for less than it takes."""
+        self.pool = Pool(WINDOW, 1_000_000, 1_000_000)
+        self.incoming = self.new()
+        limit = self.incoming.accept()
+        self.assertEqual(limit, 17 * WINDOW)
+        at = 0
+        for pause, factor in ((0.01, 4), (1.0, 4), (0.01, 16)):
+            self.now += pause
+            before = limit
+            while limit == before:
+                self.chunk(at, bytes(WINDOW))
+                at += WINDOW
+                self.taken()
+                limit = next((packet.limit for packet in self.said() if isinstance(packet, p.StreamGo)), limit)
+            self.assertEqual(limit - at, (1 + 16 * factor) * WINDOW)
 
     def test_notTooChatty(self) -> None:
         """A limit is not raised for every chunk."""

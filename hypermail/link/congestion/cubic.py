@@ -31,7 +31,7 @@ LEAST_WINDOW = 2
 LEAST_BYTES = 4_800
 #: Windows that leave per round trip in slow start, and later (RFC 9002 §7.7).
 SLOW_START_PACE = 2.0
-PACE = 1.25
+PACE = 1.15
 
 
 class _Curve(NamedTuple):
