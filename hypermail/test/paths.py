@@ -474,7 +474,7 @@ def rebind(seed: int, publics: list[tuple[str, int]]) -> World:
 
 def move(seed: int, addresses: list[tuple[str, int]], change: Callable[[Pair, tuple[str, int]], object]) -> World:
     """
-    Data flow both ways, and do so again within a round trip and, since a full queue may lose a challenge, two probe
+    Data flow both ways, and do so again within a round trip and, since a full queue may lose challenges, three probe
     timeouts after each move. Each move sends no more than the windows again in vain.
     """
     pair = Pair(seed, replace(CLEAN, bandwidth=2e6))
@@ -502,7 +502,7 @@ def move(seed: int, addresses: list[tuple[str, int]], change: Callable[[Pair, tu
         address = addresses[moves]
         change(pair, address)
         rtt = max(each["rtt"] for each in before)
-        most = rtt + 2 * (1.3 * rtt + 0.025)
+        most = rtt + 3 * (1.3 * rtt + 0.025)
         pair.run(lambda address=address: pair.listener.connection.address == address, limit=most)  # type: ignore[misc]
         pair.run(partial(flows, have()), limit=most)
         demand(pair.now - began <= most, f"it took {pair.now - began:.3f} s, {most:.3f} s are allowed", pair)
