@@ -26,7 +26,7 @@ ACK_PARTS = 8
 #: Windows that a stream is to have beyond its own when its reader begins, and by how much that grows whenever it lasts
 #: for less than four round trips: a datagram that is lost holds up the reader for two of them, and the sender must not
 #: come to the limit meanwhile, least of all in slow start.
-FIRST_WANTED = 16
+FIRST_WANTED = 64
 GROWTH = 4
 
 

@@ -285,11 +285,11 @@ class LimitTests(IncomingCase):
         self.assertGreater(acked, at - 5_000)
 
     def test_grows(self) -> None:
-        """A reader gets sixteen windows at first, and four times as much whenever that lasts for less than it takes."""
-        self.pool = Pool(WINDOW, 1_000_000, 1_000_000)
+        """A reader gets 64 windows at first, and four times as much whenever that lasts for less than it takes."""
+        self.pool = Pool(WINDOW, 2_000_000, 2_000_000)
         self.incoming = self.new()
         limit = self.incoming.accept()
-        self.assertEqual(limit, 17 * WINDOW)
+        self.assertEqual(limit, 65 * WINDOW)
         at = 0
         for pause, factor in ((0.01, 4), (1.0, 4), (0.01, 16)):
             self.now += pause
@@ -299,7 +299,7 @@ class LimitTests(IncomingCase):
                 at += WINDOW
                 self.taken()
                 limit = next((packet.limit for packet in self.said() if isinstance(packet, p.StreamGo)), limit)
-            self.assertEqual(limit - at, (1 + 16 * factor) * WINDOW)
+            self.assertEqual(limit - at, (1 + 64 * factor) * WINDOW)
 
     def test_notTooChatty(self) -> None:
         """A limit is not raised for every chunk."""
