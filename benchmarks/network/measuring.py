@@ -10,6 +10,7 @@ import select
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from time import monotonic
@@ -175,16 +176,28 @@ class Flow:
         return {**found, "starter": starter.ask(), "listener": listener.ask()}
 
 
-def measure(peer: str, work: Work, conditions: Mapping[str, Any], **flow: Any) -> dict[str, Any]:
+def measure(
+    peer: str,
+    work: Work,
+    conditions: Mapping[str, Any],
+    changes: Mapping[str, Any] | None = None,
+    after: float = 0.0,
+    **flow: Any,
+) -> dict[str, Any]:
     """
     One flow through a network of its own.
 
     @param conditions: of L{BadNetwork}.
+    @param changes: of these conditions, while it flows.
+    @param after: s after the processes were started, at which they change.
     @param flow: of L{Flow}.
     @return: its result, with what became of the packets of both directions.
     """
     with BadNetwork(**conditions) as network:
         with Flow(network, peer, work, **flow) as running:
+            if changes:
+                time.sleep(after)
+                network.change(**changes)
             found = running.result()
             forth, back = network.count()
         return {**found, "forth": counted(forth), "back": counted(back)}

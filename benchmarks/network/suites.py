@@ -35,6 +35,9 @@ _BLACKOUTS: tuple[dict[str, float], ...] = ({}, {"on": 990, "off": 10})
 BLACKOUT_SECONDS = 20
 FAIRNESS_SECONDS = 40
 LATER = 2.0
+#: s after the start of the processes that the blackouts begin, when slow start is over: one that ends it by chance says
+#: nothing of who answers it how.
+UNDISTURBED = 4.0
 
 #: s for each bulk stream and for the messages of C{roundtrip}, and its loss in percent.
 ROUND_TRIP_BULK = 15
@@ -82,8 +85,8 @@ def _sides(found: dict[str, Any]) -> dict[str, Any]:
     return {**kept, "forth": found["forth"], "back": found["back"]}
 
 
-def _bulk(peer: str, work: Bulk, **conditions: Any) -> dict[str, Any]:
-    found = measure(peer, work, conditions)
+def _bulk(peer: str, work: Bulk, changes: dict[str, float] | None = None, **conditions: Any) -> dict[str, Any]:
+    found = measure(peer, work, conditions, changes, UNDISTURBED)
     kept = {name: found[name] for name in ("rate", "bytes", "seconds", "intact")}
     return {**kept, "cut": bool(work.size) and not found["whole"], **_sides(found)}
 
@@ -153,7 +156,7 @@ def blackout(choice: Choice) -> list[Case]:
     return [
         Case(
             {"peer": key, "off": faults.get("off", 0)},
-            partial(_bulk, key, work, **path(**faults)),
+            partial(_bulk, key, work, faults, **path()),
         )
         for key in _streaming(choice)
         if PEERS[key].room in ("sessions", "tls")
