@@ -330,7 +330,7 @@ class Connection:
             first, datagrams = link.recovery.next_number, []
             self.more = self._outlet.fill(datagrams, now)
             if datagrams:
-                trains += couple(self.address, datagrams, link.mark(first, len(datagrams), now))
+                trains += couple(self.address, datagrams, link.route.mark(first, len(datagrams), now))
             if link.failure is not None:
                 ending.gave_out(link.failure, now)
         ending.said(now)

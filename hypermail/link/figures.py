@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 def figures(link: Link) -> dict[str, Any]:
     """What one link has counted and reckons, by name."""
-    recovery = link.recovery
+    recovery, route = link.recovery, link.route
     return {
         "rtt": link.rtt.smoothed if link.rtt.measured else None,
-        "window": link.congestion.window,
+        "window": route.congestion.window,
         "in_flight": recovery.in_flight,
         "paced_until": link.allowance.resume_at,
         "mtu": link.path.mtu,
-        "mtu_probes": link.discovery.probes,
-        "black_holes": link.discovery.black_holes,
+        "mtu_probes": route.discovery.probes,
+        "black_holes": route.discovery.black_holes,
         "datagrams_sent": link.datagrams_sent,
         "datagrams_received": link.datagrams_received,
         "datagrams_lost": recovery.lost_datagrams,
@@ -33,8 +33,8 @@ def figures(link: Link) -> dict[str, Any]:
         "bytes_sent": link.bytes_sent,
         "bytes_received": link.bytes_received,
         "bytes_lost": recovery.lost_bytes,
-        "moves": link.moves,
-        "path_responses_forged": link.responses_forged,
+        "moves": route.moves,
+        "path_responses_forged": route.responses_forged,
         "probe_timeouts": recovery.probe_timeouts,
-        **(link.marking.statistics() if link.marking is not None else OFF),
+        **(route.marking.statistics() if route.marking is not None else OFF),
     }

@@ -1,29 +1,22 @@
 """
-One link: joins numbers, seals, acknowledgements, recovery, congestion, pacing and heartbeat of one path.
+One link: joins numbers, seals, acknowledgements and heartbeat with the route that its datagrams take.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypermail.errors import HypermailError, KeysSpent
 from hypermail.link.acks import Acks
-from hypermail.link.allowance import Allowance
 from hypermail.link.answers import Answers
-from hypermail.link.congestion import controller
-from hypermail.link.discovery import Discovery
-from hypermail.link.ecn import NOT_ECT, Marking
+from hypermail.link.ecn import NOT_ECT
 from hypermail.link.figures import figures
 from hypermail.link.heartbeat import Beat, Heartbeat
 from hypermail.link.keys import ReceivingKeys, SendingKeys
-from hypermail.link.moving import Moving
 from hypermail.link.opening import LinkOpening
-from hypermail.link.path import Path, same_host
 from hypermail.link.payload import Payload, Sent
-from hypermail.link.recovery import PROBES, Recovery
-from hypermail.link.rtt import RoundTrip
+from hypermail.link.route import Route
 from hypermail.link.skips import Skips
 from hypermail.link.states import LINK, Input, State
 from hypermail.link.train import Train
@@ -43,10 +36,6 @@ if TYPE_CHECKING:
 REST = 0.2
 #: Bytes; a full datagram that lacks no more than this is padded, since equal sizes make trains.
 MOST_PADDING = 300
-
-
-#: s that a datagram may last at the rate that the user allows; larger ones are not tried.
-LONGEST_DATAGRAM = 0.05
 #: Bytes; no UDP payload is larger.
 LARGEST = 65_507
 
@@ -69,19 +58,16 @@ class Link:
     @param skips: decides which packet numbers are left out, and what paths are challenged with; the peer must not
         know it.
 
-    @ivar allowance: how much may leave now.
+    @ivar route: what is known of the way to the peer. C{path}, C{rtt}, C{recovery} and C{allowance} are parts of it
+        that each datagram needs.
     @ivar codepoint: of explicit congestion notification, that the datagrams of this turn bear.
-    @ivar marking: whether ours bear one; None when they can't.
     @ivar mode: of the handshake.
     @ivar remote_tag: what we put on datagrams for the peer.
     @ivar verified: whether the peer has proved what the mode asks for, and has the session's keys.
     @ivar peer_certificate: the peer's, once verified, when it has shown one.
     @ivar failure: why the link can't go on, once it can't.
     @ivar session_id: 16 bytes; empty before there are keys.
-    @ivar discovery: finds out how large datagrams may be on the path.
     @ivar dropped: datagrams that did not open, or came twice.
-    @ivar moves: how often the peer was found at another address, or this side has moved.
-    @ivar responses_forged: answers to challenges that nobody has sent.
     """
 
     __slots__ = (
@@ -91,7 +77,6 @@ class Link:
         "_ask_at",
         "_confirmed",
         "_elsewhere",
-        "_moving",
         "_opening",
         "_options",
         "_receiving",
@@ -106,23 +91,19 @@ class Link:
         "bytes_received",
         "bytes_sent",
         "codepoint",
-        "congestion",
         "datagrams_received",
         "datagrams_sent",
-        "discovery",
         "dropped",
         "failure",
         "first_tag",
         "heartbeat",
         "local_tag",
-        "marking",
         "mode",
-        "moves",
         "path",
         "peer_certificate",
         "recovery",
         "remote_tag",
-        "responses_forged",
+        "route",
         "rtt",
         "session_id",
         "verified",
@@ -160,18 +141,12 @@ class Link:
         self.local_tag = local_tag
         self.remote_tag = remote_tag
         self.first_tag = first_tag
-        self.rtt = RoundTrip()
-        self.path = Path(address, options.mtu, validated=role is Role.STARTER or bool(token))
-        self.congestion = controller(options.congestion)(self.path.mtu)
-        self.recovery = Recovery(self.congestion, self.rtt, options.delivery_timeout, self.path.base)
-        most = None if options.max_rate is None else options.max_rate / 8
-        self.allowance = Allowance(
-            self.path, self.rtt, self.recovery, self.congestion, options.receive_buffer, now, most
-        )
-        self.discovery = Discovery(self.path)
+        validated = role is Role.STARTER or bool(token)
+        self.route = Route(options, address, validated=validated, secret=skips, now=now, trace=trace)
+        self.path, self.rtt = self.route.path, self.route.rtt
+        self.recovery, self.allowance = self.route.recovery, self.route.allowance
         self.acks = Acks()
         self.codepoint = NOT_ECT
-        self.marking = Marking(trace) if options.ecn else None
         self.heartbeat = Heartbeat(role, options, now)
         self.recovery.opening = role is Role.STARTER  # it alone probes with nothing in flight: RFC 9002 §6.2.2.1
         self._confirmed = False
@@ -180,11 +155,8 @@ class Link:
         self._active_at = now  # when a key was last used, in a link whose keys can be put aside; inf when they are
         self._answers = Answers()
         self._ask_at = now  # not before that is the peer asked to acknowledge an acknowledgement
-        self._moving: Moving | None = None  # made for the first datagram from elsewhere
         self._elsewhere: Any = None
         self._size = 0
-        self.moves = 0
-        self.responses_forged = 0
         self.dropped = 0
         self.datagrams_sent = 0
         self.datagrams_received = 0
@@ -243,13 +215,7 @@ class Link:
         @param max_datagram: bytes of the largest datagram that it reads.
         @param silence: s after which it forgets us.
         """
-        self.allowance.buffer = max(receive_buffer, 2 * self._options.mtu)
-        if self._options.discover_mtu:
-            # A train is at most half of the buffer, and a window of one datagram would wait for each.
-            most = min(max_datagram, self._options.max_datagram, self.allowance.buffer // 4)
-            if self._options.max_rate is not None:
-                most = min(most, int(self._options.max_rate / 8 * LONGEST_DATAGRAM))
-            self.discovery.allow(most, now)
+        self.route.peer_limits(receive_buffer, max_datagram, now)
         self.heartbeat.keep_within(silence)
         self._end_opening()
 
@@ -281,29 +247,17 @@ class Link:
         if opened is None or acks is None or not acks.is_new(opened.number):
             self.dropped += 1
             return None
+        size = len(datagram)
         self.datagrams_received += 1
-        self.bytes_received += len(datagram)
+        self.bytes_received += size
         self.heartbeat.heard(now)
-        self._trace.received(now, opened.number, len(datagram), opened.long)
+        self._trace.received(now, opened.number, size, opened.long)
         self._elsewhere = elsewhere
-        self._size = len(datagram)
-        if elsewhere is not None or self._moving is not None:
-            self._locate(opened, now)
+        self._size = size
+        # Only starters move; and once a listener speaks it hears short datagrams only.
+        if (elsewhere is not None or self.route.moving is not None) and self._role is Role.LISTENER and self.speaks:
+            self.route.locate(elsewhere, size, opened.number > self.acks.largest, now)
         return opened
-
-    def _locate(self, opened: Opened, now: float) -> None:
-        """Perhaps the peer has moved, as only starters do."""
-        if self._role is Role.STARTER or not self.speaks:  # once a listener speaks it hears short datagrams only
-            return
-        newest = opened.number > self.acks.largest
-        moving = self._moving
-        if self._elsewhere is None or self._elsewhere == self.path.address:
-            if newest and moving is not None:
-                moving.stay()
-            return
-        if moving is None:
-            moving = self._moving = Moving(self._skips)
-        moving.seen(self._elsewhere, self._size, newest, now)
 
     def _open_short(self, datagram: memoryview, now: float, at_home: bool) -> Opened | None:
         keys = self._receiving
@@ -366,10 +320,9 @@ class Link:
         """
         kind = type(packet)
         if kind is Ack:
-            newly = self.recovery.acknowledge(packet, now, long)
-            if not long:
-                self._acknowledged_short(packet, newly, now)
-            self._flee(now)
+            self.route.acknowledge(packet, now, long)
+            if not long and self._sending is not None:
+                self._sending.acknowledged(packet.ranges[0][1] - 1)
         elif kind is HealthPing:
             self._answer(HealthPong(packet.id).encode())
         elif kind is HealthPong:
@@ -381,85 +334,14 @@ class Link:
                 where = None if self._role is Role.STARTER else self._elsewhere
                 self._answers.respond(where, packet.data, self._size)
         elif kind is PathResponse:
-            self._take_response(packet, now)
+            if self.route.answered(packet.data, now):
+                self.acks.force()  # those that have left since the move went to the old address
         return None
 
-    def _take_response(self, packet: PathResponse, now: float) -> None:
-        asked = None if self._moving is None else self._moving.answered(packet.data)
-        if asked is None or self._moving is None:
-            self.responses_forged += 1
-            return
-        address, when = asked
-        candidate = self._moving.candidate
-        if candidate is not None and candidate.address == address:
-            self._moving.stay()
-            self._move(address, now - when, now)
-
-    def _move(self, address: Any, elapsed: float, now: float) -> None:
-        """The peer has answered a challenge at C{address}, C{elapsed} s after it was sent there (RFC 9000 §9.4)."""
-        path = self.path
-        before = path.address
-        self._trace.event(now, "connectivity:path_updated", old=str(before), new=str(address))
-        self.moves += 1
-        if same_host(before, address):
-            path.move(address, path.mtu)
-            self.recovery.resend_all()
-        else:
-            path.move(address, self._options.mtu)
-            self._start_afresh(elapsed, now)
-        self.acks.force()  # those that have left since went to the old address
-
-    def _start_afresh(self, rtt: float, now: float) -> None:
-        """Nothing is known of the path any more. @param rtt: s, taken for true until a round trip was measured."""
-        self.rtt.restart(rtt)
-        self.congestion = controller(self._options.congestion)(self.path.mtu)
-        self.recovery.restart(self.congestion)
-        self.allowance.restart(self.congestion, now)
-        if self.marking is not None:
-            self.marking.moved(now)
-        self.explore(now)
-
     def moved(self, now: float) -> None:
-        """A starter is at another address now: say something, so that the listener learns of it."""
-        if not self.keyed:
-            return  # the opening goes on, or takes too long
-        self.moves += 1
-        self._trace.event(now, "connectivity:path_updated", own=True)
-        self.path.move(self.path.address, self._options.mtu)
-        self._start_afresh(self.rtt.INITIAL, now)
-        self.recovery.probes = PROBES
-
-    def _acknowledged_short(self, ack: Ack, newly: Sequence[Sent], now: float) -> None:
-        """What short datagrams alone have: keys, and marks, which counts in a long one (anybody's) say nothing of."""
-        if self._sending is not None:
-            self._sending.acknowledged(ack.ranges[0][1] - 1)
-        if self.discovery.numbers and self.discovery.acknowledged(ack.ranges, now):
-            self._resized(now)
-        marking = self.marking
-        if marking is None or not newly:
-            return
-        if marking.acknowledged(ack, newly, self.recovery.oldest, now):
-            self.congestion.marked(max(sent.time for sent in newly), now)
-
-    def explore(self, now: float) -> None:
-        """C{path} is a new one: how large datagrams may be there has to be found out afresh."""
-        self.discovery.move(self.path, now)
-        self.recovery.black_holes.forget(self.recovery.next_number)
-        self._resized(now)
-
-    def _flee(self, now: float) -> None:
-        """Leave a black hole, if one was found: smaller datagrams pass."""
-        if self.recovery.black_holes.found:
-            self.recovery.black_holes.forget(self.recovery.next_number)
-            if self.path.mtu > self.path.base:
-                self.discovery.black_hole(now)
-                self._resized(now)
-
-    def _resized(self, now: float) -> None:
-        """The path is known to carry another size."""
-        self.congestion.resized(self.path.mtu)
-        self.allowance.resized(self.path.mtu)
-        self._trace.event(now, "connectivity:mtu_updated", new=self.path.mtu)
+        """A starter is at another address now; while it has no keys the opening just goes on, or takes too long."""
+        if self.keyed:
+            self.route.moved(now)
 
     def _answer(self, packet: bytes) -> None:
         if self.speaks:
@@ -572,14 +454,13 @@ class Link:
         window: they are few.
         """
         trains: list[Train] = []
-        responses, moving = self._answers.responses, self._moving
+        responses = self._answers.responses
         while responses:
             address, packet, size = responses.pop(0)
             # Never larger than the question, wherever that says that it comes from.
-            self._send_alone(trains, packet, min(size, self._options.mtu), address, now)
-        if moving is not None and now >= moving.due:
-            for path, packet, size in moving.challenges(self.path, self._options.mtu, now, self.rtt.probe_timeout):
-                self._send_alone(trains, packet, size, path.address, now)
+            self._send_alone(trains, packet, min(size, self.path.base), address, now)
+        for path, packet, size in self.route.challenges(now):
+            self._send_alone(trains, packet, size, path.address, now)
         return trains
 
     def _send_alone(self, trains: list[Train], packet: bytes, size: int, address: Any, now: float) -> None:
@@ -594,9 +475,7 @@ class Link:
         number, datagram = self._seal(keys, payload, now)
         self._note_sent(number, datagram, payload, now, long=False)
         trains.append(Train(self.path.address if address is None else address, [datagram]))
-        candidate = None if self._moving is None else self._moving.candidate
-        if candidate is not None and candidate.address == address:
-            candidate.sent(len(datagram))
+        self.route.sent_to(address, len(datagram))
 
     def finish(self, payload: Payload, now: float) -> bytes | None:
         """Seal a short datagram, with a ping when a probe would be empty; None when there is nothing to say."""
@@ -629,13 +508,10 @@ class Link:
         A datagram that does nothing but find out whether the path carries its size; to be sent alone. It needs room in
         the window, but takes none, waits for no pace, and is nobody's loss (RFC 9000 §14.4).
         """
-        keys, recovery = self._sending, self.recovery
-        if now < self.discovery.due_at or keys is None or keys.spent() or recovery.probes or recovery.timeouts:
+        keys = self._sending
+        if now < self.route.discovery.due_at or keys is None or keys.spent():
             return None
-        window = self.allowance.window
-        if not self.path.validated or window - recovery.in_flight < self.path.mtu:
-            return None
-        size = self.discovery.next_size(now, window)
+        size = self.route.probe_size(now)
         if not size:
             return None
         payload = Payload(size - header.SHORT.size - keys.overhead)
@@ -644,7 +520,7 @@ class Link:
         payload.add(Padding(payload.room).encode())
         number, datagram = self._seal(keys, payload, now)
         self._note_sent(number, datagram, payload, now, long=False)
-        self.discovery.sent(number, now + self.rtt.probe_timeout)
+        self.route.probed(number, now)
         return datagram
 
     def _seal(self, keys: SendingKeys, payload: Payload, now: float) -> tuple[int, bytes]:
@@ -656,20 +532,6 @@ class Link:
             self.failure = KeysSpent("the peer has acknowledged nothing for as long as a key may be used")
         head = header.SHORT.pack(header.Kind.SHORT | phase, self.remote_tag, number & 0xFFFFFFFF)
         return number, keys.seal(head, payload.parts, number)
-
-    def mark(self, first: int, datagrams: int, now: float) -> int:
-        """
-        Short datagrams are about to leave together.
-
-        @param first: no number below it is theirs, and none from it on another's.
-        @param datagrams: how many.
-        @return: the codepoint of explicit congestion notification that they are to bear. When none of them is going
-            to be acknowledged they bear none: nobody would notice if it was what they are dropped for.
-        """
-        marking = self.marking
-        if marking is None or self.recovery.newest < first:
-            return NOT_ECT
-        return marking.mark(first, datagrams, self.recovery.unanswered, now)
 
     def _note_sent(self, number: int, datagram: bytes, payload: Payload, now: float, long: bool) -> None:
         size = len(datagram)
@@ -690,13 +552,9 @@ class Link:
 
     def next_timeout(self) -> float:
         """s when to call L{timeout}."""
-        deadline = self.heartbeat.deadline
-        discovery = self.discovery.deadline
-        for other in (self.recovery.deadline(), self.acks.deadline, self.allowance.resume_at, discovery):
-            if other is not None and other < deadline:
-                deadline = other
-        if self._moving is not None:
-            deadline = min(deadline, self._moving.due)
+        deadline = self.route.next_timeout(self.heartbeat.deadline)
+        if self.acks.deadline is not None and self.acks.deadline < deadline:
+            deadline = self.acks.deadline
         if self._sending is not None and self._sending.rests and self._active_at + REST < deadline:
             deadline = self._active_at + REST
         return deadline
@@ -708,11 +566,7 @@ class Link:
         @return: L{Beat.DEAD} when the peer is to be given up.
         """
         self.acks.timeout(now)
-        self.recovery.timeout(now)
-        if self._moving is not None:
-            self._moving.timeout(now)
-        self.discovery.timeout(now)
-        self._flee(now)
+        self.route.timeout(now)
         if now >= self._active_at + REST and self._sending is not None and self._receiving is not None:
             self._sending.rest()
             self._receiving.rest()

@@ -405,7 +405,7 @@ class TrainTests(SynchronousTestCase):
     def test_more(self) -> None:
         """What is too much for one call is said to be more, and left for the next."""
         wire = Wire().open()
-        wire.starter._link.congestion.window = 10_000_000
+        wire.starter._link.route.congestion.window = 10_000_000
         wire.starter._link.rtt.smoothed = 1e-3
         wire.starter.send_message(bytes(1_000_000), now=wire.now)
         wire.now += 1

@@ -85,7 +85,7 @@ class ListenerTests(MoveCase):
         link = self.pair.listener.connection._link
         self.assertAlmostEqual(link.rtt.smoothed, 4 * DELAY)
         for room in (link.recovery, link.allowance):
-            self.assertIs(room._congestion, link.congestion)
+            self.assertIs(room._congestion, link.route.congestion)
         self.finish()
 
     def test_inFlight(self) -> None:
@@ -148,7 +148,7 @@ class ListenerTests(MoveCase):
         link = self.pair.listener.connection._link
         link.allowance.resume_at = 5.0
         before = link.allowance._pacer
-        link.allowance.restart(link.congestion, self.pair.now)
+        link.allowance.restart(link.route.congestion, self.pair.now)
         self.assertIsNone(link.allowance.resume_at)
         self.assertIsNot(link.allowance._pacer, before)
 
@@ -160,12 +160,12 @@ class ListenerTests(MoveCase):
             link.verified = verified
             number = link.acks.largest + 1
             self.assertIsNotNone(link.open(memoryview(short([p.HealthPing(1)], number)), START, "elsewhere"))
-            self.assertEqual(link._moving is not None, verified)
+            self.assertEqual(link.route.moving is not None, verified)
 
     def test_trace(self) -> None:
         """A trace tells of it, and statistics count it, on both sides."""
         lines: list[str] = []
-        self.pair.listener.connection._link._trace = Trace(lines.append, "", "server", self.pair.now)
+        self.pair.listener.connection._link.route._trace = Trace(lines.append, "", "server", self.pair.now)
         self.rebind(OTHER_PORT)
         self.pair.starter.send_message(b"x")
         self.pair.run(self.settled)
@@ -198,7 +198,7 @@ class CandidateTests(SynchronousTestCase):
 
     def candidate(self) -> object:
         """The address that is doubted."""
-        moving = self.link._moving
+        moving = self.link.route.moving
         return None if moving is None or moving.candidate is None else moving.candidate.address
 
     def test_newestFromHome(self) -> None:
@@ -226,7 +226,9 @@ class CandidateTests(SynchronousTestCase):
         challenge = dict(self.asked())["elsewhere"]
         assert isinstance(challenge, p.PathChallenge)
         self.hear(p.PathResponse(challenge.data), skip=1, elsewhere="farther")
-        self.assertEqual((self.link.path.address, self.candidate(), self.link.responses_forged), ("peer", "farther", 0))
+        self.assertEqual(
+            (self.link.path.address, self.candidate(), self.link.route.responses_forged), ("peer", "farther", 0)
+        )
 
     def test_amplification(self) -> None:
         """All tries together, and answers, are thrice what came from there at most; then it is given up."""

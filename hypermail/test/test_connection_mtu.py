@@ -79,7 +79,7 @@ class DiscoveryTests(SynchronousTestCase):
         sizes: list[int] = []
         pair = opened()
         link = pair.starter.connection._link
-        self.patch(type(link.congestion), "resized", lambda self, datagram: sizes.append(datagram))
+        self.patch(type(link.route.congestion), "resized", lambda self, datagram: sizes.append(datagram))
         pair.run(lambda: link.path.mtu == 1_472)
         self.assertEqual(sizes[-1], 1_472)
         self.assertEqual(link.allowance._pacer.datagram, 1_472)
@@ -220,25 +220,25 @@ class ProbeTests(SynchronousTestCase):
         link = pair.starter.connection._link
         pair.run_for(0.3)
         self.assertEqual(mtu(pair.starter), 1_472)
-        pair.run(lambda: link.discovery.deadline is not None)
-        link.discovery.timeout(link.discovery.deadline or 0.0)
+        pair.run(lambda: link.route.discovery.deadline is not None)
+        link.route.discovery.timeout(link.route.discovery.deadline or 0.0)
         now = pair.now + 1.0
-        flight = link.congestion.window - link.path.mtu
+        flight = link.route.congestion.window - link.path.mtu
         for left_over, leaves in ((1, False), (0, True)):
             link.recovery.in_flight = flight + left_over
             self.assertEqual(link.probe(now) is not None, leaves)
-        link.discovery.timeout(now + 1.0)
+        link.route.discovery.timeout(now + 1.0)
         link.recovery.in_flight = 0
         for window, leaves in ((8_951, False), (8_952, True)):
-            link.congestion.window = window
+            link.route.congestion.window = window
             self.assertEqual(link.probe(now + 1.0) is not None, leaves)
 
     def test_silence(self) -> None:
         """None leaves while the path is silent: what is lost then says nothing of its size."""
         pair = opened()
         link = pair.starter.connection._link
-        self.assertIsNotNone(link.discovery.deadline)
-        link.discovery.timeout(link.discovery.deadline or 0.0)
+        self.assertIsNotNone(link.route.discovery.deadline)
+        link.route.discovery.timeout(link.route.discovery.deadline or 0.0)
         for attribute in ("probes", "timeouts"):
             setattr(link.recovery, attribute, 1)
             self.assertIsNone(link.probe(pair.now + 1.0))
@@ -290,7 +290,7 @@ class HoleTests(SynchronousTestCase):
             for _ in range(2):
                 link.recovery.black_holes.found = True
                 notice(link, pair.now)
-                self.assertEqual((link.path.mtu, link.discovery.black_holes), (1_200, 1))
+                self.assertEqual((link.path.mtu, link.route.discovery.black_holes), (1_200, 1))
                 self.assertFalse(link.recovery.black_holes.found)
 
     def test_messages(self) -> None:
@@ -370,7 +370,7 @@ class MoveTests(SynchronousTestCase):
         pair.run_for(5.0)
         link = pair.starter.connection._link
         link.path.mtu = link.path.base  # what a new path begins with
-        link.explore(pair.now)
+        link.route.explore(pair.now)
         self.assertEqual((mtu(pair.starter), link.room), (1_200, 1_200 - 13 - 4))
         self.assertEqual(link.allowance._pacer.datagram, 1_200)
         pair.starter.touch()
@@ -424,7 +424,7 @@ class LieTests(SynchronousTestCase):
         pair.run_for(5.0)
         link = pair.starter.connection._link
         link.path.mtu = 9_000  # the peer says that it has had a probe of this size
-        link._resized(pair.now)
+        link.route.resized(pair.now)
         pair.starter.send_message(bytes(100_000))
         pair.run(lambda: pair.starter.outgoing[0].settled, limit=5.0)
         self.assertEqual(pair.starter.connection.statistics()["black_holes"], 1)

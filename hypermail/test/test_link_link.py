@@ -637,7 +637,7 @@ class AllowanceTests(SynchronousTestCase):
 
     def test_window(self) -> None:
         """When nothing is left of the window, nothing may leave, and no time will change that."""
-        self.fly(self.link.congestion.window)
+        self.fly(self.link.route.congestion.window)
         self.assertEqual(self.link.allowance.data(self.now), 0)
         before = self.link.next_timeout()
         self.link.allowance.blocked(self.now, True)
@@ -646,7 +646,7 @@ class AllowanceTests(SynchronousTestCase):
 
     def test_last_of_window(self) -> None:
         """No more than the window leaves: whole datagrams, then one that is shorter, but none that is much shorter."""
-        self.fly(self.link.congestion.window - 2_399)
+        self.fly(self.link.route.congestion.window - 2_399)
         self.assertEqual(self.link.allowance.data(self.now + 1), 1_200)
         self.fly(1_200)
         self.assertEqual(self.link.allowance.data(self.now + 2), 1_199)
@@ -661,14 +661,14 @@ class AllowanceTests(SynchronousTestCase):
         """Beyond a train the pace decides: the link asks to be woken, and then at least a datagram may leave."""
         datagrams = 0
         while allowed := self.link.allowance.data(self.now):
-            self.assertLess(allowed, self.link.congestion.window)
+            self.assertLess(allowed, self.link.route.congestion.window)
             payload = self.link.begin(self.now, False)
             payload.add(p.Direct(bytes(payload.room - 3)).encode())
             payload.contents.append((Ledger(), 0, 1))
             self.assertIsNotNone(self.link.finish(payload, self.now))
             datagrams += 1
         self.assertGreaterEqual(datagrams, 1)
-        self.assertGreater(self.link.congestion.window - self.link.recovery.in_flight, 1_200)
+        self.assertGreater(self.link.route.congestion.window - self.link.recovery.in_flight, 1_200)
         self.link.allowance.blocked(self.now, True)
         deadline = self.link.next_timeout()
         self.assertTrue(self.now < deadline < self.now + 0.01)
@@ -685,7 +685,7 @@ class AllowanceTests(SynchronousTestCase):
 
     def test_copies_held_back(self) -> None:
         """When the window has no room for a whole datagram copies wait, and no time will change that."""
-        self.fly(self.link.congestion.window - 1_199)
+        self.fly(self.link.route.congestion.window - 1_199)
         self.link.allowance.data(self.now)
         self.link.allowance.blocked(self.now, False, True)
         self.assertTrue(self.link.recovery.limited)
@@ -694,7 +694,7 @@ class AllowanceTests(SynchronousTestCase):
     def test_limit_unmeasured(self) -> None:
         """The user's limit holds before the round trip is known."""
         link = Pair().starter.link
-        allowance = Allowance(link.path, link.rtt, link.recovery, link.congestion, 1 << 20, START, 12_500)
+        allowance = Allowance(link.path, link.rtt, link.recovery, link.route.congestion, 1 << 20, START, 12_500)
         self.assertEqual(allowance.data(START + 10), 1_200)
         allowance.spent(1_200)
         self.assertEqual(allowance.data(START + 10), 0)
@@ -719,7 +719,7 @@ class AllowanceTests(SynchronousTestCase):
 
     def test_control(self) -> None:
         """Control packets wait neither for pace nor window, but a flood of them is held to ten datagrams beyond."""
-        window = self.link.congestion.window
+        window = self.link.route.congestion.window
         self.assertEqual(self.link.allowance.control, window + INITIAL_WINDOW * 1_200)
         self.fly(window + INITIAL_WINDOW * 1_200)
         self.assertEqual(self.link.allowance.control, 0)
@@ -730,7 +730,7 @@ class AllowanceTests(SynchronousTestCase):
             self.link.peer_limits(buffer, 65_507, 30.0, self.now)
             self.link.rtt.smoothed = 1e-4  # a fast path, where trains would be long
             self.now += 1
-            self.assertEqual(self.link.allowance.data(self.now), min(most, self.link.congestion.window))
+            self.assertEqual(self.link.allowance.data(self.now), min(most, self.link.route.congestion.window))
 
     def test_peer_datagrams(self) -> None:
         """Datagrams stay as large as every path carries them, whatever the peer says that it reads."""

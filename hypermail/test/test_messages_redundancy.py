@@ -380,7 +380,7 @@ class ConnectionTests(SynchronousTestCase):
         side = pair.starter
         side.configure_lane(0, redundancy=1)
         pair.run_for(0.1)
-        side.connection._link.congestion.window = 2_400
+        side.connection._link.route.congestion.window = 2_400
         side.send_message(bytes(1_150), lane=1)
         side.send_message(bytes(100))
         steps = 0
