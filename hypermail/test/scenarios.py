@@ -20,7 +20,11 @@ from typing import NamedTuple
 
 from hypermail.test import deferreds, storms
 from hypermail.test.bbr import BBR
-from hypermail.test.paths import PATHS
+from hypermail.test.faults import FAULTS
+from hypermail.test.handshaking import OPENING
+from hypermail.test.load import LOAD
+from hypermail.test.moves import MOVES
+from hypermail.test.rates import RATES
 from hypermail.testing import World
 
 
@@ -68,11 +72,13 @@ def _deferreds(seed: int) -> tuple[float, int]:
 #: Those that take long are run with fewer seeds.
 _SEEDS = {"many-sessions": 1, "many-streams": 4, "large-window": 4}
 
+_WORLDS = {**RATES, **FAULTS, **OPENING, **MOVES, **LOAD, **BBR}
+
 SCENARIOS: dict[str, Scenario] = {
     "storm": Scenario(partial(_world, storms.storm), 1_000),
     "sealed-storm": Scenario(partial(_world, storms.sealed_storm), 1_000),
     "deferreds": Scenario(_deferreds, 1_000),
-    **{name: Scenario(partial(_world, run), _SEEDS.get(name, 20)) for name, run in {**PATHS, **BBR}.items()},
+    **{name: Scenario(partial(_world, run), _SEEDS.get(name, 20)) for name, run in _WORLDS.items()},
 }
 
 

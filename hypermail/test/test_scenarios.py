@@ -12,15 +12,15 @@ from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.test import paths, scenarios
+from hypermail.test import load, rates, scenarios
 from hypermail.test.bbr import BBR
 from hypermail.test.scenarios import SCENARIOS, Outcome, Scenario, run_one
 
 #: Scenarios that the suite runs in a smaller size.
 LARGE = {
-    "many-streams": partial(paths.many_streams, count=500),
-    "many-sessions": partial(paths.many_sessions, count=1_000),
-    "large-window": partial(paths.large_window, bandwidth=50e6),
+    "many-streams": partial(load.many_streams, count=500),
+    "many-sessions": partial(load.many_sessions, count=1_000),
+    "large-window": partial(rates.large_window, bandwidth=50e6),
 }
 
 
