@@ -47,7 +47,8 @@ class BlackHoles:
             if not large:
                 return
             newest = max(large, key=lambda sent: sent.number)
-        self._proof, self._proof_size = newest.number, newest.size
+        if newest.number > self._proof:  # not one that was overtaken, or came after it was given up
+            self._proof, self._proof_size = newest.number, newest.size
         if self._bursts and newest.number > self._first and newest.size >= self._size:
             self._bursts = 0
 

@@ -106,6 +106,15 @@ class BlackHoleTests(SynchronousTestCase):
         self.assertFalse(self.lost(*(self.sent(number, LARGE) for number in range(20)), largest=-1))
         self.assertFalse(self.lost(*(self.sent(number, LARGE) for number in range(2, 20)), largest=3))
 
+    def test_late_proof(self) -> None:
+        """What arrives late, after what was sent later, takes nothing back of what that has proved."""
+        self.acked(self.sent(10, LARGE))
+        self.acked(self.sent(2, LARGE))
+        self.assertFalse(self.lost(*(self.sent(number, LARGE) for number in range(3, 10))))
+        self.holes.forget(20)
+        self.acked(self.sent(11, LARGE))
+        self.assertFalse(self.lost(*(self.sent(number, LARGE) for number in range(12, 20))))
+
     def test_forget(self) -> None:
         """Once the size is lowered, what else of the old size gets lost is no second black hole."""
         self.lost(*(self.sent(number, LARGE) for number in range(3)))
