@@ -46,7 +46,7 @@ class Outlet:
             # What is new may use up the window; copies by themselves keep out of its way.
             talking = (more and allowed > 0) or (again and allowed >= link.path.mtu)
             controlling = speaks and control.waiting and link.allowance.control > 0
-            payload = link.begin(now, talking or controlling, allowed if talking else LARGEST)
+            payload = link.begin(now, talking or controlling, link.allowance.datagram(allowed if talking else LARGEST))
             if controlling:
                 control.fill(payload)
             if talking and not payload.full:

@@ -95,6 +95,14 @@ class Allowance:
                 allowed = paced
         return allowed if allowed < mtu else allowed - allowed % mtu  # what is begun is filled
 
+    def datagram(self, most: int) -> int:
+        """
+        Bytes that the next datagram may have: C{most}, unless it is a probe that every path carries. What the one
+        before it has left over does not make it larger.
+        """
+        recovery = self._recovery
+        return min(most, self._path.base) if recovery.probes == 1 and recovery.small_probe else most
+
     def _rate(self) -> float:
         """bytes/s at which datagrams leave: the controller's or the user's; C{inf} when there is neither yet."""
         if not self._rtt.measured:

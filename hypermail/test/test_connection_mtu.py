@@ -360,6 +360,22 @@ class HoleTests(SynchronousTestCase):
         sizes = [len(datagram) for role, datagram in wire.sent[flight:] if role is Role.STARTER]
         self.assertEqual(sizes[: 3 * PROBES], [8_972, 8_972, 8_972, 1_200, 8_972, 1_200])
 
+    def test_small_probe_after_less(self) -> None:
+        """It is no larger, either, when messages that go whole leave room in the datagram before it."""
+        wire = Wire(Options(delivery_timeout=60.0), discovers=True)
+        wire.open()
+        wire.run(1.0)
+        wire.lose = lambda role, datagram: True
+        for _ in range(20):
+            wire.starter.send_message(bytes(3_000), now=wire.now)
+        wire.run(0.01)
+        flight = len(wire.sent)
+        wire.run(1.0)
+        sizes = [len(datagram) for role, datagram in wire.sent[flight:] if role is Role.STARTER]
+        timeouts = wire.starter.statistics()["probe_timeouts"]
+        self.assertGreater(timeouts, 2)
+        self.assertEqual(sum(size <= 1_200 for size in sizes), timeouts - 1, sizes)
+
 
 class MoveTests(SynchronousTestCase):
     """Other paths."""
