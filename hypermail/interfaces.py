@@ -254,7 +254,8 @@ class ICarrierUser(Interface):
         takes several calls.
 
         @param datagrams: valid during this call only: the carrier reads into the same memory again.
-        @param address: where they say they come from; opaque, hashable, and what a L{Train} to there bears.
+        @param address: where they say they come from, and, if that matters, to which of our addresses; opaque,
+            hashable, and what a L{Train} to there bears.
         @param ecn: the codepoint of explicit congestion notification that all of them bear; 0 when that is unknown.
         """
 

@@ -41,18 +41,21 @@ NO_WAY = {
 }
 
 
-def listenDatagrams(reactor: Any, port: int, protocol: Any, interface: str) -> IListeningPort:
+def listenDatagrams(
+    reactor: Any, port: int, protocol: Any, interface: str, *, answering: bool = False
+) -> IListeningPort:
     """
     Open a UDP socket with the best carrier that this system and this reactor have.
 
     @param protocol: a L{DatagramProtocol} that is an L{ICarrierUser}.
     @param interface: an IP address to bind.
+    @param answering: send to each peer from the address that it has sent to, where the carrier can: for listeners.
     @raise CannotListenError: when the address cannot be bound.
     """
     if sys.platform == "linux" and IReactorFDSet.providedBy(reactor):
         from hypermail.internet.udp import SegmentingPort
 
-        listening: Any = SegmentingPort(port, protocol, interface, reactor)
+        listening: Any = SegmentingPort(port, protocol, interface, reactor, answering)
         listening.startListening()
     else:
         listening = reactor.listenUDP(port, protocol, interface=interface, maxPacketSize=LARGEST_DATAGRAM)

@@ -26,6 +26,7 @@ from hypermail.demux import Demux
 from hypermail.errors import Reason, SessionAborted, Unreachable, UsageError
 from hypermail.interfaces import ICarrier, ICarrierUser, ISessionFactory, ISessionProtocol
 from hypermail.internet.address import HypermailAddress, SocketAddress, isLoopback
+from hypermail.internet.answering import AskedAddress
 from hypermail.internet.carrier import DatagramCarrier
 from hypermail.internet.credentials import thisMachine
 from hypermail.internet.deadlines import Deadlines, clockOf
@@ -167,12 +168,12 @@ class HypermailDatagramProtocol(DatagramProtocol):
         if not self.security.allowRemote and not isLoopback(address[0]):
             self._refuse(address, len(datagrams))
             return
-        address = SocketAddress(*address)
+        address = SocketAddress(*address) if len(address) == 2 else AskedAddress(*address)
         demux = self._demux
         try:
             touched = demux.receive(datagrams, address, now=self.seconds(), ecn=ecn)
         except Exception:
-            self._log.failure("Datagrams from {address} could not be dealt with", address=SocketAddress(*address))
+            self._log.failure("Datagrams from {address} could not be dealt with", address=address)
             return
         faults = dict(demux.faults())
         for connection in touched:

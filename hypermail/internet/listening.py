@@ -107,7 +107,7 @@ def _openAll(
     missing: CannotListenError | None = None
     for interface in interfaces:
         try:
-            opened.append(listenDatagrams(reactor, port, make(), interface))
+            opened.append(listenDatagrams(reactor, port, make(), interface, answering=True))
         except CannotListenError as error:
             if len(interfaces) == 1 or _number(error) not in _NO_FAMILY:
                 raise

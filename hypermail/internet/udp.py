@@ -6,7 +6,8 @@ directions move batches. Reading fills an arena with one C{recvmsg_into} after t
 bring a train that the kernel has put together, and hands over views of it. Writing hands a train to one
 C{sendmsg}; where the kernel, the device or the path refuses that, the train is cut smaller, down to single
 datagrams, and what was learned is kept. The two bits of explicit congestion notification come and go with each
-batch, as control messages beside those of the segments.
+batch, as control messages beside those of the segments; so does, where a listener has several addresses, the one
+that it was asked at (L{hypermail.internet.answering}).
 
 Nothing is fragmented: the core finds out which size the path carries.
 """
@@ -25,6 +26,15 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hypermail.interfaces import ICarrier, ICarrierUser
+from hypermail.internet.answering import (
+    ASKED,
+    PKTINFO_SIZE,
+    REFUSES_SOURCE,
+    isEverywhere,
+    localOf,
+    pktinfoMessage,
+    pktinfoOption,
+)
 from hypermail.internet.carrier import LARGEST_DATAGRAM, NO_WAY
 from hypermail.internet.fragmentation import forbidFragments
 from hypermail.link.train import Train
@@ -52,8 +62,9 @@ MAX_UNSEGMENTED = 1_024
 
 #: Control messages that tell the codepoint of what was read.
 _MARKS = (socket.IP_TOS, socket.IPV6_TCLASS)
-#: For each read: the size of its datagrams (UDP_GRO), and their codepoint (an int in IPv6, a byte in IPv4).
-_CONTROL_SPACE = 2 * socket.CMSG_SPACE(4)
+#: For each read: the size of its datagrams (UDP_GRO), their codepoint (an int in IPv6, a byte in IPv4), and where
+#: they were sent to.
+_CONTROL_SPACE = 2 * socket.CMSG_SPACE(4) + socket.CMSG_SPACE(PKTINFO_SIZE)
 _INT = struct.Struct("=i")
 _UINT16 = struct.Struct("=H")
 
@@ -62,7 +73,8 @@ _UINT16 = struct.Struct("=H")
 _REFUSES_SEGMENTS = {errno.EINVAL, errno.EIO, errno.EMSGSIZE}
 
 
-#: What came from one address in a row: (address, codepoint, datagrams).
+#: What came from one address in a row: (address, codepoint, datagrams). The address is (host, port) or, where it is
+#: told which of ours was asked, (host, port, local).
 Batch = tuple[Any, int, list[memoryview]]
 
 
@@ -93,13 +105,20 @@ class SegmentingPort(udp.Port):
     # One for all ports: what is read into it is handed over before anybody reads again.
     _arena = memoryview(bytearray(ARENA))
 
-    def __init__(self, port: int, protocol: ICarrierUser, interface: str, reactor: Any) -> None:
+    def __init__(
+        self, port: int, protocol: ICarrierUser, interface: str, reactor: Any, answering: bool = False
+    ) -> None:
+        """
+        @param answering: send to each peer from the address that it has sent to: for listeners. Starters leave it to
+            the routes, which know when an address has become another one.
+        """
         super().__init__(port, protocol, interface, LARGEST_DATAGRAM, reactor)  # type: ignore[no-untyped-call]
         self._user = protocol
         self.lost: Counter[str] = Counter()
         self._waiting: deque[tuple[Any, Sequence[bytes], int]] | None = None  # made for the first
         self._control: Sequence[tuple[int, int, bytes]] = ()
-        self._controlFor = (0, 0)
+        self._controlFor = (0, 0, b"")
+        self._answers = answering and isEverywhere(interface)
 
     # The socket.
 
@@ -130,6 +149,11 @@ class SegmentingPort(udp.Port):
             self.ecn = True
         except OSError as error:
             self._count(error)
+        if self._answers:
+            try:
+                made.setsockopt(*pktinfoOption(self.addressFamily), 1)
+            except OSError as error:
+                self._count(error)
         try:
             made.setsockopt(SOL_UDP, UDP_SEGMENT, 0)
             self.segments = MAX_SEGMENTS
@@ -202,6 +226,10 @@ class SegmentingPort(udp.Port):
                     segment = _INT.unpack(data)[0]
                 elif kind in _MARKS:
                     ecn = (data[0] if len(data) == 1 else _INT.unpack(data)[0]) & 3
+                elif kind in ASKED:
+                    local = localOf(data)
+                    if local:
+                        address = (address[0], address[1], local)
             batch = latest.get(address)
             if batch is None or batch[1] != ecn:  # their order is kept, or it would look as if some were lost
                 batch = latest[address] = (address, ecn, [])
@@ -254,15 +282,17 @@ class SegmentingPort(udp.Port):
 
         @return: those for which it has no room now.
         """
+        to, asked = (address[:2], address[2]) if len(address) == 3 else (address, b"")
+        local = asked
         most = limit = 1 if address in self._unsegmented else self.segments
         wanted = ecn = ecn if self.ecn else 0
         size = len(datagrams[0])
         while datagrams:
             count = min(len(datagrams), limit)
             piece = datagrams if count == len(datagrams) else datagrams[:count]
-            control = self._controlOf(len(piece[0]) if count > 1 else 0, ecn)
+            control = self._controlOf(len(piece[0]) if count > 1 else 0, ecn, local)
             try:
-                self.socket.sendmsg(piece, control, 0, address)
+                self.socket.sendmsg(piece, control, 0, to)
             except BlockingIOError:
                 return datagrams
             except OSError as error:
@@ -272,8 +302,11 @@ class SegmentingPort(udp.Port):
                 if ecn and error.errno == errno.EINVAL:
                     limit, ecn = most, 0
                     continue
+                if local and error.errno in REFUSES_SOURCE:  # last: one that is gone looks like the other two
+                    limit, ecn, local = most, wanted, b""
+                    continue
                 self._failed(error, address, count)
-                ecn = wanted
+                ecn, local = wanted, asked
             else:
                 if limit < most and len(piece[0]) == size:  # a short last one passes where the others are too large
                     most = limit
@@ -284,20 +317,23 @@ class SegmentingPort(udp.Port):
             datagrams = datagrams[count:]
         return datagrams
 
-    def _controlOf(self, size: int, ecn: int) -> Sequence[tuple[int, int, bytes]]:
+    def _controlOf(self, size: int, ecn: int, local: bytes) -> Sequence[tuple[int, int, bytes]]:
         """
         The control messages of a train. (To set IP_TOS whenever it changes takes a system call, which costs more.)
 
         @param size: bytes of the datagrams into which the kernel is to cut the buffer; 0 for one datagram.
         @param ecn: their codepoint.
+        @param local: where they are to come from; see L{localOf}. Empty for where the routes say.
         """
-        if (size, ecn) != self._controlFor:
-            self._controlFor = size, ecn
+        if (size, ecn, local) != self._controlFor:
+            self._controlFor = size, ecn, local
             control = [(SOL_UDP, UDP_SEGMENT, _UINT16.pack(size))] if size else []
             if ecn:
                 six = self.addressFamily == socket.AF_INET6
                 field = (socket.IPPROTO_IPV6, socket.IPV6_TCLASS) if six else (socket.IPPROTO_IP, socket.IP_TOS)
                 control.append((*field, _INT.pack(ecn)))
+            if local:
+                control.append(pktinfoMessage(local))
             self._control = control
         return self._control
 

@@ -119,11 +119,11 @@ class OpenPortsTests(SynchronousTestCase):
         real: Any = vars(listening)["listenDatagrams"]
         left = [times]
 
-        def listen(reactor: Any, port: int, protocol: Any, where: str) -> Any:
+        def listen(reactor: Any, port: int, protocol: Any, where: str, **settings: Any) -> Any:
             if where == interface and left[0]:
                 left[0] -= 1
                 raise CannotListenError(where, port, OSError(number, os.strerror(number)))
-            return real(reactor, port, protocol, where)
+            return real(reactor, port, protocol, where, **settings)
 
         return patch.object(listening, "listenDatagrams", listen)
 
