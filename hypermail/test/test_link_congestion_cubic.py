@@ -314,6 +314,20 @@ class CurveTests(CubicTestCase):
         self.go(3.6)
         self.assertApproximates(self.cubic.window, 1_000_000, 2_000)
 
+    def test_resized_and_undone(self) -> None:
+        """So they do on a curve that an undone loss gives back: it counts in datagrams of the size before."""
+        self.grow(1_000_000)
+        self.go(4.5)
+        before = self.cubic.window
+        self.lose(self.now, self.now + 0.01)
+        self.cubic.resized(2 * SIZE)
+        self.cubic.undo()
+        self.assertEqual(self.cubic.window, before)
+        # 37.5 kB below the plateau, which is 3.6 s away: after half of that it is an eighth.
+        self.now += 0.02
+        self.go(1.8)
+        self.assertApproximates(self.cubic.window, 1_000_000 - 37_500 / 8, 3_000)
+
     def test_unusually_long_wait(self) -> None:
         """Hours on the curve are only a large number."""
         self.grow(1_000_000)

@@ -243,7 +243,9 @@ class Cubic:
 
     def resized(self, datagram: int) -> None:
         self._datagram = datagram
-        self._epoch = inf  # the curve counts in datagrams
+        self._epoch = inf  # the curve counts in datagrams, and so does the one that an undone reaction gives back
+        if self._saved is not None:
+            self._saved = self._saved._replace(epoch=inf)
         self._window = max(self._window, float(LEAST_WINDOW * datagram))
         self.window = int(self._window)
 
