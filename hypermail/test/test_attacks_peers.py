@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import tracemalloc
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from hypermail.errors import LimitExceeded, ProtocolViolation, Reason, SessionAborted, SessionKilled
 from hypermail.events import SessionEnded
+from hypermail.link.acks import Acks
+from hypermail.link.congestion import names
 from hypermail.link.link import Link
 from hypermail.link.skips import REMEMBERED
 from hypermail.options import KIB, Options, Role
@@ -16,6 +20,7 @@ from hypermail.security.handshake import PlainHandshake
 from hypermail.test.attacks import DELAY, MODES, AttackCase, stranger_datagrams
 from hypermail.test.sealed import long, short
 from hypermail.test.wired import Wire
+from hypermail.testing import Conditions, Pair
 from hypermail.trace import NullTrace
 from hypermail.wire import packets as p
 from hypermail.wire.heads import Head
@@ -41,6 +46,70 @@ class LyingCase(AttackCase):
             self.assertIn(text, error.text)
         wire.run(10)
         self.assertNothingLeft(wire)
+
+
+class AckTimeTests(SynchronousTestCase):
+    """Acknowledgements that lie about their delay, come for each datagram, or hardly ever: on 10 Mbit/s, 26 ms."""
+
+    def transfer(self, congestion: str, lies: bool = False, waits: float | None = None) -> tuple[float, int, float]:
+        """
+        Bring a stream to a listener that acknowledges so.
+
+        @param lies: whether it says that it has waited for more than an hour each time.
+        @param waits: s that it waits with each acknowledgement; as it should when None.
+        @return: s that it takes, bytes that were lost, and the round trip that was estimated.
+        """
+        packet, end_turn = Acks.packet, Acks.end_turn
+        pair = Pair(
+            1, Conditions(delay=0.013, bandwidth=10e6, queue_bytes=32_500), options=Options(congestion=congestion)
+        )
+        pair.open()
+        listener = pair.listener.connection._link.acks
+
+        def lying(acks: Acks, now: float) -> p.Ack:
+            told = packet(acks, now)
+            return told._replace(delay=0xFFFFFFFF) if lies and acks is listener else told
+
+        def waiting(acks: Acks, now: float, delay: float) -> None:
+            if waits is None or acks is not listener:
+                end_turn(acks, now, delay)
+            elif acks.deadline is None and not waits:
+                acks.force()
+            elif acks.deadline is None:
+                acks.deadline = now + waits
+
+        self.patch(Acks, "packet", lying)
+        self.patch(Acks, "end_turn", waiting)
+        began = pair.now
+        stream = pair.starter.open_stream(b"", bytes(1_024 * KIB))
+        streams = pair.listener.application.streams
+        pair.run(lambda: stream.id in streams and streams[stream.id].finished)
+        told = pair.starter.connection.statistics()
+        self.assertLess(told["window"], 256 * KIB)
+        return pair.now - began, told["bytes_lost"], told["rtt"]
+
+    def test_delay(self) -> None:
+        """Of a delay no more than the limit is believed, and never more than leaves the least round trip."""
+        for congestion in names():
+            for waits in (None, 0.0):
+                took, lost, round_trip = self.transfer(congestion, lies=True, waits=waits)
+                self.assertGreaterEqual(round_trip, 0.026)
+                self.assertLess(took, 1.3)
+                self.assertLess(lost, 256 * KIB)
+
+    def test_each(self) -> None:
+        """Who acknowledges each datagram gains nothing."""
+        for congestion in names():
+            took, lost, _ = self.transfer(congestion, waits=0.0)
+            self.assertTrue(0.8 < took < 1.3, took)
+            self.assertLess(lost, 256 * KIB)
+
+    def test_withheld(self) -> None:
+        """Who withholds acknowledgements slows down itself; it gets no bursts of more than the window."""
+        for congestion in names():
+            took, lost, _ = self.transfer(congestion, waits=0.4)
+            self.assertGreater(took, 1.3)
+            self.assertLess(lost, 256 * KIB)
 
 
 class OptimisticAckTests(LyingCase):

@@ -10,6 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import ProtocolViolation
 from hypermail.link.acks import MAX_ACK_DELAY
+from hypermail.link.congestion import Acked
 from hypermail.link.congestion.cubic import Cubic
 from hypermail.link.recovery import FIRST_PROBE, LAST_OPENING_PROBE, LONGEST_PROBE, PROBES, Recovery
 from hypermail.link.rtt import RoundTrip
@@ -264,6 +265,24 @@ class LossTests(RecoveryTestCase):
         self.acknowledge(first, last, now=5.2)
         self.assertEqual(self.cubic.window, 8_400)
         self.assertEqual(self.recovery.late_datagrams, 1)
+
+    def test_late_from_another_path(self) -> None:
+        """What was lost on the path before, and is acknowledged now, is not counted on this one, by anybody."""
+        self.measure()
+        first, *rest = self.send(0.0, 0.0, 0.0, 0.0)
+        self.acknowledge(*rest, now=0.1)
+        cubic = Cubic(1_200)
+        heard: list[Acked] = []
+        self.patch(Cubic, "acked", lambda cubic, news, rtt: heard.append(news))
+        self.patch(Cubic, "undo", lambda cubic: self.fail("a reaction on the path before is undone on this one"))
+        self.rtt.restart(0.1)
+        self.recovery.restart(cubic)
+        self.source.arrived.clear()
+        (new,) = self.send(0.2)
+        self.acknowledge(first, *rest, new, now=0.3)
+        self.assertEqual([start for start, _ in self.source.arrived], [new])
+        self.assertEqual([(news.size, news.sample.total) for news in heard if news.sample], [(1_200, 1_200)])
+        self.assertEqual(self.recovery.late_datagrams, 0)
 
     def test_reordering(self) -> None:
         """Once one has come late, numbers say nothing, and time is given as was seen, up to a round trip more."""
