@@ -9,6 +9,7 @@ for which L{TlsHandshake} stands in as the C{TLSMemoryBIOProtocol} that they exp
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from OpenSSL import SSL
@@ -40,6 +41,8 @@ _MESSAGE = 4
 _CLIENT_HELLO = 1
 #: Bytes that are taken from OpenSSL at once.
 _READ = 1 << 16
+#: Peers' certificates that are kept for their next sessions.
+MOST_SHARED = 16
 
 #: Makes the C{SSL.Connection} of one handshake, whose application data is its argument.
 Connect = Callable[[Any], SSL.Connection]
@@ -147,6 +150,7 @@ class TlsHandshake:
                 self.peer_certificate = self.shown or connection.get_peer_certificate(as_cryptography=True)
                 if self.complaint is not None or self.unchecked:
                     raise complain(self._role, self.shown, self.complaint or "it was never checked")
+                self.peer_certificate = _once(self.peer_certificate)
                 self.complete = True
                 if self._role is Role.LISTENER:
                     return  # what OpenSSL would say now are tickets, which nobody uses
@@ -236,3 +240,12 @@ _ALERTS = {
     "no application protocol": "it does not speak hypermail/1",
     "internal error": "it does not trust this side's certificate (for its name, perhaps), or has failed",
 }
+
+
+@lru_cache(maxsize=MOST_SHARED)
+def _once(certificate: Certificate | None) -> Certificate | None:
+    """
+    The same object for the same certificate: whoever has many sessions with one peer has it once, not kilobytes with
+    each.
+    """
+    return certificate

@@ -154,6 +154,12 @@ class AgreeingTests(TlsCase):
         self.assertIsNone(listener.peer_certificate)
         self.assertIs(starter.mode, Mode.TLS)
 
+    def test_certificateOnce(self) -> None:
+        """Sessions with one peer share its certificate, which is kilobytes."""
+        one, other = (Exchange(tls()).sides[0].peer_certificate for _ in range(2))
+        self.assertIsNotNone(one)
+        self.assertIs(one, other)
+
     def test_listenersKeys(self) -> None:
         """The listener has its keys with its own flight, before the starter has proved anything; the starter later."""
         handshakes = tls()
