@@ -27,8 +27,8 @@ PKTINFO_SIZE = 20
 #: Control messages that tell where a datagram was sent to.
 ASKED = (IP_PKTINFO, socket.IPV6_PKTINFO)
 
-#: What the system says when it cannot send from an address, perhaps: one that is not the host's any more (EINVAL on
-#: Linux), or one from which no route leads there.
+#: What the system says when it cannot send from an address: one that is not the host's any more (Linux: ENETUNREACH in
+#: IPv4, EINVAL in IPv6), or one from which no route leads there.
 REFUSES_SOURCE = {errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH}
 
 

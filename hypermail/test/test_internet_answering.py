@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IReactorFDSet
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from hypermail.internet.answering import IP_PKTINFO, REFUSES_SOURCE, AskedAddress, isEverywhere, localOf, pktinfoMessage
+from hypermail.internet.answering import IP_PKTINFO, AskedAddress, isEverywhere, localOf, pktinfoMessage
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.endpoints import SessionClientEndpoint, SessionServerEndpoint
 from hypermail.internet.listening import openPorts
@@ -211,15 +211,26 @@ class AnsweringTests(TestCase):
         starter, answers = self.open()
         address = AskedAddress(FIRST, starter.getHost().port, of(SECOND))
         real = listener.socket
-        for number in sorted(REFUSES_SOURCE):
+        numbers = (errno.EINVAL, errno.EADDRNOTAVAIL, errno.ENETUNREACH, errno.EHOSTUNREACH)
+        for number in numbers:
             script = listener.socket = RefusingSources(real, number)
             listener.segments = 1
             listener.send(Train(address, numbered(3)))
             self.assertEqual((script.refusals, script.sent), (1, [1, 1, 1]))
             listener.send(Train(address, numbered(1)))
             self.assertEqual((script.refusals, script.sent), (2, [1, 1, 1, 1]))
-        await answers.received(4 * len(REFUSES_SOURCE))
+        await answers.received(4 * len(numbers))
         self.assertEqual((listener.statistics(), listener.protocol.unreachable), ({}, []))
+
+    async def test_refusedAsOthers(self) -> None:
+        """EINVAL, which segments and marks are refused with, too: they are not blamed for it, and go as they were."""
+        listener, _ = self.open("0.0.0.0", True)
+        starter, answers = self.open()
+        script = listener.socket = RefusingSources(listener.socket, errno.EINVAL)
+        listener.send(Train(AskedAddress(FIRST, starter.getHost().port, of(SECOND)), numbered(40), ECT0))
+        await answers.received(40)
+        self.assertEqual((script.sent, answers.codepoints), ([40], [ECT0]))
+        self.assertEqual((listener.ecn, listener.segments, listener._unsegmented), (True, MAX_SEGMENTS, frozenset()))
 
     async def test_refusedBothWays(self) -> None:
         """What is refused either way is lost, counted and told of once; what follows tries the address again."""
@@ -243,6 +254,14 @@ class AnsweringTests(TestCase):
         script = listener.socket = RefusingSources(listener.socket, errno.EMSGSIZE)
         listener.send(Train(address, [b"large"]))
         self.assertEqual((script.refusals, script.sent, listener.statistics()), (1, [], {"EMSGSIZE": 1}))
+
+    async def test_group(self) -> None:
+        """Who has asked a group's address, from which nobody sends, is answered as the routes say."""
+        listener, heard = self.open("0.0.0.0", True)
+        starter, _ = self.open()
+        with patch("hypermail.internet.udp.localOf", lambda data: b""):
+            address = await self.asked(listener, heard, starter, SECOND)
+        self.assertEqual(address, (FIRST, starter.getHost().port))
 
     async def test_unable(self) -> None:
         """On a system that doesn't tell, the routes are followed, and the reason is counted."""
