@@ -78,7 +78,6 @@ class Link:
         "_confirmed",
         "_elsewhere",
         "_opening",
-        "_options",
         "_receiving",
         "_role",
         "_sending",
@@ -125,7 +124,6 @@ class Link:
         skips: bytes,
     ) -> None:
         self._role = role
-        self._options = options
         self._trace = trace
         self._state = LINK.initial
         self._opening: LinkOpening | None = LinkOpening(
@@ -454,13 +452,14 @@ class Link:
         window: they are few.
         """
         trains: list[Train] = []
-        responses = self._answers.responses
+        responses, moving = self._answers.responses, self.route.moving
         while responses:
             address, packet, size = responses.pop(0)
             # Never larger than the question, wherever that says that it comes from.
             self._send_alone(trains, packet, min(size, self.path.base), address, now)
-        for path, packet, size in self.route.challenges(now):
-            self._send_alone(trains, packet, size, path.address, now)
+        if moving is not None and now >= moving.due:
+            for path, packet, size in moving.challenges(self.path, self.path.base, now, self.rtt.probe_timeout):
+                self._send_alone(trains, packet, size, path.address, now)
         return trains
 
     def _send_alone(self, trains: list[Train], packet: bytes, size: int, address: Any, now: float) -> None:

@@ -184,13 +184,6 @@ class Route:
             self.moving = Moving(self._secret)
         self.moving.seen(elsewhere, size, newest, now)
 
-    def challenges(self, now: float) -> list[tuple[Path, bytes, int]]:
-        """The challenges that are due: as L{Moving.challenges} says."""
-        moving = self.moving
-        if moving is None or now < moving.due:
-            return []
-        return moving.challenges(self.path, self.path.base, now, self.rtt.probe_timeout)
-
     def sent_to(self, address: Any, size: int) -> None:
         """A datagram of C{size} bytes was sent to C{address}, which may be the one that is doubted."""
         candidate = None if self.moving is None else self.moving.candidate
