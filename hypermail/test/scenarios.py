@@ -70,7 +70,7 @@ def _deferreds(seed: int) -> tuple[float, int]:
 
 
 #: Those that take long are run with fewer seeds.
-_SEEDS = {"many-sessions": 1, "many-streams": 4, "large-window": 4}
+_SEEDS = {"many-sessions": 1}
 
 _WORLDS = {**RATES, **FAULTS, **OPENING, **MOVES, **LOAD, **BBR}
 
@@ -78,7 +78,7 @@ SCENARIOS: dict[str, Scenario] = {
     "storm": Scenario(partial(_world, storms.storm), 1_000),
     "sealed-storm": Scenario(partial(_world, storms.sealed_storm), 1_000),
     "deferreds": Scenario(_deferreds, 1_000),
-    **{name: Scenario(partial(_world, run), _SEEDS.get(name, 20)) for name, run in _WORLDS.items()},
+    **{name: Scenario(partial(_world, run), _SEEDS.get(name, 100)) for name, run in _WORLDS.items()},
 }
 
 
