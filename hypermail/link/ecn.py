@@ -138,8 +138,8 @@ class Marking:
         if largest > self._largest:  # others may have been overtaken, their counts are old: RFC 9000 §13.4.2.1
             self._largest = largest
             congested = self._compare(ack.marks, marked, now)
-        if self.state is EcnState.UNKNOWN and not self._acked and (oldest is None or oldest >= self._stop):
-            self._move(EcnInput.REFUTED, now)  # all were lost that were marked: RFC 9000 §13.4.2
+        if self.state is EcnState.UNKNOWN and not self._kept and (oldest is None or oldest >= self._stop):
+            self._move(EcnInput.REFUTED, now)  # of those that were marked none has come as it was: RFC 9000 §13.4.2
         return congested
 
     def _compare(self, counts: Marks | None, marked: int, now: float) -> bool:

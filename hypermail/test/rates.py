@@ -67,8 +67,8 @@ def shallow_buffer(seed: int) -> World:
 def marks(seed: int) -> World:
     """
     A bottleneck that marks from a third of its queue on: it fills no further than that plus what is under way when the
-    sender hears of it, so hardly anything is dropped, when slow start overshoots, and the rate is used. On paths that clear or mangle marks, or drop what
-    bears them, the transfer goes on, and marks are sent no more.
+    sender hears of it, so hardly anything is dropped, when slow start overshoots, and the rate is used. On paths that
+    clear or mangle marks, or drop what bears them, the transfer goes on, and marks are sent no more.
     """
     queue = 100 * DATAGRAM
     conditions = replace(CLEAN, jitter=0.003, queue_datagrams=None, queue_bytes=queue, mark_bytes=queue // 3)

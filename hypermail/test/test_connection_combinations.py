@@ -72,7 +72,7 @@ class CombinationTests(SynchronousTestCase):
             before, probes = recovery.in_flight, recovery.probes
             made = trains(connection, now=now)
             beyond = INITIAL_WINDOW * link.path.base + (probes + 2) * link.path.mtu
-            self.assertLessEqual(recovery.in_flight, max(link.congestion.window, before) + beyond)
+            self.assertLessEqual(recovery.in_flight, max(link.route.congestion.window, before) + beyond)
             self.assertEqual(recovery.in_flight, sum(sent.size for sent in recovery._sent.values()))
             self.assertLessEqual(len(recovery._doubt), MOST_DOUBTED)
             return made

@@ -163,6 +163,15 @@ class MarkingTests(SynchronousTestCase):
         self.assertFalse(self.hear(TEST_DATAGRAMS - 1, TEST_DATAGRAMS, (0, 0, TEST_DATAGRAMS)))
         self.assertIs(self.state, FAILED)
 
+    def test_lostAndCongested(self) -> None:
+        """The same when some of the test are lost: none of them has come as it was sent."""
+        self.send(TEST_DATAGRAMS)
+        self.hear(0, TEST_DATAGRAMS - 1, (0, 0, TEST_DATAGRAMS - 1), TEST_DATAGRAMS - 1)
+        self.assertIs(self.state, UNKNOWN)
+        self.send(1)
+        self.hear(TEST_DATAGRAMS, TEST_DATAGRAMS + 1, (0, 0, TEST_DATAGRAMS - 1), TEST_DATAGRAMS)
+        self.assertIs(self.state, FAILED)
+
     def test_congestedTest(self) -> None:
         """One that arrives as it was sent is enough to believe the others."""
         self.send(TEST_DATAGRAMS)
