@@ -284,6 +284,7 @@ class StarterTests(MoveCase):
         self.assertGreater(before["in_flight"], 9_000)
         self.assertEqual((after["in_flight"], after["rtt"], after["window"]), (0, None, 12_000))
         self.assertEqual((after["mtu"], after["moves"], after["datagrams_lost"]), (1_200, 1, before["datagrams_lost"]))
+        self.assertEqual((before["ecn"], after["ecn"]), ("capable", "testing"))
         starter.pump()
         self.assertGreater(self.figures(starter)["bytes_sent"] - before["bytes_sent"], 9_000)
         self.finish()
