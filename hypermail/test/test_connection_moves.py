@@ -287,6 +287,9 @@ class StarterTests(MoveCase):
         self.assertEqual((before["ecn"], after["ecn"]), ("capable", "testing"))
         starter.pump()
         self.assertGreater(self.figures(starter)["bytes_sent"] - before["bytes_sent"], 9_000)
+        self.pair.run_for(3)
+        self.assertGreater(before["mtu"], 1_200)
+        self.assertEqual(self.figures(starter)["mtu"], before["mtu"])  # it was searched for again
         self.finish()
 
     def test_repeated(self) -> None:
