@@ -158,7 +158,7 @@ class MarkingTests(SynchronousTestCase):
     def test_allCongested(self) -> None:
         """A path on which all datagrams of the test arrive with CE sets it on everything; until then it is obeyed."""
         self.send(TEST_DATAGRAMS)
-        self.assertTrue(self.hear(0, TEST_DATAGRAMS - 1, (0, 0, TEST_DATAGRAMS - 1)))
+        self.assertTrue(self.hear(0, TEST_DATAGRAMS - 1, (0, 0, TEST_DATAGRAMS - 1), TEST_DATAGRAMS - 1))
         self.assertIs(self.state, UNKNOWN)
         self.assertFalse(self.hear(TEST_DATAGRAMS - 1, TEST_DATAGRAMS, (0, 0, TEST_DATAGRAMS)))
         self.assertIs(self.state, FAILED)
