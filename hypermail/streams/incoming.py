@@ -37,6 +37,7 @@ class Incoming:
     @param limit: how far the peer may send before anything was said.
 
     @ivar id: of the stream; -1 until it has one.
+    @ivar limit: how far the peer may send.
     @ivar state: where this direction is.
     @ivar paused: whether the application wants nothing for now.
     """
@@ -48,7 +49,6 @@ class Incoming:
         "_delivered",
         "_granted",
         "_length",
-        "_limit",
         "_pool",
         "_raised_at",
         "_reading",
@@ -56,13 +56,14 @@ class Incoming:
         "_told_later",
         "_wanted",
         "id",
+        "limit",
         "paused",
         "state",
     )
 
     def __init__(self, id: int, limit: int, pool: Pool, control: Control) -> None:
         self.id = id
-        self._limit = limit
+        self.limit = limit
         self._pool = pool
         self._control = control
         self._bytes = Reassembly()
@@ -105,11 +106,11 @@ class Incoming:
         if not self._open:
             return
         stop = chunk.offset + len(chunk.data)
-        if stop > self._limit:
-            raise LimitExceeded(f"byte {stop} of stream {self.id}, {self._limit} are allowed")
+        if stop > self.limit:
+            raise LimitExceeded(f"byte {stop} of stream {self.id}, {self.limit} are allowed")
         if self._length is not None and stop > self._length:
             raise ProtocolViolation(f"byte {stop} of stream {self.id}, whose length is {self._length}")
-        self._ready += self._bytes.add(chunk.offset, chunk.data, self._limit - self._delivered)
+        self._ready += self._bytes.add(chunk.offset, chunk.data, self.limit - self._delivered)
         self._check_complete()
 
     def receive_flush(self, flush: StreamFlush) -> None:
@@ -123,8 +124,8 @@ class Incoming:
         if flush.length < self._bytes.highest or self._length not in (None, flush.length):
             said = self._bytes.highest if self._length is None else self._length
             raise ProtocolViolation(f"stream {self.id} has {said} bytes, or {flush.length}?")
-        if flush.length > self._limit:
-            raise LimitExceeded(f"length {flush.length} of stream {self.id}, {self._limit} are allowed")
+        if flush.length > self.limit:
+            raise LimitExceeded(f"length {flush.length} of stream {self.id}, {self.limit} are allowed")
         self._length = flush.length
         self.state = RECEIVING.next(self.state, ReceivingInput.FLUSH)
         self._check_complete()
@@ -140,12 +141,14 @@ class Incoming:
 
     # What the application does
 
-    def accept(self) -> int:
-        """The application reads. @return: the limit to be told with it."""
+    def accept(self) -> None:
+        """
+        The application reads. Nothing is taken out of the pool yet: of streams that begin together none knows of those
+        that follow, and the first ones would have it all.
+        """
         self._reading = True
         self._pool.join()
         self._wanted = FIRST_WANTED * self._pool.window
-        return self._raise()
 
     def take_ready(self, now: float, round_trip: float) -> list[bytes]:
         """
@@ -198,7 +201,7 @@ class Incoming:
         self._control.withdraw(("later", self.id))
         if self._told_later and self._open:
             self._told_later = False
-            self._tell_limit(self._raise())
+            self._tell_limit()
 
     def clear(self) -> None:
         """Forget everything at once; what is over stays what it is, and its last word is still said."""
@@ -220,31 +223,30 @@ class Incoming:
 
     def _go_on(self, now: float, round_trip: float) -> None:
         """The application has read: acknowledge and raise the limit when it is worth a packet."""
-        carried = self._limit - self._delivered
+        carried = self.limit - self._delivered
         span = carried + (self._delivered - self._acked)
         if (self._delivered - self._acked) * ACK_PARTS >= span:
             self._acked = self._bytes.offset
             self._control.put(("ack", self.id), StreamChunkAck(self.id, self._acked))
-        if carried * 2 <= self._pool.window + self._wanted:
-            if now - self._raised_at < 4 * round_trip:
+        if carried * 2 <= self._pool.window + self._granted:
+            if self._granted and now - self._raised_at < 4 * round_trip:
                 self._wanted *= GROWTH  # what was granted lasts for less than it takes to grant more
             self._raised_at = now
-            before = self._limit
-            limit = self._raise()
-            if limit > before:
-                self._tell_limit(limit)
+            before = self.limit
+            self._raise()
+            if self.limit > before:
+                self._tell_limit()
 
-    def _raise(self) -> int:
+    def _raise(self) -> None:
         """Raise the limit to what is delivered, the stream's own window, and a share of the pool."""
         self._pool.give_back(self._granted)
-        held = max(0, self._limit - self._delivered - self._pool.window)
+        held = max(0, self.limit - self._delivered - self._pool.window)
         self._wanted = min(self._wanted, self._pool.size)
         self._granted = self._pool.grant(max(self._wanted, held))
         if self._granted < held:  # what was said can't be unsaid
             self._pool.keep(held - self._granted)
             self._granted = held
-        self._limit = max(self._limit, self._delivered + self._pool.window + self._granted)
-        return self._limit
+        self.limit = max(self.limit, self._delivered + self._pool.window + self._granted)
 
-    def _tell_limit(self, limit: int) -> None:
-        self._control.put(("limit", self.id), StreamGo(self.id, limit))
+    def _tell_limit(self) -> None:
+        self._control.put(("limit", self.id), StreamGo(self.id, self.limit))

@@ -32,6 +32,7 @@ class Stream:
     __slots__ = (
         "_streams",
         "error",
+        "had",
         "id",
         "incoming",
         "name",
@@ -56,6 +57,7 @@ class Stream:
         self.error: HypermailError | None = None
         self.id = -1
         self.queued = False  # whether it stands in line for sending
+        self.had = 0  # bytes of its turn
         self.touched = False  # whether it may have events
         self.outgoing: Outgoing = streams.new_outgoing(self)
         self.incoming: Incoming = streams.new_incoming(self)
@@ -85,8 +87,9 @@ class Stream:
         """Take a stream that the peer has opened. @raise UsageError: when it isn't to be answered."""
         self._answer()
         self.opening = OPENING.next(self.opening, OpeningInput.ACCEPT)
-        limit = self.incoming.accept() if not self.incoming.over else 0
-        self._streams.control.put(("open", self.id), StreamOpenAck(self.id, limit))
+        if not self.incoming.over:
+            self.incoming.accept()
+        self._streams.control.put(("open", self.id), StreamOpenAck(self.id, self.incoming.limit))
         self._streams.queue(self)
         self._streams.touch(self)
 

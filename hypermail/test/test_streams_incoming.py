@@ -71,10 +71,19 @@ class DataTests(IncomingCase):
 
     def test_limitAfterAccept(self) -> None:
         """Afterwards exactly the limit that was told may come, and not one byte more."""
-        limit = self.incoming.accept()
-        self.assertEqual(limit, WINDOW + self.pool.size)
+        self.incoming.accept()
+        self.chunk(0, bytes(WINDOW))
+        self.taken()
+        limit = self.incoming.limit
+        self.assertEqual(limit, WINDOW + WINDOW + self.pool.size)
         self.chunk(limit - 1, b"x")
         self.assertRaises(LimitExceeded, self.chunk, limit - 1, b"xy")
+
+    def test_nothingReadYet(self) -> None:
+        """A reader takes nothing out of the pool before there is something to read."""
+        self.incoming.accept()
+        self.assertEqual((self.incoming.limit, self.pool.used, self.said()), (WINDOW, 0, []))
+        self.assertRaises(LimitExceeded, self.chunk, WINDOW, b"x")
 
     @given(st.lists(st.tuples(st.integers(0, 99), st.integers(1, 40)), max_size=30), st.randoms())
     def test_anyOrder(self, cuts: list[tuple[int, int]], random: object) -> None:
@@ -97,7 +106,8 @@ class DataTests(IncomingCase):
 
     def test_memory(self) -> None:
         """Whatever the order, no more is kept than the limit allows."""
-        limit = self.incoming.accept()
+        self.incoming.accept()
+        limit = self.incoming.limit
         for start in range(500, limit, 500):
             self.chunk(start, bytes(min(500, limit - start)))
         self.assertEqual(self.incoming.buffered, limit - 500)
@@ -220,7 +230,8 @@ class PauseTests(IncomingCase):
 
     def test_resume(self) -> None:
         """Going on gives what waited, and tells the peer to go, even when the limit has not changed."""
-        limit = self.incoming.accept()
+        self.incoming.accept()
+        limit = self.incoming.limit
         self.incoming.pause()
         self.chunk(0, b"abc")
         self.incoming.resume()
@@ -264,7 +275,8 @@ class LimitTests(IncomingCase):
 
     def test_raised(self) -> None:
         """As bytes are read the limit goes up and offsets are acknowledged, so that the peer can go on."""
-        limit = self.incoming.accept()
+        self.incoming.accept()
+        limit = self.incoming.limit
         at = 0
         acked = 0
         for _ in range(200):
@@ -288,10 +300,10 @@ class LimitTests(IncomingCase):
         """A reader gets 64 windows at first, and four times as much whenever that lasts for less than it takes."""
         self.pool = Pool(WINDOW, 2_000_000, 2_000_000)
         self.incoming = self.new()
-        limit = self.incoming.accept()
-        self.assertEqual(limit, 65 * WINDOW)
+        self.incoming.accept()
+        limit = WINDOW
         at = 0
-        for pause, factor in ((0.01, 4), (1.0, 4), (0.01, 16)):
+        for pause, factor in ((0.01, 1), (0.01, 4), (1.0, 4), (0.01, 16)):
             self.now += pause
             before = limit
             while limit == before:
@@ -303,9 +315,9 @@ class LimitTests(IncomingCase):
 
     def test_notTooChatty(self) -> None:
         """A limit is not raised for every chunk."""
-        limit = self.incoming.accept()
+        self.incoming.accept()
         words = 0
-        for at in range(0, limit, 10):
+        for at in range(0, 10 * WINDOW, 10):
             self.now += 1.0
             self.chunk(at, bytes(10))
             self.taken()
@@ -316,31 +328,37 @@ class LimitTests(IncomingCase):
         """Without a pool a stream still has its window beyond what was read."""
         self.pool = Pool(WINDOW, 0, 0)
         self.incoming = self.new()
-        limit = self.incoming.accept()
-        self.assertEqual(limit, WINDOW)
+        self.incoming.accept()
         self.chunk(0, bytes(WINDOW))
         self.taken()
         self.assertIn(p.StreamGo(4, 2 * WINDOW), self.said())
 
     def test_promisedIsKept(self) -> None:
         """What was promised is not taken back when other readers come, and nobody's promise is broken."""
-        limit = self.incoming.accept()
+        self.incoming.accept()
         self.chunk(0, bytes(WINDOW))
         self.taken()
+        limit = self.incoming.limit
         others = [self.new(6 + 2 * number) for number in range(50)]
         for other in others:
             other.accept()
         before = self.pool.used
-        self.incoming.pause()
-        self.incoming.resume()
-        self.assertEqual(self.pool.used, before - WINDOW, "what was promised and isn't used up still counts")
-        self.chunk(WINDOW, bytes(limit - WINDOW))
+        half = (limit - WINDOW) // 2
+        self.chunk(WINDOW, bytes(half))
+        self.taken()
+        self.assertEqual(self.pool.used, before - half, "what was promised and isn't used up still counts")
+        self.chunk(WINDOW + half, bytes(limit - WINDOW - half))
         self.taken()
         self.assertLessEqual(self.pool.used, max(before, self.pool.size))
 
     def test_poolBound(self) -> None:
         """However many streams are read, all their limits together stay within windows and pool."""
         streams = [self.new(2 * number) for number in range(100)]
-        limits = [stream.accept() for stream in streams]
+        for stream in streams:
+            stream.accept()
+        for stream in streams:
+            stream.receive(p.StreamChunk(stream.id, 0, memoryview(bytes(WINDOW))))
+            stream.take_ready(self.now, 0.1)
+        limits = [stream.limit - WINDOW for stream in streams]
         self.assertLessEqual(sum(limits), 100 * WINDOW + self.pool.size)
-        self.assertTrue(all(limit >= WINDOW for limit in limits))
+        self.assertEqual(min(limits), max(limits), "streams that begin together have equal shares")

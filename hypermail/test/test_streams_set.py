@@ -27,7 +27,12 @@ from hypermail.events import (
     StreamRequested,
     StreamWritable,
 )
+from hypermail.link.control import Control
+from hypermail.link.payload import Payload
 from hypermail.options import KIB, Options, Role, Way
+from hypermail.session.session import EARLY
+from hypermail.streams.outgoing import Outgoing
+from hypermail.streams.set import Streams
 from hypermail.streams.states import OPENING, RECEIVING, SENDING, Opening, OpeningInput
 from hypermail.streams.stream import Stream
 from hypermail.test.wired import GENEROUS, Puppet, Wire, holds
@@ -540,6 +545,21 @@ class FlowTests(SynchronousTestCase):
         wire.until(lambda: sum(map(len, wire.there.data.values())) > 500_000)
         far = [len(wire.there.data[2 * number]) for number in range(10)]
         self.assertLess(max(far) - min(far), 40_000)
+
+    def test_leftovers(self) -> None:
+        """What other content leaves of a datagram is not a turn: streams share datagrams of unequal room equally."""
+        streams = Streams(Role.STARTER, Options(), EARLY, Control())
+        for _ in range(2):
+            streams.open(b"", StreamOptions()).write(bytes(16_000))
+        given = {0: 0, 2: 0}
+        for _ in range(8):
+            for room in (1_200, 100):
+                payload = Payload(room)
+                streams.fill(payload)
+                for source, start, stop in payload.contents:
+                    assert isinstance(source, Outgoing)
+                    given[source.id] += stop - start
+        self.assertLessEqual(abs(given[0] - given[2]), 1_200)
 
     def test_poolBound(self) -> None:
         """Many streams whose reader pauses take no more than their windows and the pool."""
