@@ -53,7 +53,7 @@ enum {
     "  reorder         percent that are held for 5 to 30 ms more than the others           [0]\n" \
     "  corrupt         percent of UDP datagrams with one bit of their payload flipped,     [0]\n" \
     "                  and a UDP checksum that fits, so that the receiver gets them\n" \
-    "  on, off         ms; a blackhole of `off` after every `on`, from the start           [0, 0]\n" \
+    "  on, off         ms; a blackhole of `off` after every `on`, from when that was set   [0, 0]\n" \
     "  mtu             bytes of IP packet; larger ones vanish; 0: none do                  [0]\n" \
     "  seed            of all chance; the order of packets is still the machine's          [1]\n" \
     "  control         take commands from standard input: a line of NAME=VALUE... changes these\n" \
@@ -103,6 +103,7 @@ static const struct field {
 enum { FIELD_COUNT = sizeof FIELDS / sizeof *FIELDS };
 
 static struct direction directions[2];
+static int64_t set_at;  /* ns; when the conditions were set */
 static uint64_t chance_state = 88172645463325252ULL;
 static volatile sig_atomic_t ending;
 
@@ -279,13 +280,13 @@ static int flip_bit(unsigned char *bytes, int length)
 }
 
 /* A packet came out of a device: queue, link, faults, delay. */
-static void take(struct direction *d, const unsigned char *bytes, int length, int64_t started)
+static void take(struct direction *d, const unsigned char *bytes, int length)
 {
     const struct conditions *c = &d->now;
     int64_t t = clock_ns();
     d->in++;
     if (c->mtu && length > c->mtu) { d->too_large++; return; }
-    if (c->off && fmod((t - started) / 1e6, c->on + c->off) >= c->on) { d->blackholed++; return; }
+    if (c->off && fmod((t - set_at) / 1e6, c->on + c->off) >= c->on) { d->blackholed++; return; }
     if (d->link_free < t || !c->rate) d->link_free = t;
     if (d->link_free - t > c->queue * 1e6 || d->held > MAX_HELD - 2) { d->overflowed++; return; }
     if (c->rate) d->link_free += (int64_t)(length * 8e3 / c->rate);
@@ -312,6 +313,7 @@ static void obey(char *line)
         const char *fault = set(word);
         if (fault) { printf("error: %s %s\n", word, fault); fflush(stdout); return; }
     }
+    set_at = clock_ns();
     puts("ok");
     fflush(stdout);
 }
@@ -370,7 +372,8 @@ int main(int count, char **arguments)
     fflush(stdout);
 
     static unsigned char buffer[MAX_PACKET];
-    for (int64_t started = clock_ns(); !ending;) {
+    set_at = clock_ns();
+    while (!ending) {
         int64_t t = clock_ns(), next = t + 100000000;
         for (int i = 0; i < 2; i++) {
             struct direction *d = &directions[i];
@@ -394,7 +397,7 @@ int main(int count, char **arguments)
             for (int k = 0; (ready[i].revents & POLLIN) && k < MAX_READ; k++) {
                 ssize_t length = read(tuns[i], buffer, sizeof buffer);
                 if (length <= 0) break;
-                take(&directions[i], buffer, (int)length, started);
+                take(&directions[i], buffer, (int)length);
             }
         }
         if (ready[2].revents && !read_commands()) break;

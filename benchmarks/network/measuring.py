@@ -81,15 +81,34 @@ class Program:
         line, _, self._line = self._line.partition(b"\n")
         return json.loads(line)
 
-    def ask(self, line: str = "") -> Any:
+    def told(self, word: str, seconds: float) -> Any:
+        """
+        What comes with a word (L{benchmarks.network.program} has them); others before it are passed over.
+
+        @raise MeasurementFailed: when it does not come in time.
+        """
+        while True:
+            record = self.read(seconds)
+            if word in record:
+                return record[word]
+
+    def report(self) -> Any:
+        """Processor time and statistics until now."""
+        self._say("")
+        return self.told("report", ANSWERING)
+
+    def ask(self, line: str) -> Any:
         """The answer to a line."""
+        self._say(line)
+        return self.read(ANSWERING)
+
+    def _say(self, line: str) -> None:
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(line.encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             raise MeasurementFailed(f"{self._what} has ended{self._complaint()}") from None
-        return self.read(ANSWERING)
 
     def _complaint(self) -> str:
         self._errors.seek(0)
@@ -133,7 +152,7 @@ class Flow:
         """
         try:
             listener = self._program("b", "listen", self._network.b.address, self._port, "")
-            word = listener.read(BEGINNING)["ready"]
+            word = listener.told("ready", BEGINNING)
             self._program("a", "start", *self._through, word)
         except BaseException:
             self.end()
@@ -157,6 +176,10 @@ class Flow:
             program.__exit__(None, None, None)
         self._programs.clear()
 
+    def wait(self) -> None:
+        """Wait until the starter has begun with the work. @raise MeasurementFailed: when it doesn't."""
+        self._programs[1].told("began", BEGINNING)
+
     def result(self) -> dict[str, Any]:
         """
         Wait until the work is over.
@@ -167,13 +190,13 @@ class Flow:
         listener, starter = self._programs
         tells = starter if isinstance(self._work, Openings) else listener
         try:
-            found = tells.read(BEGINNING + self._work.longest)["over"]
+            found = tells.told("over", BEGINNING + self._work.longest)
         except MeasurementFailed as error:
             # what went wrong on the one side may have begun on the other
             (other,) = (program for program in self._programs if program is not tells)
-            other.ask()
+            other.report()
             raise error
-        return {**found, "starter": starter.ask(), "listener": listener.ask()}
+        return {**found, "starter": starter.report(), "listener": listener.report()}
 
 
 def measure(
@@ -189,13 +212,14 @@ def measure(
 
     @param conditions: of L{BadNetwork}.
     @param changes: of these conditions, while it flows.
-    @param after: s after the processes were started, at which they change.
+    @param after: s after the work has begun, at which they change.
     @param flow: of L{Flow}.
     @return: its result, with what became of the packets of both directions.
     """
     with BadNetwork(**conditions) as network:
         with Flow(network, peer, work, **flow) as running:
             if changes:
+                running.wait()
                 time.sleep(after)
                 network.change(**changes)
             found = running.result()

@@ -3,9 +3,9 @@ The process on one side of a measurement; L{benchmarks.network.measuring} starts
 
     python -m benchmarks.network.program listen|start TASK
 
-It writes lines of JSON: C{ready} when it listens, with what the starter must know; C{over} when its work is over,
-with the result; and a report for each line that it reads. When its standard input ends it ends at once, so that
-nothing outlives who has started it.
+It writes lines of JSON: C{ready} when it listens, with what the starter must know; C{began} when its work begins;
+C{over} when its work is over, with the result; and a C{report} for each line that it reads. When its standard input
+ends it ends at once, so that nothing outlives who has started it.
 """
 
 from __future__ import annotations
@@ -61,6 +61,7 @@ class Task:
         """
         self._processor = process_time()
         self._statistics = statistics
+        _write({"began": True})
 
     def over(self, result: dict[str, Any]) -> None:
         """The work is over."""
@@ -69,7 +70,7 @@ class Task:
     def attend(self) -> None:
         """Answer reports, and end with the standard input."""
         for _ in sys.stdin:
-            _write({"processor": process_time() - self._processor, "statistics": self._statistics()})
+            _write({"report": {"processor": process_time() - self._processor, "statistics": self._statistics()}})
         os._exit(0)
 
 

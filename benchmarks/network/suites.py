@@ -35,9 +35,10 @@ _BLACKOUTS: tuple[dict[str, float], ...] = ({}, {"on": 990, "off": 10})
 BLACKOUT_SECONDS = 20
 FAIRNESS_SECONDS = 40
 LATER = 2.0
-#: s after the start of the processes that the blackouts begin, when slow start is over: one that ends it by chance says
-#: nothing of who answers it how.
+#: s after the beginning of the work that the blackouts begin, when slow start is over: one that ends it by chance says
+#: nothing of who answers it how. Rounds differ by a third of the time between two: a sawtooth may just have begun.
 UNDISTURBED = 4.0
+PHASES = 3
 
 #: s for each bulk stream and for the messages of C{roundtrip}, and its loss in percent.
 ROUND_TRIP_BULK = 15
@@ -86,7 +87,7 @@ def _sides(found: dict[str, Any]) -> dict[str, Any]:
 
 
 def _bulk(peer: str, work: Bulk, changes: dict[str, float] | None = None, **conditions: Any) -> dict[str, Any]:
-    found = measure(peer, work, conditions, changes, UNDISTURBED)
+    found = measure(peer, work, conditions, changes, UNDISTURBED + conditions["seed"] % PHASES / PHASES)
     kept = {name: found[name] for name in ("rate", "bytes", "seconds", "intact")}
     return {**kept, "cut": bool(work.size) and not found["whole"], **_sides(found)}
 
