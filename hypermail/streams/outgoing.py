@@ -133,19 +133,25 @@ class Outgoing:
             return self._next < self._limit
         return self.state is Sending.FINISHING
 
-    def fill(self, payload: Payload) -> None:
-        """Put one chunk into a datagram; what was lost goes first."""
+    def fill(self, payload: Payload) -> int:
+        """
+        Put one chunk into a datagram; what was lost goes first.
+
+        @return: bytes of it that were never sent before.
+        """
+        size = 0
         if self._resend:
             start, stop = self._resend.first()
-            size = self._add(payload, start, stop)
-            self._resend.remove(start, start + size)
+            self._resend.remove(start, start + self._add(payload, start, stop))
         else:
             stop = min(self._buffer.stop, self._limit)
             if self._next < stop:
-                self._next += self._add(payload, self._next, stop)
+                size = self._add(payload, self._next, stop)
+                self._next += size
         if self.state is Sending.FINISHING and self._next == self._buffer.stop:
             self.state = SENDING.next(self.state, SendingInput.ALL_SENT)
             self._control.put(("flush", self.id), StreamFlush(self.id, self._next))
+        return size
 
     def _add(self, payload: Payload, start: int, stop: int) -> int:
         size = min(stop - start, payload.room - CHUNK.size)

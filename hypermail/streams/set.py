@@ -237,14 +237,12 @@ class Streams:
         while ready and not payload.full:
             stream = ready[0]
             outgoing = stream.outgoing
-            room = payload.room
             if outgoing.has_more:
-                outgoing.fill(payload)
+                stream.had += outgoing.fill(payload)
                 self.touch(stream)
             if not outgoing.has_more:
                 ready.popleft().queued = False
                 continue
-            stream.had += room - payload.room
             if stream.had >= TURN:
                 stream.had = min(stream.had - TURN, TURN)
                 ready.rotate(-1)
