@@ -20,13 +20,16 @@ KEPT_RANGES = 256
 LONGEST_RUN = (1 << 32) - 1
 #: Counts of marks are told modulo 2^32.
 _COUNT = (1 << 32) - 1
-#: s; a shorter delay is none, since reactors wake on milliseconds.
+#: Of a round trip; no acknowledgement waits longer either. What is in flight stays there for so much longer, half of it
+#: in the mean, and the window is worth as much less.
+DELAY_SHARE = 1 / 16
+#: s; a delay of less than half of it is none, since reactors wake on milliseconds.
 TICK = 0.001
 #: Datagrams at the beginning of which every second turn is acknowledged: the sender knows little of the path.
 FIRST = 128
 #: Datagrams that are acknowledged together afterwards, unless the delay is over before: with 1,200 bytes each, what is
-#: sent back is less than one percent.
-TOGETHER = 16
+#: sent back is about one percent.
+TOGETHER = 8
 #: Turns that are acknowledged at once when one shows a gap, itself included: the sender counts as many before something
 #: is lost (RFC 9002 §6.1.1), and an acknowledgement that is lost itself must not hide it. Within the delay that others
 #: have to wait there are no more of them than this either: where every other datagram is lost, each one shows a gap.
@@ -39,8 +42,8 @@ class Acks:
 
     One call of C{receive} on the connection is one turn. An acknowledgement is due at the end of the turn that shows
     a gap and of the two after it, and of every second turn, which must have brought L{TOGETHER} datagrams with those
-    before it once the flow is known; otherwise after a delay of an eighth of the round trip, so that there are at least
-    eight in each.
+    before it once the flow is known; otherwise after a sixteenth of the round trip, so that there are at least as many
+    in each.
 
     @ivar due: whether one should be sent now.
     @ivar deadline: s when one will be due, or None.
@@ -124,21 +127,22 @@ class Acks:
             self._hasty = max(self._hasty, 1)  # told at once: RFC 9000 §13.2.1
         self._congested = congested
 
-    def end_turn(self, now: float, delay: float) -> None:
+    def end_turn(self, now: float, round_trip: float) -> None:
         """
         The datagrams of one turn have all been noted.
 
-        @param delay: s that an acknowledgement may wait: an eighth of the round trip.
+        @param round_trip: s; 0 while it is not known.
         """
         if not self._news:
             return
+        delay = DELAY_SHARE * round_trip
         self._news = False
         self._turns += 1
         enough = self._turns >= 2 and (self._waiting >= TOGETHER or self.largest < FIRST)
-        if enough or delay < TICK or self._hurries(now, delay):
+        if enough or 2 * delay < TICK or self._hurries(now, delay):
             self.due = True
         elif self.deadline is None:
-            self.deadline = now + min(delay, MAX_ACK_DELAY)
+            self.deadline = now + max(TICK, min(delay, MAX_ACK_DELAY))
 
     def _hurries(self, now: float, delay: float) -> bool:
         """Whether this turn is acknowledged at once for what it shows."""

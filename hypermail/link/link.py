@@ -390,7 +390,7 @@ class Link:
 
     def end_turn(self, now: float) -> None:
         """All datagrams of one read have been taken."""
-        self.acks.end_turn(now, self.rtt.smoothed / 8 if self.rtt.measured else 0.0)
+        self.acks.end_turn(now, self.rtt.smoothed if self.rtt.measured else 0.0)
 
     # Sending
 

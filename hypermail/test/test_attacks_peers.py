@@ -70,9 +70,9 @@ class AckTimeTests(SynchronousTestCase):
             told = packet(acks, now)
             return told._replace(delay=0xFFFFFFFF) if lies and acks is listener else told
 
-        def waiting(acks: Acks, now: float, delay: float) -> None:
+        def waiting(acks: Acks, now: float, round_trip: float) -> None:
             if waits is None or acks is not listener:
-                end_turn(acks, now, delay)
+                end_turn(acks, now, round_trip)
             elif acks.deadline is None and not waits:
                 acks.force()
             elif acks.deadline is None:

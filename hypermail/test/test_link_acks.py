@@ -8,7 +8,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.link.acks import FIRST, KEPT_RANGES, MANY_RANGES, MAX_ACK_DELAY, TICK, TOGETHER, TOLD_RANGES, Acks
+from hypermail.link.acks import (
+    DELAY_SHARE,
+    FIRST,
+    KEPT_RANGES,
+    MANY_RANGES,
+    MAX_ACK_DELAY,
+    TICK,
+    TOGETHER,
+    TOLD_RANGES,
+    Acks,
+)
 from hypermail.link.ecn import CE, ECT0, ECT1, NOT_ECT
 from hypermail.wire.codec import decode
 from hypermail.wire.packets import Ack
@@ -18,7 +28,7 @@ def turn(acks: Acks, *numbers: int, now: float = 0.0, delay: float = 0.02, elici
     """One call of receive() with some datagrams."""
     for number in numbers:
         acks.received(number, now, eliciting)
-    acks.end_turn(now, delay)
+    acks.end_turn(now, delay / DELAY_SHARE)
 
 
 class WhenTests(SynchronousTestCase):
@@ -27,7 +37,7 @@ class WhenTests(SynchronousTestCase):
     def test_nothing(self) -> None:
         """With nothing received nothing is due, pending or waited for, not even by force."""
         acks = Acks()
-        acks.end_turn(0.0, 0.02)
+        acks.end_turn(0.0, 0.02 / DELAY_SHARE)
         acks.force()
         acks.timeout(100.0)
         self.assertEqual((acks.due, acks.pending, acks.deadline, acks.largest), (False, False, None, -1))
@@ -62,7 +72,7 @@ class WhenTests(SynchronousTestCase):
         self.assertEqual(due, [False, True] * 3)
 
     def test_together(self) -> None:
-        """In a long flow the second turn is not enough: sixteen datagrams are, or the delay."""
+        """In a long flow the second turn is not enough: eight datagrams are, or the delay."""
         acks = Acks()
         turn(acks, *range(FIRST + 1))
         acks.packet(0.0)
@@ -102,13 +112,13 @@ class WhenTests(SynchronousTestCase):
         self.assertEqual(acks.deadline, 1.0 + MAX_ACK_DELAY)
 
     def test_short_delay(self) -> None:
-        """A delay below what reactors can wait for is none."""
+        """Reactors wake on milliseconds: a shorter delay is one, or none."""
         acks = Acks()
-        turn(acks, 0, delay=TICK * 0.99)
+        turn(acks, 0, delay=TICK * 0.49)
         self.assertTrue(acks.due)
         acks = Acks()
-        turn(acks, 0, delay=TICK)
-        self.assertFalse(acks.due)
+        turn(acks, 0, now=1.0, delay=TICK * 0.51)
+        self.assertEqual((acks.due, acks.deadline), (False, 1.0 + TICK))
 
     def test_gap(self) -> None:
         """A gap is acknowledged at the end of the turn that shows it: that is the NAK (seed 004)."""
@@ -148,15 +158,15 @@ class WhenTests(SynchronousTestCase):
         turn(acks, *range(FIRST + 1), now=0.5)
         acks.packet(0.5)
         due = []
-        for index in range(20):
+        for index in range(14):
             now = 1.0 + index / 1000
-            turn(acks, FIRST + 2 + 2 * index, now=now, delay=0.010)
+            turn(acks, FIRST + 2 + 2 * index, now=now, delay=0.007)
             acks.timeout(now)
             due.append(acks.due)
             if acks.due:
                 acks.packet(now)
-        self.assertEqual(due[:10], [True] * 3 + [False] * 7)
-        self.assertEqual(due[10:], [True] * 3 + [False] * 7)
+        self.assertEqual(due[:7], [True] * 3 + [False] * 4)
+        self.assertEqual(due[7:], [True] * 3 + [False] * 4)
 
     def test_crowded(self) -> None:
         """It is known when the last one told many ranges, as the peer should acknowledge those."""
@@ -207,7 +217,7 @@ class MarksTests(SynchronousTestCase):
             acks.received(acks.largest + 1, now, eliciting)
             if codepoint:
                 acks.marked(codepoint)
-            acks.end_turn(now, 0.02)
+            acks.end_turn(now, 0.02 / DELAY_SHARE)
 
     def test_none(self) -> None:
         """While none is marked none is counted."""

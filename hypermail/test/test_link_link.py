@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import ProtocolViolation
-from hypermail.link.acks import MANY_RANGES
+from hypermail.link.acks import DELAY_SHARE, MANY_RANGES
 from hypermail.link.allowance import INITIAL_WINDOW, Allowance
 from hypermail.link.answers import MOST_ANSWERS, OWN_PINGS
 from hypermail.link.heartbeat import Beat
@@ -534,12 +534,12 @@ class SendingTests(SynchronousTestCase):
         self.assertEqual(link.recovery.in_flight, 2 * len(datagram))
 
     def test_ack_after_delay(self) -> None:
-        """With nothing else to say the ack leaves after an eighth of the round trip, and is not acknowledged itself."""
+        """With nothing else to say the ack leaves after a share of the round trip, and is not acknowledged itself."""
         pair, starter, listener = opened_pair()
         listener.control.put("a", p.StreamGo(1, 2))
         starter.receive(listener.send(pair.now), pair.now)
         deadline = starter.link.next_timeout()
-        self.assertAlmostEqual(deadline - pair.now, starter.link.rtt.smoothed / 8)
+        self.assertAlmostEqual(deadline - pair.now, starter.link.rtt.smoothed * DELAY_SHARE)
         starter.link.timeout(deadline)
         (datagram,) = starter.send(deadline)
         self.assertEqual(kinds(datagram), [p.Ack])
