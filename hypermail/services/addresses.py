@@ -66,7 +66,7 @@ def parse_listening(text: str) -> Listening:
     """
     if ":" not in text:
         return Listening(parse_port(text), "")
-    kind, *arguments = (_unescape(field) for field in re.split(r"(?<!\\):", text))
+    kind, *arguments = (unescape(field) for field in re.split(r"(?<!\\):", text))
     if kind != "udp":
         raise UsageError(f"{text!r}: only udp:PORT can be listened on, not {kind!r}")
     values = {"port": "", "interface": ""}
@@ -89,7 +89,8 @@ def _parse_interface(text: str) -> str:
     return text
 
 
-def _unescape(field: str) -> str:
+def unescape(field: str) -> str:
+    """A field of a description without its backslashes."""
     return re.sub(r"\\(.)", r"\1", field)
 
 

@@ -24,6 +24,7 @@ from hypermail.errors import (
     StreamRejected,
 )
 from hypermail.events import SessionRequested, StreamOptions
+from hypermail.interfaces import Answer
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.endpoints import SessionServerEndpoint
 from hypermail.internet.protocol import SessionFactory, SessionProtocol
@@ -36,8 +37,11 @@ from hypermail.services.directory import InboxDirectory, check_trace_directory, 
 from hypermail.services.disk import Disk
 from hypermail.services.echo import MessageEcho, StreamEcho
 from hypermail.services.ending import cannotStart, endWithFailure
+from hypermail.services.exits import Exits
 from hypermail.services.files import NAME
+from hypermail.services.flows import DatagramExits
 from hypermail.services.inbox import FileReceiver, Inbox
+from hypermail.services.passages import Passage
 from hypermail.services.workers import Workers
 
 GRACE = 3.0
@@ -50,7 +54,10 @@ UNSPECIFIED = ("", "0.0.0.0", "::")
 """Interfaces that are no address to send anything to."""
 
 _GOODBYE = "the listener is shutting down"
-_NEITHER = "neither --inbox DIR, which stores what comes, nor --echo, which sends it back"
+_NEITHER = (
+    "neither --inbox DIR, which stores what comes, nor --forward ENDPOINT, which passes streams on, nor --echo, which "
+    "sends everything back"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +67,14 @@ class Doing:
 
     @ivar inbox: the directory that files and messages land in, or None.
     @ivar echo: whether everything is sent back.
+    @ivar forwards: where streams and datagrams go on to.
     @ivar settings: who we are, and who may come.
     """
 
     listening: Listening
     inbox: str | None = None
     echo: bool = False
+    forwards: tuple[Passage, ...] = ()
     settings: ListenerSettings = field(default_factory=ListenerSettings)
     traceDirectory: str | None = None
     options: Options = field(default_factory=Options)
@@ -80,6 +89,7 @@ class ListenerProtocol(SessionProtocol):
         self._sessions = sessions
         self._peer = describe(address)
         self._echo: MessageEcho | None = None
+        self._exits: DatagramExits | None = None
         self._arriving: set[FileReceiver] = set()
         self._ending: Deferred[None] | None = None
         self._refused = 0
@@ -90,6 +100,8 @@ class ListenerProtocol(SessionProtocol):
         self._log.info("session with {peer}", peer=self._peer)
         if self._sessions.echo:
             self._echo = MessageEcho(self.session)
+        if self._sessions.exits is not None:
+            self._exits = self._sessions.exits.datagrams(self.session)
 
     def messageReceived(self, message: bytes) -> Deferred[Any] | None:
         """See L{ISessionProtocol}: a message is taken when all that is to be done with it is done."""
@@ -104,16 +116,20 @@ class ListenerProtocol(SessionProtocol):
 
     def datagramReceived(self, data: bytes) -> None:
         """See L{ISessionProtocol}."""
-        if self._sessions.echo:
+        if self._exits is not None:
+            self._exits.forth(data)
+        elif self._sessions.echo:
             self.session.sendDatagram(data)
         else:
             self._refuse("a direct message")
 
-    def streamOpened(self, name: bytes, options: StreamOptions) -> IProtocol:
+    def streamOpened(self, name: bytes, options: StreamOptions) -> Answer[IProtocol | None]:
         """See L{ISessionProtocol}."""
-        inbox = self._sessions.inbox
+        inbox, exits = self._sessions.inbox, self._sessions.exits
         if inbox is not None and name == NAME:
             return self._receive(inbox, options)
+        if exits is not None and (name in exits.names or not self._sessions.echo):
+            return exits.connect(name)
         if self._sessions.echo:
             return StreamEcho()
         kind = "a file" if name == NAME else f"a stream {name[:80]!r}"
@@ -159,6 +175,8 @@ class ListenerProtocol(SessionProtocol):
     def sessionLost(self, reason: Failure) -> None:
         """See L{ISessionProtocol}."""
         self._sessions.open.discard(self)
+        if self._exits is not None:
+            self._exits.clear()
         if self._ending is not None:
             self._ending.callback(None)
         if self._refused > 1:
@@ -170,6 +188,7 @@ class ListenerSessions(SessionFactory):
     The sessions of the listener.
 
     @ivar inbox: where everything lands, or None.
+    @ivar exits: where streams and datagrams go on to, or None.
     @ivar echo: whether everything is sent back.
     @ivar open: the sessions that are.
     """
@@ -178,6 +197,7 @@ class ListenerSessions(SessionFactory):
 
     def __init__(self, echo: bool) -> None:
         self.inbox: Inbox | None = None
+        self.exits: Exits | None = None
         self.echo = echo
         self.open: set[ListenerProtocol] = set()
         self._ending = False
@@ -253,6 +273,8 @@ class ListenerService(Service):
         try:
             check_trace_directory(doing.traceDirectory)
             self._security = doing.settings.security()
+            if doing.forwards:
+                self._sessions.exits = Exits(self._reactor, doing.forwards)
             endpoint = SessionServerEndpoint(
                 self._reactor,
                 doing.listening.port,
@@ -307,7 +329,10 @@ class ListenerService(Service):
             self._log.info("files and messages land in {inbox!r}", inbox=self._doing.inbox)
         if self._doing.echo:
             self._log.info("everything is sent back")
-        if self._doing.inbox is None and not self._doing.echo:
+        for passage in self._doing.forwards:
+            what = "datagrams" if passage.datagrams else "streams"
+            self._log.info("{what} go on: {passage}", what=what, passage=passage)
+        if self._doing.inbox is None and not self._doing.echo and not self._doing.forwards:
             self._log.info("only pings are answered: there is {neither}", neither=_NEITHER)
 
     def _sayHowToCome(self, security: ListenerTLS, identity: Identity) -> None:

@@ -6,39 +6,51 @@ The plugin names this module; it is imported when the command is used, and insta
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from twisted.application.service import IService
 from twisted.python import usage
 
 from hypermail.errors import UsageError
-from hypermail.internet.settings import ListenerSettings
+from hypermail.internet.settings import ListenerSettings, StarterSettings
 from hypermail.link.congestion import controller, names
 from hypermail.options import Options as SessionOptions
-from hypermail.services.addresses import parse_listening
+from hypermail.services.addresses import parse_destination, parse_listening
+from hypermail.services.passages import parse_forwards, parse_listens
 from hypermail.services.rates import parse_rate
 
 _DIRECTORIES = ("inbox", "trace", "state")
+_NAMES = ("inbox", "trace", "state", "identity", "trust-roots", "secret-file")
+_PORT = "4700"
+#: Options that only a listener, or only a starter, has a use for.
+_LISTENERS = ("port", "inbox", "echo", "state", "allow", "forward")
+_STARTERS = ("listen", "pin")
 
 
-class ListenerCommand(usage.Options):
+class Command(usage.Options):
     """What C{twistd hypermail} understands."""
 
     synopsis = "[options]"
     longdesc = (
-        "Listens for hypermail sessions: what `hypermail send` sends lands in the directory of --inbox, "
-        "with --echo everything is sent back. Without either it answers pings and refuses the rest. "
-        "Sessions are TLS; at its start it says what others have to type to reach it."
+        "Listens for hypermail sessions: what `hypermail send` sends lands in the directory of --inbox, streams go on "
+        "to where --forward says, with --echo everything is sent back. Without any of them it answers pings and "
+        "refuses the rest. With --connect it is the other end of a tunnel: what connects where --listen says goes "
+        "through a session. Sessions are TLS; at its start a listener says what others have to type to reach it."
     )
 
     optParameters = [
-        ["port", "p", "4700", "UDP port, or a description: udp:4700:interface=127.0.0.1 (\\:\\:1 for ::1)."],
+        ["port", "p", None, "UDP port, or a description: udp:4700:interface=127.0.0.1 (\\:\\:1 for ::1) [4700]."],
         ["inbox", "i", None, "Directory that files and messages land in; made when it is missing."],
-        ["identity", None, None, "PEM file with the listener's key and certificate; see `hypermail identity`."],
+        ["connect", "c", None, "HOST:PORT of a listener, to keep a session with; see --listen."],
+        ["pin", None, None, "With --connect: the pin of the listener's key; what its log says at the start."],
+        ["identity", None, None, "PEM file with the own key and certificate; see `hypermail identity`."],
         ["state", None, None, "Directory of the identity that is made without --identity [$XDG_STATE_HOME/hypermail]."],
         [
             "trust-roots",
             None,
             None,
-            "PEM file or directory of authorities: only starters with their certificates come in.",
+            "PEM file or directory of authorities: only peers with their certificates are trusted.",
         ],
         ["secret-file", None, None, "File with at least 32 secret bytes, the same on both sides: mode secret, no TLS."],
         ["congestion", None, SessionOptions().congestion, f"Congestion control of what is sent: {', '.join(names())}."],
@@ -59,11 +71,22 @@ class ListenerCommand(usage.Options):
 
     def __init__(self) -> None:
         usage.Options.__init__(self)
-        self["allow"] = []
+        for name in ("allow", "forward", "listen"):
+            self[name] = []
 
     def opt_allow(self, pin: str) -> None:
         """Let in only starters with a certificate of this pin, or of a FILE of pins; may be given again."""
         self["allow"].append(pin)
+
+    def opt_forward(self, passage: str) -> None:
+        """[NAME=]ENDPOINT, as ssh=tcp:127.0.0.1:22 or dns=udp:127.0.0.1:53: streams (with udp: direct messages) of that
+        name go on there; may be given again."""
+        self["forward"].append(passage)
+
+    def opt_listen(self, passage: str) -> None:
+        """[NAME=]ENDPOINT, as ssh=tcp:2222:interface=127.0.0.1 or dns=udp:5353: with --connect, what connects (with
+        udp: what is sent) there goes through the session to the --forward of that name; may be given again."""
+        self["listen"].append(passage)
 
     def postOptions(self) -> None:
         """
@@ -71,42 +94,61 @@ class ListenerCommand(usage.Options):
 
         @raise usage.UsageError: when it makes no sense.
         """
-        try:
-            self["listening"] = parse_listening(self["port"])
-        except UsageError as error:
-            raise usage.UsageError(f"--port: {error.text}") from None
-        try:
-            controller(self["congestion"])
-        except UsageError as error:
-            raise usage.UsageError(f"--congestion: {error.text}") from None
-        try:
-            self["max-rate"] = None if self["max-rate"] is None else parse_rate(self["max-rate"])
-        except UsageError as error:
-            raise usage.UsageError(f"--max-rate: {error.text}") from None
-        for name in ("inbox", "trace", "state", "identity", "trust-roots", "secret-file"):
+        for name in _NAMES:
             if self[name] == "" or "\0" in (self[name] or ""):
                 raise usage.UsageError(
                     f"--{name} needs the name of a {'directory' if name in _DIRECTORIES else 'file'}"
                 )
-        self["settings"] = ListenerSettings(
-            identity=self["identity"],
-            state=self["state"],
-            allow=tuple(self["allow"]),
-            trustRoots=self["trust-roots"],
-            secretFile=self["secret-file"],
-            plain=bool(self["plain"]),
-            allowRemotePlain=bool(self["allow-remote-plain"]),
-        )
+        self._check("congestion", controller)
+        self["max-rate"] = None if self["max-rate"] is None else self._check("max-rate", parse_rate)
+        self["forward"] = self._check("forward", parse_forwards)
+        self["listen"] = self._check("listen", parse_listens)
+        if self["connect"] is None:
+            self._postListener()
+        else:
+            self._postStarter()
         try:
             self["settings"].check()
         except UsageError as error:
             raise usage.UsageError(error.text) from None
 
+    def _check(self, name: str, parse: Callable[[Any], Any]) -> Any:
+        try:
+            return parse(self[name])
+        except UsageError as error:
+            raise usage.UsageError(f"--{name}: {error.text}") from None
 
-Options = ListenerCommand  # the name that Twisted's plugins ask for
+    def _postListener(self) -> None:
+        for name in _STARTERS:
+            if self[name]:
+                raise usage.UsageError(f"--{name} is for a tunnel's other end: give --connect HOST:PORT, too")
+        self["port"] = _PORT if self["port"] is None else self["port"]
+        self["listening"] = self._check("port", parse_listening)
+        self["settings"] = ListenerSettings(state=self["state"], allow=tuple(self["allow"]), **self._settings())
+
+    def _postStarter(self) -> None:
+        for name in _LISTENERS:
+            if self[name]:
+                raise usage.UsageError(f"--{name} is for a listener, --connect makes a starter: leave out one of them")
+        if not self["listen"]:
+            raise usage.UsageError("--connect needs --listen [NAME=]ENDPOINT: where is it to take connections?")
+        self["destination"] = self._check("connect", parse_destination)
+        self["settings"] = StarterSettings(pin=self["pin"], **self._settings())
+
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "identity": self["identity"],
+            "trustRoots": self["trust-roots"],
+            "secretFile": self["secret-file"],
+            "plain": bool(self["plain"]),
+            "allowRemotePlain": bool(self["allow-remote-plain"]),
+        }
 
 
-def makeService(options: ListenerCommand) -> IService:
+Options = Command  # the name that Twisted's plugins ask for
+
+
+def makeService(options: Command) -> IService:
     """
     The service that the options ask for.
 
@@ -115,15 +157,39 @@ def makeService(options: ListenerCommand) -> IService:
     from twisted.internet import reactor
 
     from hypermail.services.ending import reportInOneLine
-    from hypermail.services.listener import Doing, ListenerService
 
     reportInOneLine()
+    session = SessionOptions(congestion=options["congestion"], max_rate=options["max-rate"])
+    return _listener(reactor, options, session) if options["connect"] is None else _starter(reactor, options, session)
+
+
+def _listener(reactor: Any, options: Command, session: SessionOptions) -> IService:
+    from hypermail.services.listener import Doing, ListenerService
+
     doing = Doing(
         listening=options["listening"],
         inbox=options["inbox"],
         echo=bool(options["echo"]),
+        forwards=options["forward"],
         settings=options["settings"],
         traceDirectory=options["trace"],
-        options=SessionOptions(congestion=options["congestion"], max_rate=options["max-rate"]),
+        options=session,
     )
     return ListenerService(reactor, doing)
+
+
+def _starter(reactor: Any, options: Command, session: SessionOptions) -> IService:
+    from hypermail.internet.endpoints import SessionClientEndpoint
+    from hypermail.services.directory import check_trace_directory
+    from hypermail.services.entrances import TunnelService
+
+    def endpoint() -> SessionClientEndpoint:
+        check_trace_directory(options["trace"])
+        host, port = options["destination"]
+        security = options["settings"].security()
+        return SessionClientEndpoint(
+            reactor, host, port, options=session, security=security, traceDirectory=options["trace"]
+        )
+
+    service: IService = TunnelService(reactor, endpoint, options["listen"])
+    return service

@@ -1,0 +1,98 @@
+"""
+The listener's end of a tunnel: streams and datagrams go on to where C{--forward} says, by their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from twisted.internet.defer import CancelledError
+from twisted.internet.endpoints import clientFromString
+from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.logger import Logger
+
+from hypermail.errors import HypermailError, Reason, StreamRejected, UsageError
+from hypermail.interfaces import ISession
+from hypermail.services.flows import DatagramExits
+from hypermail.services.passages import Passage, parse_udp_target
+from hypermail.services.paths import printable
+from hypermail.services.pipes import PipeEnd, PipeFactory
+
+
+class Exits:
+    """
+    Where everything goes.
+
+    @ivar names: of the passages that take streams.
+    """
+
+    _log = Logger()
+
+    def __init__(self, reactor: Any, passages: Iterable[Passage]) -> None:
+        """
+        @raise UsageError: when a description is none of an endpoint.
+        """
+        self._reactor = reactor
+        self._endpoints: dict[bytes, tuple[IStreamClientEndpoint, Passage]] = {}
+        self._targets = {}
+        for passage in passages:
+            name = passage.name.encode()
+            if passage.datagrams:
+                self._targets[name] = parse_udp_target(passage)
+            else:
+                self._endpoints[name] = (self._endpoint(passage), passage)
+        self.names = frozenset(self._endpoints)
+
+    def _endpoint(self, passage: Passage) -> IStreamClientEndpoint:
+        try:
+            endpoint: IStreamClientEndpoint = clientFromString(self._reactor, passage.description)
+            return endpoint
+        except HypermailError as error:
+            raise UsageError(f"--forward {passage}: {error.text}") from error
+        except Exception as error:  # each kind of endpoint has its own
+            raise UsageError(
+                f"--forward {passage}: {printable(str(error) or type(error).__name__)};"
+                f" it takes an endpoint to connect to, as tcp:127.0.0.1:22"
+            ) from error
+
+    def datagrams(self, session: ISession) -> DatagramExits | None:
+        """The exits of a session's datagrams; None when no passage takes any."""
+        return DatagramExits(self._reactor, session, self._targets) if self._targets else None
+
+    async def connect(self, name: bytes) -> PipeEnd:
+        """
+        Connect to where streams of a name go.
+
+        @return: the stream's protocol.
+        @raise StreamRejected: when nothing has the name, or its target does not answer.
+        """
+        if name not in self._endpoints:
+            raise StreamRejected(self._unknown(name), Reason.STREAM_NAME_UNKNOWN)
+        endpoint, passage = self._endpoints[name]
+        outer = PipeEnd()
+        try:
+            await endpoint.connect(PipeFactory(outer))
+        except CancelledError:
+            raise
+        except Exception as error:
+            why = printable(error.text if isinstance(error, HypermailError) else str(error))
+            self._log.warn("a stream cannot go on to {passage}: {why}", passage=passage, why=why)
+            raise StreamRejected(f"its target cannot be reached: {why}", Reason.UNREACHABLE) from error
+        return _StreamEnd(outer)
+
+    def _unknown(self, name: bytes) -> str:
+        known = ", ".join(repr(name.decode()) for name in sorted(self._endpoints))
+        return f"nothing is forwarded by the name {name[:80].decode(errors='replace')!r}; there is {known or 'nothing'}"
+
+
+class _StreamEnd(PipeEnd):
+    """The end that is a stream; the other one is connected already."""
+
+    def __init__(self, outer: PipeEnd) -> None:
+        super().__init__()
+        self._outer = outer
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.join(self._outer)

@@ -1,0 +1,102 @@
+"""
+What C{--forward} and C{--listen} say: C{[NAME=]ENDPOINT}, where the two ends of a tunnel find each other by the name.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+from hypermail.errors import UsageError
+from hypermail.services.addresses import Destination, parse_listening, parse_port, unescape
+
+_NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})=(.+)", re.DOTALL)
+_UDP = "udp:"
+
+
+class Passage(NamedTuple):
+    """
+    One end of one passage through a tunnel.
+
+    @ivar name: empty for the one that needs none.
+    @ivar description: of a Twisted endpoint, or C{udp:...}.
+    """
+
+    name: str
+    description: str
+
+    @property
+    def datagrams(self) -> bool:
+        """Whether datagrams pass, not connections."""
+        return self.description.startswith(_UDP)
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.description}" if self.name else self.description
+
+
+def parse_passage(text: str) -> Passage:
+    """
+    Read C{[NAME=]ENDPOINT}.
+
+    @raise UsageError: when it cannot be one.
+    """
+    named = _NAMED.fullmatch(text)
+    passage = Passage(named[1], named[2]) if named else Passage("", text)
+    kind, colon, rest = passage.description.partition(":")
+    if not colon or not rest or not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", kind):
+        raise UsageError(f"{text!r} is not [NAME=]ENDPOINT, as tcp:127.0.0.1:22 or ssh=tcp:127.0.0.1:22")
+    return passage
+
+
+def parse_forwards(texts: Iterable[str]) -> tuple[Passage, ...]:
+    """
+    Read all of C{--forward}.
+
+    @raise UsageError: when one cannot be read, or two have one name.
+    """
+    return _parse_all(texts, parse_udp_target)
+
+
+def parse_listens(texts: Iterable[str]) -> tuple[Passage, ...]:
+    """
+    Read all of C{--listen}.
+
+    @raise UsageError: when one cannot be read, or two have one name.
+    """
+    return _parse_all(texts, parse_udp_source)
+
+
+def _parse_all(texts: Iterable[str], check: Callable[[Passage], object]) -> tuple[Passage, ...]:
+    found: dict[str, Passage] = {}
+    for text in texts:
+        passage = parse_passage(text)
+        if passage.name in found:
+            what = f"the name {passage.name!r}" if passage.name else "no name"
+            raise UsageError(f"{found[passage.name]} and {passage} both have {what}: give each a name of its own")
+        if passage.datagrams:
+            check(passage)
+        found[passage.name] = passage
+    return tuple(found.values())
+
+
+def parse_udp_source(passage: Passage) -> tuple[int, str]:
+    """
+    Where datagrams are taken: C{udp:PORT[:interface=ADDRESS]}.
+
+    @return: port and interface; the interface is empty for all of IPv4.
+    @raise UsageError: when it is none.
+    """
+    return parse_listening(passage.description)
+
+
+def parse_udp_target(passage: Passage) -> Destination:
+    """
+    Where datagrams go: C{udp:HOST:PORT}; colons within the host are escaped with backslashes.
+
+    @raise UsageError: when it is none.
+    """
+    fields = [unescape(field) for field in re.split(r"(?<!\\):", passage.description)]
+    if len(fields) != 3 or not fields[1] or not fields[1].isprintable() or re.search(r"\s", fields[1]):
+        raise UsageError(f"{passage.description!r} is not udp:HOST:PORT")
+    return Destination(fields[1], parse_port(fields[2], least=1))
