@@ -213,7 +213,7 @@ class DatagramEntrance(DatagramProtocol):
 
 class DatagramExits:
     """
-    The listener's side, of one session: a socket for each flow, connected to its target.
+    The listener's side, of one session: a socket for each flow.
 
     @param targets: by the names of the passages.
     """
@@ -264,7 +264,11 @@ class DatagramExits:
 
 
 class _Exit(DatagramProtocol):
-    """A socket of one flow. @param back: called with each datagram of the target's."""
+    """
+    A socket of one flow. It is not connected: with Twisted's C{epoll} reactor a target that is down would close it.
+
+    @param back: called with each datagram of the target's.
+    """
 
     transport: Any
     _log = Logger()
@@ -274,14 +278,14 @@ class _Exit(DatagramProtocol):
         self._target = target
         self._back = back
         self._early: deque[bytes] | None = deque(maxlen=MOST_EARLY)
-        self._refused = False
+        self._address = ("", 0)
         self._opening: Deferred[None] = Deferred.fromCoroutine(self._open())
         self._opening.addErrback(self._failed)
 
     async def _open(self) -> None:
         host, port = (await resolve(self._reactor, *self._target))[0]
         self._reactor.listenUDP(0, self, interface="::" if ":" in host else "0.0.0.0")
-        self.transport.connect(host, port)
+        self._address = (host, port)
         early: Iterable[bytes] = self._early or ()
         self._early = None
         for data in early:
@@ -297,17 +301,12 @@ class _Exit(DatagramProtocol):
         if self._early is not None:
             self._early.append(data)
         elif self.transport is not None:
-            self.transport.write(data)
+            self.transport.write(data, self._address)
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        """See L{DatagramProtocol}."""
-        self._back(datagram)
-
-    def connectionRefused(self) -> None:
-        """See L{DatagramProtocol}: nobody listens at the target."""
-        if not self._refused:
-            self._refused = True
-            self._log.warn("nobody takes datagrams at {target}", target=self._target)
+        """See L{DatagramProtocol}: only the target may answer."""
+        if addr[:2] == self._address:
+            self._back(datagram)
 
     def close(self) -> None:
         """The flow is over."""
