@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from hypermail.connection import Connection, RandomBytes, TraceFactory
+from hypermail.errors import UsageError
 from hypermail.link.train import Train
 from hypermail.options import ListenerOptions, Options, Role
 from hypermail.reception import Reception
@@ -68,6 +69,12 @@ class Demux:
         self._faults: list[tuple[Connection, Exception]] = []
         self._touched_otherwise: list[Connection] = []
         self.dropped = 0
+
+    def renew(self, handshake: HandshakeFactory) -> None:
+        """A listener's: see L{Reception.renew}."""
+        if self._reception is None:
+            raise UsageError("strangers may open nothing here: there is no handshake to renew")
+        self._reception.renew(handshake)
 
     @property
     def connections(self) -> Iterator[Connection]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from hypermail.admission import Admission, Verdict
 from hypermail.connection import Connection, RandomBytes, TraceFactory
-from hypermail.errors import Reason, SessionRejected
+from hypermail.errors import Reason, SessionRejected, UsageError
 from hypermail.link.congestion import controller
 from hypermail.options import ListenerOptions, Options, Role
 from hypermail.security.handshake import HandshakeFactory
@@ -55,6 +55,17 @@ class Reception:
         self._reset_key = ResetKey(secret, scope)
         self.mode = handshake(Role.LISTENER).mode
         self.admission = Admission(listener_options, RetryTokens(secret, random_bytes))
+
+    def renew(self, handshake: HandshakeFactory) -> None:
+        """
+        Make the handshakes that begin from now on another way; those that run, and connections, go on.
+
+        @raise UsageError: when that would be another mode.
+        """
+        mode = handshake(Role.LISTENER).mode
+        if mode is not self.mode:
+            raise UsageError(f"a socket in mode {self.mode.name.lower()} cannot go on in mode {mode.name.lower()}")
+        self._handshake = handshake
 
     def unknown(self, datagram: memoryview, tag: int) -> bytes | None:
         """

@@ -147,6 +147,17 @@ class HypermailDatagramProtocol(DatagramProtocol):
         if self.factory is not None:
             self.factory.doStop()
 
+    def renew(self, security: Security) -> None:
+        """
+        Secure sessions that are asked for from now on another way: another identity, or other trust. Those that are
+        open go on.
+
+        @param security: of a listener, in the same mode.
+        @raise UsageError: when it is not.
+        """
+        self._demux.renew(security.listening(self._randomBytes))
+        self.security = security
+
     def host(self) -> HypermailAddress:
         """Our address."""
         found = self._carrier.getHost()

@@ -11,12 +11,12 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
-from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from zope.interface import implementer
 
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.carrier import listenDatagrams
+from hypermail.internet.security import Security
 
 #: Port numbers that the system may propose until one is found that is free in both families.
 MAX_ATTEMPTS = 32
@@ -26,8 +26,8 @@ _NO_FAMILY = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
 
 _log = Logger()
 
-#: Makes the protocol of one more socket.
-MakeProtocol = Callable[[], DatagramProtocol]
+#: Makes the protocol of one more socket: an L{ICarrierUser}, with C{renew} as of L{HypermailDatagramProtocol}.
+MakeProtocol = Callable[[], Any]
 
 
 @implementer(IListeningPort)
@@ -38,8 +38,9 @@ class ListeningPorts:
     @ivar ports: the port of each socket.
     """
 
-    def __init__(self, ports: Sequence[IListeningPort]) -> None:
+    def __init__(self, ports: Sequence[IListeningPort], protocols: Sequence[Any] = ()) -> None:
         self.ports = list(ports)
+        self._protocols = list(protocols)
         self._stopping: list[Deferred[None]] | None = None
 
     def startListening(self) -> None:
@@ -69,6 +70,15 @@ class ListeningPorts:
         for deferred in waiting:
             deferred.callback(None)
 
+    def renew(self, security: Security) -> None:
+        """
+        Secure new sessions another way: see L{HypermailDatagramProtocol.renew}.
+
+        @raise UsageError: when the security is a starter's, or of another mode.
+        """
+        for protocol in self._protocols:
+            protocol.renew(security)
+
     def getHosts(self) -> list[HypermailAddress]:
         """The address of each socket."""
         found = [port.getHost() for port in self.ports]
@@ -94,7 +104,8 @@ async def openPorts(reactor: Any, port: int, interfaces: Sequence[str], make: Ma
         attempts -= 1
         opened: list[IListeningPort] = []
         try:
-            return _openAll(reactor, port, interfaces, make, opened)
+            protocols = _openAll(reactor, port, interfaces, make, opened)
+            return ListeningPorts(opened, protocols)
         except CannotListenError as error:
             await ListeningPorts(opened).stopListening()
             if not (attempts and opened and _number(error) == errno.EADDRINUSE):
@@ -103,11 +114,13 @@ async def openPorts(reactor: Any, port: int, interfaces: Sequence[str], make: Ma
 
 def _openAll(
     reactor: Any, port: int, interfaces: Sequence[str], make: MakeProtocol, opened: list[IListeningPort]
-) -> ListeningPorts:
+) -> list[Any]:
     missing: CannotListenError | None = None
+    protocols = []
     for interface in interfaces:
         try:
-            opened.append(listenDatagrams(reactor, port, make(), interface, answering=True))
+            protocol = make()
+            opened.append(listenDatagrams(reactor, port, protocol, interface, answering=True))
         except CannotListenError as error:
             if len(interfaces) == 1 or _number(error) not in _NO_FAMILY:
                 raise
@@ -118,10 +131,11 @@ def _openAll(
                 reason=str(error.socketError),
             )
         else:
+            protocols.append(protocol)
             port = opened[0].getHost().port  # type: ignore[attr-defined]
     if not opened and missing is not None:
         raise missing
-    return ListeningPorts(opened)
+    return protocols
 
 
 def _number(error: CannotListenError) -> int | None:

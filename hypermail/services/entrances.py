@@ -140,7 +140,8 @@ class TunnelService(MultiService):
         passages: Iterable[Passage],
     ) -> None:
         """
-        @param endpoint: makes the listener's endpoint at the start of the service; what it raises ends the start.
+        @param endpoint: makes the listener's endpoint: at the start, which ends with what it raises, and with each
+            L{reload}.
         """
         MultiService.__init__(self)
         self._reactor = reactor
@@ -168,6 +169,20 @@ class TunnelService(MultiService):
         for service in (*services, starter):
             service.setServiceParent(self)
         MultiService.startService(self)
+
+    def reload(self) -> None:
+        """
+        Read identity and trust again, for the next session; one that is open goes on. What cannot be read is logged,
+        and nothing changes.
+        """
+        if self.starter is None:
+            return
+        try:
+            self.starter.endpoint = self._endpoint()
+        except HypermailError as error:
+            self._log.error("identity and trust stay as they were: {reason}", reason=error.text)
+        else:
+            self._log.info("identity and trust were read again")
 
     def _entrance(self, passage: Passage, starter: StarterService) -> Service:
         if passage.datagrams:

@@ -36,6 +36,7 @@ class StarterService(Service):
     that a listener that comes back is not asked by all at once.
 
     @ivar protocol: of the session that is open; None when there is none.
+    @ivar endpoint: of the listener; another one is for the next session.
     """
 
     name = "hypermail"
@@ -55,7 +56,7 @@ class StarterService(Service):
             Twisted's L{backoffPolicy}: 1 s at first, half as much again each time, at most a minute, and random parts.
         """
         self._reactor = reactor
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._factory = _Keeping(factory, self)
         self._pauses = pauses or backoffPolicy()
         self._keeping: Deferred[None] | None = None
@@ -122,7 +123,7 @@ class StarterService(Service):
         while True:
             lost = self._lost = Deferred()
             try:
-                await self._endpoint.connect(self._factory)
+                await self.endpoint.connect(self._factory)
             except HypermailError as error:
                 reason: HypermailError = error
             else:
@@ -132,8 +133,8 @@ class StarterService(Service):
             failed += 1
             self._log.warn(
                 "no session with {host}:{port}: {reason}; the next attempt is in {pause:.1f} s",
-                host=self._endpoint.host,
-                port=self._endpoint.port,
+                host=self.endpoint.host,
+                port=self.endpoint.port,
                 reason=printable(_tell(reason)),
                 pause=pause,
             )

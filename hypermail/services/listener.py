@@ -31,7 +31,6 @@ from hypermail.internet.protocol import SessionFactory, SessionProtocol
 from hypermail.internet.security import ListenerTLS, Security
 from hypermail.internet.settings import ListenerSettings
 from hypermail.options import Options
-from hypermail.security.identity import Identity
 from hypermail.services.addresses import Destination, Listening, describe
 from hypermail.services.directory import InboxDirectory, check_trace_directory, reason
 from hypermail.services.disk import Disk
@@ -247,7 +246,7 @@ class ListenerService(Service):
         self._doing = doing
         self._sessions = ListenerSessions(doing.echo)
         self._binding: Deferred[None] | None = None
-        self._port: IListeningPort | None = None
+        self._port: Any = None
         self._security: Security | None = None
         self._workers = Workers(reactor, name="hypermail inbox")
         self._directory = None if doing.inbox is None else InboxDirectory(doing.inbox, disk)
@@ -309,6 +308,22 @@ class ListenerService(Service):
             return f"cannot listen on UDP port {self._doing.listening.port}: {reason(error)}"
         return error.text if isinstance(error, HypermailError) else failure.getErrorMessage()
 
+    def reload(self) -> None:
+        """
+        Read identity and trust again; sessions that are open go on. What cannot be read is logged, and nothing changes.
+        """
+        if self._port is None:
+            return
+        try:
+            security = self._doing.settings.security()
+            self._port.renew(security)
+        except HypermailError as error:
+            self._log.error("identity and trust stay as they were: {reason}", reason=error.text)
+            return
+        self._security = security
+        self._log.info("identity and trust were read again")
+        self._sayHowToCome()
+
     def _openInbox(self) -> None:
         directory = self._directory
         if directory is None:
@@ -323,8 +338,7 @@ class ListenerService(Service):
         inbox.sweep()
 
     def _sayWhatIsDone(self) -> None:
-        if isinstance(self._security, ListenerTLS) and self._security.identity is not None:
-            self._sayHowToCome(self._security, self._security.identity)
+        self._sayHowToCome()
         if self._doing.inbox is not None:
             self._log.info("files and messages land in {inbox!r}", inbox=self._doing.inbox)
         if self._doing.echo:
@@ -335,14 +349,17 @@ class ListenerService(Service):
         if self._doing.inbox is None and not self._doing.echo and not self._doing.forwards:
             self._log.info("only pings are answered: there is {neither}", neither=_NEITHER)
 
-    def _sayHowToCome(self, security: ListenerTLS, identity: Identity) -> None:
+    def _sayHowToCome(self) -> None:
         """The command that others type; it is made of what they need to know."""
+        security = self._security
+        if not isinstance(security, ListenerTLS) or security.identity is None:
+            return
         listening = self._doing.listening
-        port: Any = listening if self._port is None else self._port.getHost()
+        port = listening if self._port is None else self._port.getHost()
         host = listening.interface if listening.interface not in UNSPECIFIED else gethostname()
         self._log.info(
             "others reach this listener with: hypermail send --pin {pin} {destination} FILE...",
-            pin=identity.pin,
+            pin=security.identity.pin,
             destination=Destination(host, port.port),
         )
         if security.allow is None and security.trustRoots is None:

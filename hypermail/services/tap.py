@@ -175,7 +175,7 @@ def _listener(reactor: Any, options: Command, session: SessionOptions) -> IServi
         traceDirectory=options["trace"],
         options=session,
     )
-    return ListenerService(reactor, doing)
+    return _reloading(reactor, ListenerService(reactor, doing))
 
 
 def _starter(reactor: Any, options: Command, session: SessionOptions) -> IService:
@@ -191,5 +191,17 @@ def _starter(reactor: Any, options: Command, session: SessionOptions) -> IServic
             reactor, host, port, options=session, security=security, traceDirectory=options["trace"]
         )
 
-    service: IService = TunnelService(reactor, endpoint, options["listen"])
-    return service
+    return _reloading(reactor, TunnelService(reactor, endpoint, options["listen"]))
+
+
+def _reloading(reactor: Any, service: Any) -> IService:
+    """A service that reads identity and trust again with each SIGHUP."""
+    from twisted.application.service import MultiService
+
+    from hypermail.services.hangup import HangupService
+
+    both = MultiService()
+    for one in (service, HangupService(reactor, service.reload)):
+        one.setServiceParent(both)
+    together: IService = both
+    return together

@@ -6,17 +6,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 from twisted.application.service import IService
 from twisted.python.usage import UsageError
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.internet.settings import ListenerSettings
+from hypermail.internet.settings import ListenerSettings, StarterSettings
 from hypermail.options import Options as SessionOptions
 from hypermail.services import listener
 from hypermail.services.addresses import Listening
+from hypermail.services.passages import Passage
 from hypermail.services.tap import Options, makeService
 from hypermail.test.services import environment
+from hypermail.test.sessions import identityOf
 
 
 class OptionsTests(SynchronousTestCase):
@@ -35,7 +38,7 @@ class OptionsTests(SynchronousTestCase):
         options = Options()
         options.parseOptions(
             "--port udp:0:interface=127.0.0.1 --inbox in --trace log --echo --congestion cubic --identity i --state s "
-            "--trust-roots r --allow one --allow two --max-rate 2.5M".split()
+            "--trust-roots r --allow one --allow two --max-rate 2.5M --forward tcp:h:1 --forward d=udp:h:2".split()
         )
         expected = ListenerSettings(identity="i", state="s", trustRoots="r", allow=("one", "two"))
         self.assertEqual(options["settings"], expected)
@@ -46,10 +49,29 @@ class OptionsTests(SynchronousTestCase):
         self.addCleanup(setattr, sys, "excepthook", hook)
         self.assertTrue(IService.providedBy(makeService(options)))
         doings = []
-        self.patch(listener, "ListenerService", lambda reactor, doing: doings.append(doing))
+
+        class Remembering(listener.ListenerService):
+            def __init__(self, reactor: Any, doing: listener.Doing) -> None:
+                super().__init__(reactor, doing)
+                doings.append(doing)
+
+        self.patch(listener, "ListenerService", Remembering)
         options["congestion"] = "vegas"
         makeService(options)
+        self.assertEqual(doings[0].forwards, (Passage("", "tcp:h:1"), Passage("d", "udp:h:2")))
         self.assertEqual(doings[0].options, SessionOptions(congestion="vegas", max_rate=2.5e6))
+
+    def test_starter(self) -> None:
+        """With --connect it is a starter, with the trust of C{hypermail send}."""
+        options = Options()
+        pin = identityOf("listener.example").pin
+        options.parseOptions(
+            f"--connect example.org:4701 --listen tcp:1 --listen d=udp:2 --pin {pin} --identity i --max-rate 1M".split()
+        )
+        self.assertEqual(options["destination"], ("example.org", 4701))
+        self.assertEqual(options["listen"], (Passage("", "tcp:1"), Passage("d", "udp:2")))
+        self.assertEqual(options["settings"], StarterSettings(pin=pin, identity="i"))
+        self.assertTrue(IService.providedBy(makeService(options)))
 
     def test_otherModes(self) -> None:
         """So do those of the other modes."""
@@ -79,6 +101,19 @@ class OptionsTests(SynchronousTestCase):
             (["--plain", "--secret-file", "f"], "mode plain has no use for --secret-file"),
             (["--secret-file", "f", "--allow", "p"], "mode secret has no use for --allow"),
             (["--outbox", "x"], "outbox"),
+            (["--listen", "tcp:1"], "--listen is for a tunnel's other end: give --connect HOST:PORT, too"),
+            (["--pin", "sha256/x"], "--pin is for a tunnel's other end"),
+            (["--connect", "h:1"], "--connect needs --listen"),
+            (["--connect", "h", "--listen", "tcp:1"], "--connect: 'h' is not HOST:PORT"),
+            (["--connect", "h:1", "--listen", "tcp:1", "--port", "1"], "--port is for a listener"),
+            (["--connect", "h:1", "--listen", "tcp:1", "--forward", "tcp:1"], "--forward is for a listener"),
+            (["--connect", "h:1", "--listen", "tcp:1", "--pin", "x"], "pin"),
+            (
+                ["--connect", "h:1", "--listen", "tcp:1", "--listen", "udp:1"],
+                "--listen: tcp:1 and udp:1 both have no name",
+            ),
+            (["--forward", "22"], "--forward: '22' is not [NAME=]ENDPOINT"),
+            (["--forward", "udp:22"], "--forward: 'udp:22' is not udp:HOST:PORT"),
             (["surplus"], "Wrong number"),
         ):
             error = self.assertRaises(UsageError, Options().parseOptions, arguments)

@@ -133,7 +133,7 @@ class TunnelCase(TestCase):
         service = ListenerService(clock, doing)
         service.startService()
         self.addCleanup(lambda: service.stopService() if service.running else None)
-        self.port = service._port.getHost().port  # type: ignore[union-attr]
+        self.port = service._port.getHost().port
         return service
 
     def endpoint(self) -> SessionClientEndpoint:
