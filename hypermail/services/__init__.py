@@ -9,6 +9,13 @@ L{files}       how a file travels on a stream: shared by both sides
 L{inbox}       streams and messages into the directory
 L{echo}        everything back to where it came from
 L{listener}    the service: a socket, an inbox, an echo, a graceful end
+L{passages}    what C{--forward} and C{--listen} say
+L{exits}       the listener's end of a tunnel
+L{entrances}   the starter's end of a tunnel, a service
+L{pipes}       two transports as one
+L{flows}       datagrams through a tunnel
+L{keeping}     a session that is opened again whenever it was lost: C{StarterService}
+L{hangup}      SIGHUP: identity and trust are read again
 L{ending}      how a program that cannot start says so
 L{tap}         the options of C{twistd hypermail}
 L{tree}        what is meant by the files and directories of a command line
