@@ -167,6 +167,15 @@ class HypermailDatagramProtocol(DatagramProtocol):
         """What was lost between us and the network, by cause."""
         return dict(self._carrier.statistics())
 
+    def socketStatistics(self) -> dict[str, int]:
+        """What has become of strangers, and of datagrams that belong to no session, for people to look at."""
+        strangers = self.failedHandshakes
+        return {
+            **self._demux.statistics(),
+            "sessions_refused": strangers.refusals,
+            "handshakes_failed": strangers.count,
+        }
+
     # Receiving.
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:

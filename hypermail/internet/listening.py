@@ -5,6 +5,7 @@ Sockets that listen: one for each family, all with one port number, started and 
 from __future__ import annotations
 
 import errno
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -83,6 +84,13 @@ class ListeningPorts:
         """The address of each socket."""
         found = [port.getHost() for port in self.ports]
         return [HypermailAddress(address.host, address.port) for address in found]  # type: ignore[attr-defined]
+
+    def statistics(self) -> dict[str, int]:
+        """Counters of all sockets together, for people to look at; the keys may change."""
+        found: Counter[str] = Counter()
+        for port in self.ports:
+            found.update(port.protocol.socketStatistics())  # type: ignore[attr-defined]
+        return dict(found)
 
     def getHost(self) -> HypermailAddress:
         """The address of the first socket; the port number is that of all."""

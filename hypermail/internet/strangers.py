@@ -22,14 +22,16 @@ class FailedHandshakes:
     The strangers of one socket that got no session.
 
     @ivar count: those that did not come as far as asking for one, even if they gave up without a word.
+    @ivar refusals: those that asked for one and were refused.
     """
 
-    __slots__ = ("_left", "_since", "_unsaid", "count")
+    __slots__ = ("_left", "_since", "_unsaid", "count", "refusals")
 
     _log = Logger()
 
     def __init__(self) -> None:
         self.count = 0
+        self.refusals = 0
         self._since = -inf
         self._left = 0
         self._unsaid = 0
@@ -44,6 +46,7 @@ class FailedHandshakes:
 
     def refused(self, peer: HypermailAddress, reason: str, now: float) -> None:
         """Say of one that came so far why it was refused."""
+        self.refusals += 1
         if self.mayBeSaid(now):
             self._log.info("session from {peer} rejected: {reason}", peer=peer, reason=reason)
 

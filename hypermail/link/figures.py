@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from hypermail.link.ecn import OFF
+from hypermail.options import Mode
 
 if TYPE_CHECKING:
     from hypermail.link.link import Link
@@ -16,6 +17,9 @@ def figures(link: Link) -> dict[str, Any]:
     """What one link has counted and reckons, by name."""
     recovery, route = link.recovery, link.route
     return {
+        "mode": Mode(link.mode).name.lower(),
+        "cipher": link.cipher,
+        "congestion": route.controller_name,
         "rtt": link.rtt.smoothed if link.rtt.measured else None,
         "window": route.congestion.window,
         "in_flight": recovery.in_flight,

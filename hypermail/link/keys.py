@@ -68,6 +68,11 @@ class SendingKeys:
         self.phase ^= 1
         self.updates += 1
 
+    @property
+    def cipher(self) -> str:
+        """The cipher's name; empty when nothing is encrypted."""
+        return self._seal.cipher
+
     def spent(self) -> bool:
         """Whether nothing more may be sealed."""
         return self._left <= 0

@@ -201,6 +201,11 @@ class Link:
         return self._receiving.forged if self._receiving is not None else 0
 
     @property
+    def cipher(self) -> str | None:
+        """The name of the cipher of our datagrams; None while there are no keys, and where nothing is encrypted."""
+        return self._sending.cipher or None if self._sending is not None else None
+
+    @property
     def key_updates(self) -> int:
         """How often the key was changed under which we send."""
         return self._sending.updates if self._sending is not None else 0

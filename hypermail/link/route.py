@@ -80,6 +80,11 @@ class Route:
         self.moves = 0
         self.responses_forged = 0
 
+    @property
+    def controller_name(self) -> str:
+        """The controller's name."""
+        return self._options.congestion
+
     def peer_limits(self, receive_buffer: int, max_datagram: int, now: float) -> None:
         """What the peer has told about its socket: see L{hypermail.link.link.Link.peer_limits}."""
         options = self._options

@@ -96,6 +96,11 @@ class IncomingLane:
         self._ready: list[tuple[int, list[bytes]]] = []
         self._news = False
 
+    @property
+    def finished(self) -> int:
+        """How many messages are settled: taken or rejected by the application, or withdrawn by the peer."""
+        return self._watermark + self._settled.total
+
     # The application's side
 
     def take(self, first: int, count: int = 1) -> None:

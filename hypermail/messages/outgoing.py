@@ -123,6 +123,11 @@ class OutgoingLane:
         yield from self._queue or ()
 
     @property
+    def begun(self) -> int:
+        """How many messages have begun to leave."""
+        return self._next
+
+    @property
     def idle(self) -> bool:
         """Whether all messages are settled."""
         return not self._queue and not self._begun

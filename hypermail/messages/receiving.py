@@ -31,6 +31,11 @@ class Receiving:
         self.allowed = True
         self.holdings = Holdings(options.allowance_bytes, options.allowance_messages)
 
+    @property
+    def finished(self) -> int:
+        """How many messages are settled, without direct ones: see L{IncomingLane.finished}."""
+        return sum(lane.finished for lane in self._lanes.values())
+
     def _check_way(self) -> None:
         if not self.allowed:
             raise ProtocolViolation("the peer sends messages in a session that it only reads", Reason.WRONG_WAY)

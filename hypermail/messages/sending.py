@@ -206,6 +206,11 @@ class Sending:
         return bool(self._directs) or any(lane.has_more for lane in self._lanes.values())
 
     @property
+    def begun(self) -> int:
+        """How many messages have begun to leave, without direct ones."""
+        return sum(lane.begun for lane in self._lanes.values())
+
+    @property
     def idle(self) -> bool:
         """Whether everything that was accepted is settled, direct messages sent."""
         return not self._directs and all(lane.idle for lane in self._lanes.values())

@@ -38,21 +38,23 @@ class Cipher:
     """
     An AEAD, and how much it bears.
 
+    @ivar name: as IANA's registry of AEAD algorithms has it, with hyphens, for people.
     @ivar make: from a key, an object with C{encrypt} and C{decrypt}.
     @ivar key: bytes of a key.
     @ivar sealings: datagrams that may be sealed under one key (RFC 9001 §6.6, which has no limit for ChaCha20).
     @ivar forgeries: datagrams that may fail to open under one key, over all (there, too).
     """
 
+    name: str
     make: Callable[[bytes], Any]
     key: int
     sealings: int
     forgeries: int
 
 
-AES_128_GCM = Cipher(AESGCM, 16, 1 << 23, 1 << 52)
-AES_256_GCM = Cipher(AESGCM, 32, 1 << 23, 1 << 52)
-CHACHA20_POLY1305 = Cipher(ChaCha20Poly1305, 32, ENDLESS, 1 << 36)
+AES_128_GCM = Cipher("AES-128-GCM", AESGCM, 16, 1 << 23, 1 << 52)
+AES_256_GCM = Cipher("AES-256-GCM", AESGCM, 32, 1 << 23, 1 << 52)
+CHACHA20_POLY1305 = Cipher("ChaCha20-Poly1305", ChaCha20Poly1305, 32, ENDLESS, 1 << 36)
 
 
 class Keys(NamedTuple):
@@ -94,6 +96,11 @@ class AeadSeal:
         self._secret = secret
         self._aead: Any = cipher.make(material[: cipher.key])
         self._iv = int.from_bytes(material[cipher.key :], "big")
+
+    @property
+    def cipher(self) -> str:
+        """See L{Seal}."""
+        return self._cipher.name
 
     @property
     def sealings(self) -> int:

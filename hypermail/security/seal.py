@@ -28,6 +28,10 @@ class Seal(Protocol):
     overhead: int
 
     @property
+    def cipher(self) -> str:
+        """The name of the cipher, for people; empty when nothing is encrypted."""
+
+    @property
     def sealings(self) -> int:
         """See above."""
 
@@ -67,6 +71,7 @@ class PlainSeal:
 
     __slots__ = ()
 
+    cipher = ""
     rests = False
     overhead = 4
     sealings = ENDLESS

@@ -295,6 +295,8 @@ class Session:
             "state": self.state.name.lower(),
             "way": self.way.name.lower(),
             "control_unacked": len(self.control),
+            "messages_sent": self.sending.begun,
+            "messages_received": self.receiving.finished,
             "messages_queued": self.sending.budget.queued_messages,
             "messages_begun": self.sending.budget.begun_messages,
             "messages_held": self.receiving.holdings.messages,

@@ -117,6 +117,7 @@ class Streams:
         streams = self._streams.values()
         return {
             "streams": len(self),
+            "streams_opened": self._next + self._peers_seen,
             "streams_paused_by_peer": sum(stream.outgoing.later for stream in streams),
             "streams_bytes_unacked": sum(stream.outgoing.unacked for stream in streams),
             "streams_bytes_held": sum(stream.incoming.buffered for stream in streams),

@@ -24,7 +24,7 @@ from hypermail.testing.modes import Handshakes
 from hypermail.wire import header
 from hypermail.wire import packets as p
 
-TINY = Cipher(AESGCM, 16, 20, 8)
+TINY = Cipher("tiny", AESGCM, 16, 20, 8)
 SECRET = bytes(range(32))
 
 
@@ -43,7 +43,7 @@ class TinyHandshake(PlainHandshake):
 class SturdyHandshake(TinyHandshake):
     """The same, for 10,000 forgeries."""
 
-    cipher = Cipher(AESGCM, 16, 20, 10_000)
+    cipher = Cipher("tiny", AESGCM, 16, 20, 10_000)
 
 
 HANDSHAKES = Handshakes(TinyHandshake, TinyHandshake)
@@ -53,7 +53,7 @@ class Sender:
     """A L{SendingKeys} with what a link does around it."""
 
     def __init__(self, sealings: int = 20) -> None:
-        self.keys = SendingKeys(AeadSeal.derive(Cipher(AESGCM, 16, sealings, 8), SECRET))
+        self.keys = SendingKeys(AeadSeal.derive(Cipher("tiny", AESGCM, 16, sealings, 8), SECRET))
         self.number = -1
 
     def send(self) -> bytes:
