@@ -17,7 +17,7 @@ from hypermail._version import __version__
 from hypermail.errors import CredentialError, UsageError
 from hypermail.link.congestion import names
 from hypermail.options import Options
-from hypermail.services.addresses import Destination, parse_destination
+from hypermail.services.addresses import DEFAULT_STATUS_PORT, LOOPBACK, Destination, parse_destination, parse_port
 from hypermail.services.rates import parse_rate
 
 if TYPE_CHECKING:
@@ -211,6 +211,35 @@ def ping(
         destination=destination, timeout=timeout, traceDirectory=trace, settings=_settings(**security)
     )
     run(lambda reactor: starter.ping(reactor, how, sys.stdout, times=count, interval=interval))
+
+
+def _watched(context: click.Context, parameter: click.Parameter, value: str) -> Destination:
+    try:
+        return parse_destination(value) if ":" in value else Destination(LOOPBACK, parse_port(value, least=1))
+    except UsageError as error:
+        raise click.BadParameter(error.text, context, parameter) from None
+
+
+@main.command()
+@click.argument("where", default=str(DEFAULT_STATUS_PORT), callback=_watched, metavar="[PORT|HOST:PORT]")
+@click.option("--once", is_flag=True, help="Show it once, as without a terminal.")
+@click.option("--json", "as_json", is_flag=True, help="Show all there is, once, as JSON.")
+def status(where: Destination, once: bool, as_json: bool) -> None:
+    """
+    Show the sessions of a listener that runs with --status-port.
+
+    Every second anew, until Ctrl-C; 4701 of this machine unless another port is given.
+    """
+    import time
+
+    from hypermail.services import watching
+
+    print_any_character()
+    try:
+        watching.show(where, sys.stdout, once=once, as_json=as_json, sleep=time.sleep)
+    except watching.NoStatus as error:
+        click.echo(f"hypermail: {error.text}", err=True)
+        sys.exit(1)
 
 
 @main.command()

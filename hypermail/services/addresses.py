@@ -10,6 +10,11 @@ from typing import NamedTuple
 
 from hypermail.errors import UsageError
 
+LOOPBACK = "127.0.0.1"
+
+DEFAULT_STATUS_PORT = 4701
+"""Where C{hypermail status} asks when it is not told."""
+
 
 class Destination(NamedTuple):
     """Whom to call."""
@@ -28,10 +33,11 @@ class Listening(NamedTuple):
     interface: str
 
 
-def parse_destination(text: str) -> Destination:
+def parse_destination(text: str, *, least: int = 1) -> Destination:
     """
     Read C{HOST:PORT}; the host is a name, an IPv4 address, or an IPv6 address in brackets.
 
+    @param least: the smallest port.
     @raise UsageError: when it is none, with what is wrong.
     """
     match = re.fullmatch(r"\[([^\[\]]*)\]:([^:]*)|([^\[\]:]*):([^:]*)", text)
@@ -41,7 +47,7 @@ def parse_destination(text: str) -> Destination:
     port = match[2] if match[3] is None else match[4]
     if not host or not _is_printable_word(host):
         raise UsageError(f"{text!r} has no host before its colon")
-    return Destination(host, parse_port(port, least=1))
+    return Destination(host, parse_port(port, least=least))
 
 
 def parse_port(text: str, *, least: int = 0) -> int:
@@ -78,6 +84,24 @@ def parse_listening(text: str) -> Listening:
             raise UsageError(f"{text!r}: {argument!r} is neither port=PORT nor interface=ADDRESS")
         values[name] = value
     return Listening(parse_port(values["port"]), _parse_interface(values["interface"]))
+
+
+def parse_status_port(text: str) -> Destination:
+    """
+    Read C{--status-port}: C{PORT} of 127.0.0.1, or C{ADDRESS:PORT}, an IPv6 address in brackets.
+
+    @raise UsageError: when it is neither, with what is wrong.
+    """
+    if ":" not in text:
+        return Destination(LOOPBACK, parse_port(text))
+    host, port = parse_destination(text, least=0)
+    if host == "localhost":
+        return Destination(LOOPBACK, port)
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        raise UsageError(f"{host!r} is not an IP address: give PORT or ADDRESS:PORT") from None
+    return Destination(host, port)
 
 
 def _parse_interface(text: str) -> str:

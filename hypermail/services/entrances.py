@@ -27,6 +27,7 @@ from hypermail.services.keeping import StarterService
 from hypermail.services.passages import Passage, parse_udp_source
 from hypermail.services.paths import printable
 from hypermail.services.pipes import PipeEnd, PipeFactory
+from hypermail.services.status import Status
 
 #: s that a connection waits for a session before it is aborted.
 PATIENCE = 30.0
@@ -103,8 +104,21 @@ def _outOfPatience(_: object, seconds: float) -> Failure:
 class _TunnelSession(SessionProtocol):
     """The starter's side of a tunnel's session."""
 
-    def __init__(self, flows: Flows) -> None:
+    def __init__(self, flows: Flows, status: Status | None) -> None:
         self._flows = flows
+        self._status = status
+        self._open = False
+
+    def sessionOpened(self) -> None:
+        """See L{ISessionProtocol}."""
+        self._open = True
+        if self._status is not None:
+            self._status.add(self.session)
+
+    def sessionLost(self, reason: Failure) -> None:
+        """See L{ISessionProtocol}."""
+        if self._open and self._status is not None:
+            self._status.remove(self.session, reason)
 
     def datagramReceived(self, data: bytes) -> None:
         """See L{ISessionProtocol}."""
@@ -116,12 +130,13 @@ class _TunnelSessions(SessionFactory):
 
     noisy = False
 
-    def __init__(self, flows: Flows) -> None:
+    def __init__(self, flows: Flows, status: Status | None) -> None:
         self._flows = flows
+        self._status = status
 
     def buildProtocol(self, address: HypermailAddress) -> _TunnelSession:
         """See L{ISessionFactory}."""
-        return _TunnelSession(self._flows)
+        return _TunnelSession(self._flows, self._status)
 
 
 class TunnelService(MultiService):
@@ -138,15 +153,18 @@ class TunnelService(MultiService):
         reactor: Any,
         endpoint: Callable[[], SessionClientEndpoint],
         passages: Iterable[Passage],
+        status: Status | None = None,
     ) -> None:
         """
         @param endpoint: makes the listener's endpoint: at the start, which ends with what it raises, and with each
             L{reload}.
+        @param status: is told of each session, when somebody may want to look.
         """
         MultiService.__init__(self)
         self._reactor = reactor
         self._endpoint = endpoint
         self._passages = tuple(passages)
+        self._status = status
         self.starter: StarterService | None = None
         self._flows = Flows(reactor, self._session)
 
@@ -161,7 +179,7 @@ class TunnelService(MultiService):
         @raise hypermail.services.ending.CannotStart: when it cannot.
         """
         try:
-            starter = StarterService(self._reactor, self._endpoint(), _TunnelSessions(self._flows))
+            starter = StarterService(self._reactor, self._endpoint(), _TunnelSessions(self._flows, self._status))
             services = [self._entrance(passage, starter) for passage in self._passages]
         except HypermailError as error:
             cannotStart(self._log, error.text)

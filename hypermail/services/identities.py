@@ -69,7 +69,7 @@ def describe(path: str, out: TextIO, *, now: datetime) -> None:
     certificate = identity.certificate
     for title, text in (
         ("file", path),
-        ("name", ", ".join(dict.fromkeys(_names(certificate))) or "none"),
+        ("name", ", ".join(dict.fromkeys(namesOf(certificate))) or "none"),
         ("pin", identity.pin),
         ("key", kind_of(identity.key)),
         ("valid", _validity(certificate, now)),
@@ -80,8 +80,8 @@ def describe(path: str, out: TextIO, *, now: datetime) -> None:
         print(f"{title:8}  {printable(text)}", file=out)
 
 
-def _names(certificate: x509.Certificate) -> Iterator[str]:
-    """The names of a certificate, those that TLS looks at last."""
+def namesOf(certificate: x509.Certificate) -> Iterator[str]:
+    """The names of a certificate, which may be a peer's, those that TLS looks at last."""
     try:
         for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME):
             yield str(attribute.value)

@@ -41,6 +41,7 @@ from hypermail.services.files import NAME
 from hypermail.services.flows import DatagramExits
 from hypermail.services.inbox import FileReceiver, Inbox
 from hypermail.services.passages import Passage
+from hypermail.services.status import Status
 from hypermail.services.workers import Workers
 
 GRACE = 3.0
@@ -68,6 +69,7 @@ class Doing:
     @ivar echo: whether everything is sent back.
     @ivar forwards: where streams and datagrams go on to.
     @ivar settings: who we are, and who may come.
+    @ivar status: is told of each session, when somebody may want to look.
     """
 
     listening: Listening
@@ -77,6 +79,7 @@ class Doing:
     settings: ListenerSettings = field(default_factory=ListenerSettings)
     traceDirectory: str | None = None
     options: Options = field(default_factory=Options)
+    status: Status | None = None
 
 
 class ListenerProtocol(SessionProtocol):
@@ -96,6 +99,8 @@ class ListenerProtocol(SessionProtocol):
     def sessionOpened(self) -> None:
         """See L{ISessionProtocol}."""
         self._sessions.open.add(self)
+        if self._sessions.status is not None:
+            self._sessions.status.add(self.session)
         self._log.info("session with {peer}", peer=self._peer)
         if self._sessions.echo:
             self._echo = MessageEcho(self.session)
@@ -173,6 +178,8 @@ class ListenerProtocol(SessionProtocol):
 
     def sessionLost(self, reason: Failure) -> None:
         """See L{ISessionProtocol}."""
+        if self in self._sessions.open and self._sessions.status is not None:
+            self._sessions.status.remove(self.session, reason)
         self._sessions.open.discard(self)
         if self._exits is not None:
             self._exits.clear()
@@ -190,6 +197,7 @@ class ListenerSessions(SessionFactory):
     @ivar exits: where streams and datagrams go on to, or None.
     @ivar echo: whether everything is sent back.
     @ivar open: the sessions that are.
+    @ivar status: is told of them, when there is one.
     """
 
     noisy = False
@@ -198,6 +206,7 @@ class ListenerSessions(SessionFactory):
         self.inbox: Inbox | None = None
         self.exits: Exits | None = None
         self.echo = echo
+        self.status: Status | None = None
         self.open: set[ListenerProtocol] = set()
         self._ending = False
 
@@ -245,6 +254,7 @@ class ListenerService(Service):
         self._reactor = reactor
         self._doing = doing
         self._sessions = ListenerSessions(doing.echo)
+        self._sessions.status = doing.status
         self._binding: Deferred[None] | None = None
         self._port: Any = None
         self._security: Security | None = None
@@ -293,6 +303,8 @@ class ListenerService(Service):
 
     def _bound(self, port: IListeningPort) -> None:
         self._port = port
+        if self._doing.status is not None:
+            self._doing.status.listening(port)
 
     def _boundLate(self, _: object, failures: list[Failure]) -> None:
         for failure in failures:

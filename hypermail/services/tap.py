@@ -7,18 +7,24 @@ The plugin names this module; it is imported when the command is used, and insta
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from datetime import UTC, datetime
+from functools import partial
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
 from twisted.python import usage
 
 from hypermail.errors import UsageError
 from hypermail.internet.settings import ListenerSettings, StarterSettings
 from hypermail.link.congestion import controller, names
 from hypermail.options import Options as SessionOptions
-from hypermail.services.addresses import parse_destination, parse_listening
+from hypermail.services.addresses import parse_destination, parse_listening, parse_status_port
 from hypermail.services.passages import parse_forwards, parse_listens
 from hypermail.services.rates import parse_rate
+
+if TYPE_CHECKING:
+    from hypermail.services.status import Status
 
 _DIRECTORIES = ("inbox", "trace", "state")
 _NAMES = ("inbox", "trace", "state", "identity", "trust-roots", "secret-file")
@@ -60,6 +66,7 @@ class Command(usage.Options):
             None,
             "Bits per second, as 800k, 2.5M or 1G, that each session may send at most [no limit].",
         ],
+        ["status-port", None, None, "TCP port, or ADDRESS:PORT, that `hypermail status` and Prometheus ask [none]."],
         ["trace", None, None, "Directory for a structured event log (qlog), one file per connection."],
     ]
 
@@ -100,7 +107,8 @@ class Command(usage.Options):
                     f"--{name} needs the name of a {'directory' if name in _DIRECTORIES else 'file'}"
                 )
         self._check("congestion", controller)
-        self["max-rate"] = None if self["max-rate"] is None else self._check("max-rate", parse_rate)
+        for name, parse in (("max-rate", parse_rate), ("status-port", parse_status_port)):
+            self[name] = None if self[name] is None else self._check(name, parse)
         self["forward"] = self._check("forward", parse_forwards)
         self["listen"] = self._check("listen", parse_listens)
         if self["connect"] is None:
@@ -157,13 +165,25 @@ def makeService(options: Command) -> IService:
     from twisted.internet import reactor
 
     from hypermail.services.ending import reportInOneLine
+    from hypermail.services.hangup import HangupService
+    from hypermail.services.status import Status
+    from hypermail.services.status_site import StatusService
 
     reportInOneLine()
     session = SessionOptions(congestion=options["congestion"], max_rate=options["max-rate"])
-    return _listener(reactor, options, session) if options["connect"] is None else _starter(reactor, options, session)
+    status = None if options["status-port"] is None else Status(monotonic, partial(datetime.now, UTC))
+    make = _listener if options["connect"] is None else _starter
+    service = make(reactor, options, session, status)
+    program: Any = MultiService()
+    if status is not None:  # first: when it cannot start, nothing else does
+        program.addService(StatusService(reactor, status, options["status-port"]))
+    program.addService(service)
+    program.addService(HangupService(reactor, service.reload))
+    together: IService = program
+    return together
 
 
-def _listener(reactor: Any, options: Command, session: SessionOptions) -> IService:
+def _listener(reactor: Any, options: Command, session: SessionOptions, status: Status | None) -> Any:
     from hypermail.services.listener import Doing, ListenerService
 
     doing = Doing(
@@ -174,11 +194,12 @@ def _listener(reactor: Any, options: Command, session: SessionOptions) -> IServi
         settings=options["settings"],
         traceDirectory=options["trace"],
         options=session,
+        status=status,
     )
-    return _reloading(reactor, ListenerService(reactor, doing))
+    return ListenerService(reactor, doing)
 
 
-def _starter(reactor: Any, options: Command, session: SessionOptions) -> IService:
+def _starter(reactor: Any, options: Command, session: SessionOptions, status: Status | None) -> Any:
     from hypermail.internet.endpoints import SessionClientEndpoint
     from hypermail.services.directory import check_trace_directory
     from hypermail.services.entrances import TunnelService
@@ -191,17 +212,4 @@ def _starter(reactor: Any, options: Command, session: SessionOptions) -> IServic
             reactor, host, port, options=session, security=security, traceDirectory=options["trace"]
         )
 
-    return _reloading(reactor, TunnelService(reactor, endpoint, options["listen"]))
-
-
-def _reloading(reactor: Any, service: Any) -> IService:
-    """A service that reads identity and trust again with each SIGHUP."""
-    from twisted.application.service import MultiService
-
-    from hypermail.services.hangup import HangupService
-
-    both = MultiService()
-    for one in (service, HangupService(reactor, service.reload)):
-        one.setServiceParent(both)
-    together: IService = both
-    return together
+    return TunnelService(reactor, endpoint, options["listen"], status)

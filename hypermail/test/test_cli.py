@@ -53,7 +53,7 @@ class UsageTests(CommandCase):
             (["ping", "--count", "-1", "[::1]:1"], "--count"),
             (["ping", "--interval", "-1", "[::1]:1"], "--interval"),
             (["ping", "[::1]:1", "more"], "unexpected extra argument"),
-            (["status"], "No such command"),
+            (["frobnicate"], "No such command"),
         ):
             result = self.invoke(*arguments)
             self.assertEqual(result.exit_code, 2, result.stderr)

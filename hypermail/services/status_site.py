@@ -1,0 +1,188 @@
+"""
+The status of a running program over HTTP: C{GET /} gives L{Status.snapshot} as JSON, C{GET /metrics} what Prometheus
+reads.
+
+It tells who talks to whom, and asks nobody who they are: so it listens on loopback unless it is told otherwise, and
+pages of other sites cannot read it: no other origin is let in (no CORS), and where it listens on loopback it does not
+answer to a name that somebody has made to point there (DNS rebinding).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from io import BytesIO
+from ipaddress import ip_address
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort
+from twisted.logger import Logger
+from twisted.web import http
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request, Site
+
+from hypermail.services.addresses import Destination
+from hypermail.services.directory import reason
+from hypermail.services.ending import cannotStart
+from hypermail.services.status import MISDIRECTED, Status
+
+PATIENCE = 10
+"""Seconds that a connection may be idle."""
+
+TEXT = "text/plain; charset=utf-8"
+WITHOUT_METRICS = "Prometheus metrics need the extra \"metrics\": pip install 'hypermail[metrics]'"
+
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z.-]+)(?::[0-9]*)?")
+
+
+def namesLoopback(field: bytes) -> bool:
+    """Whether the C{Host} field of a request (RFC 9110 §7.2) names this machine by itself, and not by a name of DNS."""
+    match = _HOST.fullmatch(field)
+    if match is None:
+        return False
+    host = match[1].decode("ascii").strip("[]")
+    try:
+        return host.lower() == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class StatusPages(Resource):
+    """
+    All that there is to be seen.
+
+    @param status: what is told.
+    @param local: whether only those are answered that ask for this machine by itself.
+    """
+
+    isLeaf = True
+
+    def __init__(self, status: Status, *, local: bool) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._status = status
+        self._local = local
+
+    def render(self, request: Request) -> int:
+        """See L{twisted.web.resource.IResource}."""
+        code, kind, body = self._answer(request)
+        request.setResponseCode(code, b"Misdirected Request" if code == MISDIRECTED else None)
+        for name, value in (
+            ("Content-Type", kind),
+            ("Content-Length", str(len(body))),
+            ("Cache-Control", "no-store"),
+            ("X-Content-Type-Options", "nosniff"),
+        ):
+            request.setHeader(name, value)
+        request.write(b"" if request.method == b"HEAD" else body)
+        request.finish()
+        return NOT_DONE_YET
+
+    def _answer(self, request: Request) -> tuple[int, str, bytes]:
+        """Code, content type and body."""
+        if self._local and not namesLoopback(request.requestHeaders.getRawHeaders(b"host", [b""])[0]):
+            return _line(MISDIRECTED, "this is to be asked for as localhost, 127.0.0.1 or [::1]")
+        if request.method not in (b"GET", b"HEAD"):
+            request.setHeader("Allow", "GET, HEAD")
+            return _line(http.NOT_ALLOWED, "there is nothing to be done here but to look (GET)")
+        if request.path == b"/":
+            content = json.dumps(self._status.snapshot(), indent=1, allow_nan=False)
+            return http.OK, "application/json", content.encode("ascii") + b"\n"
+        if request.path == b"/metrics":
+            return self._metrics(request)
+        return _line(http.NOT_FOUND, "there are only / and /metrics")
+
+    def _metrics(self, request: Request) -> tuple[int, str, bytes]:
+        try:
+            from hypermail.services.metrics import exposition
+        except ModuleNotFoundError:
+            return _line(http.NOT_IMPLEMENTED, WITHOUT_METRICS)
+        kind, body = exposition(self._status.snapshot(), request.getHeader("accept") or "")
+        return http.OK, kind, body
+
+
+def _line(code: int, text: str) -> tuple[int, str, bytes]:
+    return code, TEXT, f"{text}\n".encode()
+
+
+class StatusRequest(Request):
+    """A request whose body, which nobody wants, is not kept: Twisted would write a large one to the disk."""
+
+    def gotLength(self, length: int | None) -> None:
+        """A body may follow."""
+        self.content = BytesIO()
+
+    def handleContentChunk(self, data: bytes) -> None:
+        """A piece of it."""
+
+
+class StatusSite(Site):
+    """The pages, without a line in the log for each look at them."""
+
+    noisy = False
+
+    def __init__(self, status: Status, reactor: Any, *, local: bool) -> None:
+        """
+        @param status: what is told.
+        @param local: see L{StatusPages}.
+        """
+        pages = StatusPages(status, local=local)
+        super().__init__(pages, StatusRequest, timeout=PATIENCE, reactor=reactor)  # type: ignore[no-untyped-call]
+
+    def log(self, request: http.Request) -> None:
+        """See L{http.HTTPFactory}: nothing is written."""
+
+
+class StatusService(Service):
+    """
+    Shows a status while it runs.
+
+    @param reactor: of the program.
+    @param status: what is shown.
+    @param where: the address and port to listen on.
+    """
+
+    name = "hypermail status"
+    _log = Logger()
+
+    def __init__(self, reactor: Any, status: Status, where: Destination) -> None:
+        self._reactor = reactor
+        self._where = where
+        self._local = ip_address(where.host).is_loopback
+        self._site = StatusSite(status, reactor, local=self._local)
+        self._port: IListeningPort | None = None
+
+    def privilegedStartService(self) -> None:
+        """Bind the socket, which may need privileges; C{twistd} gives them up afterwards."""
+        self._bind()
+
+    def startService(self) -> None:
+        """
+        Begin; C{twist} calls this alone.
+
+        @raise hypermail.services.ending.CannotStart: when it cannot.
+        """
+        Service.startService(self)
+        if self._port is None:
+            self._bind()
+
+    def _bind(self) -> None:
+        host, port = self._where
+        try:
+            self._port = self._reactor.listenTCP(port, self._site, interface=host)
+        except CannotListenError as error:
+            cause: Any = error.socketError
+            why = reason(cause) if isinstance(cause, OSError) else cause
+            cannotStart(self._log, f"--status-port: cannot listen on TCP port {port} of {host}: {why}")
+        bound: Any = self._port.getHost()
+        self._log.info("status at http://{where}/", where=Destination(host, bound.port))
+        if not self._local:
+            self._log.warn("anybody who reaches this address may read who has sessions here")
+
+    def stopService(self) -> Deferred[Any] | None:
+        """Close the socket."""
+        Service.stopService(self)
+        port, self._port = self._port, None
+        return None if port is None else maybeDeferred(port.stopListening)

@@ -1,0 +1,249 @@
+"""
+What C{hypermail status} does: ask a running program for its status, and show it.
+
+What answers may be anything: whatever it says is checked before it is shown, and is no more than L{MOST} bytes.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import socket
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection, HTTPException
+from typing import Any, TextIO
+
+from hypermail.errors import HypermailError
+from hypermail.services.addresses import Destination
+from hypermail.services.paths import printable
+from hypermail.services.progress import amount, count, duration
+from hypermail.services.status import MISDIRECTED, WINDOW
+
+INTERVAL = 1.0
+"""Seconds between two looks."""
+
+PATIENCE = 5.0
+"""Seconds of silence after which no answer is expected any more."""
+
+MOST = 64 << 20
+"""Bytes of an answer."""
+
+TITLES = (
+    "peer",
+    "mode",
+    "cipher",
+    "state",
+    "for",
+    "in",
+    "out",
+    "lost",
+    "RTT",
+    "window",
+    "control",
+    "MTU",
+    "streams",
+)
+LEFT = 4
+"""So many columns are words; the others are numbers."""
+
+_NAME = 24
+_LONGEST = 80
+
+
+class NoStatus(HypermailError):
+    """There is no status to be seen; the text says why in one line."""
+
+
+def look(where: Destination) -> dict[str, Any]:
+    """
+    Ask for a status.
+
+    @return: a snapshot of L{hypermail.services.status.Status}, as far as it was written by such a one.
+    @raise NoStatus: when there is none.
+    """
+    connection = HTTPConnection(where.host, where.port, timeout=PATIENCE)
+    try:
+        connection.request("GET", "/", headers={"Accept": "application/json"})
+        answer = connection.getresponse()
+        content = answer.read(MOST + 1)
+    except ConnectionRefusedError:
+        raise NoStatus(f"nobody listens at {where}: start twistd hypermail with --status-port {where.port}") from None
+    except TimeoutError:
+        raise NoStatus(f"there was no answer from {where} for {PATIENCE:g} s") from None
+    except (socket.gaierror, UnicodeError):  # the latter for what is no name of DNS
+        raise NoStatus(f"there is no host {where.host!r}") from None
+    except HTTPException:
+        raise NoStatus(_something_else(where)) from None
+    except OSError as error:
+        if error.errno == errno.ECONNRESET:
+            raise NoStatus(_something_else(where)) from None
+        raise NoStatus(f"there is no answer from {where}: {error.strerror or error}") from None
+    finally:
+        connection.close()
+    if answer.status == MISDIRECTED:
+        raise NoStatus(f"{where} is not to be asked for by this name: say localhost, 127.0.0.1 or [::1]")
+    if answer.status != 200 or len(content) > MOST:
+        raise NoStatus(_something_else(where))
+    try:
+        return checked(json.loads(content))
+    except (ValueError, RecursionError):
+        raise NoStatus(_something_else(where)) from None
+
+
+def _something_else(where: Destination) -> str:
+    return f"what answers at {where} is not the status of a hypermail program"
+
+
+_TOTALS: dict[str, type | tuple[type, ...]] = {
+    "sessions_open": int,
+    "sessions_opened": int,
+    "sessions_lost": int,
+    "sessions_refused": int,
+    "bytes_received": int,
+    "bytes_sent": int,
+}
+_RATES: dict[str, type | tuple[type, ...]] = dict.fromkeys(("bytes_received", "bytes_sent", "seconds"), (int, float))
+_COUNTERS: dict[str, type | tuple[type, ...]] = {"datagrams_sent": int, "datagrams_lost": int}
+_SESSION: dict[str, type | tuple[type, ...]] = {
+    "address": str,
+    "mode": str,
+    "cipher": (str, type(None)),
+    "pin": (str, type(None)),
+    "name": (str, type(None)),
+    "age": (int, float),
+    "state": str,
+    "rtt": (int, float, type(None)),
+    "window": int,
+    "congestion": str,
+    "mtu": int,
+    "streams": int,
+}
+
+
+def checked(found: Any) -> dict[str, Any]:
+    """
+    What JSON gave, when all that is shown of it is what it should be.
+
+    @raise ValueError: when not.
+    """
+    _check(found, {"program": dict, "totals": dict, "rates": dict, "sessions": list})
+    _check(found["program"], {"version": str, "uptime": (int, float)})
+    _check(found["totals"], _TOTALS)
+    _check(found["rates"], _RATES)
+    for session in found["sessions"]:
+        _check(session, _SESSION | {"rates": dict, "counters": dict})
+        _check(session["rates"], _RATES)
+        _check(session["counters"], _COUNTERS)
+    snapshot: dict[str, Any] = found
+    return snapshot
+
+
+def _check(found: Any, fields: dict[str, Any]) -> None:
+    if not isinstance(found, dict):
+        raise ValueError("not an object")
+    for name, kind in fields.items():
+        value = found.get(name, NoStatus)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise ValueError(f"{name} is {type(value).__name__}")
+        if isinstance(value, (int, float)) and not 0 <= value < 1 << 64:  # NaN is not, either
+            raise ValueError(f"{name} is out of range")
+
+
+def summary(snapshot: dict[str, Any]) -> str:
+    """All sessions together, in one line."""
+    program, totals, rates = snapshot["program"], snapshot["totals"], snapshot["rates"]
+    parts = [
+        f"hypermail {_cell(program['version'])}, up {duration(program['uptime'])}",
+        f"{count(totals['sessions_open'], 'session')} open",
+        f"{totals['sessions_opened']:,} opened",
+        f"{totals['sessions_lost']:,} lost",
+        f"{totals['sessions_refused']:,} refused",
+        f"in {amount(totals['bytes_received'])} ({amount(rates['bytes_received'])}/s)",
+        f"out {amount(totals['bytes_sent'])} ({amount(rates['bytes_sent'])}/s)",
+    ]
+    return ", ".join(parts)
+
+
+def row(session: dict[str, Any]) -> tuple[str, ...]:
+    """One session, as L{TITLES} say."""
+    counters, rates, rtt = session["counters"], session["rates"], session["rtt"]
+    who = session["name"] or session["pin"]
+    lost = counters["datagrams_lost"] / counters["datagrams_sent"] if counters["datagrams_sent"] else 0.0
+    cells = (
+        f"{session['address']} {_short(who)}" if who else session["address"],
+        session["mode"],
+        session["cipher"] or "none",
+        session["state"],
+        duration(session["age"]),
+        f"{amount(rates['bytes_received'])}/s",
+        f"{amount(rates['bytes_sent'])}/s",
+        f"{lost:.2%}",
+        "" if rtt is None else f"{rtt * 1e3:.1f} ms",
+        amount(session["window"]),
+        session["congestion"],
+        str(session["mtu"]),
+        str(session["streams"]),
+    )
+    return tuple(map(_cell, cells))
+
+
+def _cell(text: str) -> str:
+    return printable(text[:_LONGEST])
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _NAME else f"{text[: _NAME - 3]}..."
+
+
+def table(snapshot: dict[str, Any]) -> Iterator[str]:
+    """The lines of a plain table; in columns, as wide as they have to be."""
+    yield summary(snapshot)
+    rows = [TITLES, *map(row, snapshot["sessions"])]
+    if len(rows) == 1:
+        return
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for cells in rows:
+        aligned = (
+            cell.ljust(width) if at < LEFT else cell.rjust(width)
+            for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        yield "  ".join(aligned).rstrip()
+
+
+def recent(ask: Callable[[], dict[str, Any]], sleep: Callable[[float], object]) -> dict[str, Any]:
+    """
+    A status whose rates are of these seconds: when nobody has looked lately, they are measured by looking twice.
+
+    @param ask: looks once.
+    @param sleep: waits for so many s.
+    """
+    snapshot = ask()
+    if snapshot["rates"]["seconds"] > 2 * WINDOW:
+        sleep(INTERVAL)
+        snapshot = ask()
+    return snapshot
+
+
+def show(where: Destination, out: TextIO, *, once: bool, as_json: bool, sleep: Callable[[float], object]) -> None:
+    """
+    Show a status.
+
+    @param out: where; a table stays up to date on a terminal, if rich is there.
+    @param once: whether it is shown once even so.
+    @param as_json: whether it is shown as it came, once.
+    @param sleep: waits for so many s.
+    @raise NoStatus: when there is none, or none any more.
+    """
+    if as_json:
+        print(json.dumps(recent(lambda: look(where), sleep), indent=1), file=out)
+        return
+    if not once and out.isatty():
+        try:
+            from hypermail.services.live import watch
+        except ModuleNotFoundError:
+            pass
+        else:
+            watch(lambda: look(where), out, sleep)
+            return
+    for line in table(recent(lambda: look(where), sleep)):
+        print(line, file=out)
