@@ -19,7 +19,7 @@ _AROUND = 6  # lines: the summary, which may take two or three, an empty one, th
 NARROW = 120
 """Columns of a terminal below which it shows L{LESS} less."""
 
-LESS = frozenset(("cipher", "window", "control", "MTU"))
+LESS = frozenset(("cipher", "state", "window", "control", "MTU"))
 """Titles of what is left out first."""
 
 

@@ -15,8 +15,8 @@ from hypermail import cli
 from hypermail._version import __version__
 from hypermail.errors import HypermailError, UsageError
 from hypermail.internet.settings import StarterSettings
-from hypermail.services import running, starter
-from hypermail.services.addresses import Destination
+from hypermail.services import running, starter, watching
+from hypermail.services.addresses import DEFAULT_STATUS_PORT, Destination
 
 
 class CommandCase(SynchronousTestCase):
@@ -54,6 +54,12 @@ class UsageTests(CommandCase):
             (["ping", "--interval", "-1", "[::1]:1"], "--interval"),
             (["ping", "[::1]:1", "more"], "unexpected extra argument"),
             (["frobnicate"], "No such command"),
+            (["status", "x"], "'x' is not a port"),
+            (["status", "0"], "from 1 to 65535"),
+            (["status", "localhost:0"], "from 1 to 65535"),
+            (["status", "::1:4701"], "is not HOST:PORT"),
+            (["status", "--often"], "--often"),
+            (["status", "1", "2"], "unexpected extra argument"),
         ):
             result = self.invoke(*arguments)
             self.assertEqual(result.exit_code, 2, result.stderr)
@@ -66,10 +72,43 @@ class UsageTests(CommandCase):
             (["--help"], "send"),
             (["send", "--help"], "HOST:PORT [FILE]..."),
             (["ping", "-h"], "HOST:PORT"),
+            (["status", "-h"], "[PORT|HOST:PORT]"),
         ):
             result = self.invoke(*arguments)
             self.assertEqual(result.exit_code, 0)
             self.assertIn(text, result.output)
+
+
+class StatusTests(CommandCase):
+    """C{hypermail status}."""
+
+    def test_arguments(self) -> None:
+        """Every argument reaches the work, which is done without a reactor."""
+        asked: list[Any] = []
+
+        def note(where: Destination, out: Any, *, once: bool, as_json: bool, sleep: Any) -> None:
+            asked.append((where, once, as_json))
+            out.write("shown")
+
+        self.patch(watching, "show", note)
+        for arguments, expected in (
+            ([], (Destination("127.0.0.1", DEFAULT_STATUS_PORT), False, False)),
+            (["80", "--once"], (Destination("127.0.0.1", 80), True, False)),
+            (["[::1]:81", "--json"], (Destination("::1", 81), False, True)),
+            (["host.example:82"], (Destination("host.example", 82), False, False)),
+        ):
+            result = self.invoke("status", *arguments)
+            self.assertEqual((result.exit_code, result.output, asked.pop()), (0, "shown", expected))
+
+    def test_nothing(self) -> None:
+        """Without a status: one line, and code 1."""
+
+        def fail(*_: object, **__: object) -> None:
+            raise watching.NoStatus("nobody listens")
+
+        self.patch(watching, "show", fail)
+        result = self.invoke("status")
+        self.assertEqual((result.exit_code, result.stdout, result.stderr), (1, "", "hypermail: nobody listens\n"))
 
 
 class ExitTests(CommandCase):

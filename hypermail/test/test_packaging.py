@@ -122,7 +122,8 @@ class MetadataTests(SynchronousTestCase):
         """C{tox -e floor} runs on exactly the oldest versions that setup.cfg allows."""
         config = configparser.ConfigParser()
         config.read(checkout() / "setup.cfg")
-        allowed = config["options"]["install_requires"] + config["options.extras_require"]["cli"]
+        extras = config["options.extras_require"]
+        allowed = config["options"]["install_requires"] + extras["cli"] + extras["metrics"]
         floors = {}
         for line in allowed.strip().splitlines():
             name, _, floor = line.partition(">=")

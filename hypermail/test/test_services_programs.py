@@ -4,7 +4,9 @@ Tests of the programs as a user runs them: C{twistd hypermail} and C{hypermail},
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -12,6 +14,7 @@ import socket
 import subprocess
 from pathlib import Path
 from unittest import SkipTest
+from urllib.request import urlopen
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -95,6 +98,61 @@ class ProgramCase(SynchronousTestCase):
         self.assertEqual(text.count("\n"), 1, text)
         for part in parts:
             self.assertIn(part, text)
+
+
+class StatusTests(ProgramCase):
+    """What a listener tells of itself, and C{hypermail status}."""
+
+    def test_real(self) -> None:
+        """A listener with --status-port tells of a session, as JSON, as a table, and for Prometheus."""
+        listener = self.listen("--echo", "--status-port", "0")
+        (port,) = (
+            match[1] for line in listener.log if (match := re.search(r"status at http://127\.0\.0\.1:(\d+)/", line))
+        )
+        self.assertIn("0 sessions open", command(self.here, "status", port, "--once").stdout)
+        pinging = subprocess.Popen(
+            [*COMMAND, "ping", *self.trust, "--count", "0", "--interval", "0.05", self.where],
+            cwd=self.here,
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        self.addCleanup(pinging.__exit__, None, None, None)
+        self.addCleanup(pinging.kill)
+        assert pinging.stdout is not None
+        pinging.stdout.readline()
+        done = command(self.here, "status", f"localhost:{port}", "--json")
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        found = json.loads(done.stdout)
+        (session,) = found["sessions"]
+        self.assertEqual((session["mode"], session["state"], session["pin"]), ("tls", "open", None))
+        self.assertEqual(found["program"]["listening"], [self.where])
+        self.assertGreater(session["rates"]["bytes_received"], 0)
+        self.assertGreater(found["totals"]["bytes_sent"], 1_000)
+        done = command(self.here, "status", port)
+        self.assertEqual((done.returncode, done.stdout.count("\n"), done.stderr), (0, 3, ""))
+        self.assertIn(session["address"], done.stdout)
+        with urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            self.assertIn(b"\nhypermail_sessions_opened_total 1.0\n", answer.read())
+        pinging.send_signal(signal.SIGINT)
+        pinging.stdout.read()
+        done = command(self.here, "status", port, "--json")
+        self.assertEqual(json.loads(done.stdout)["sessions"], [])
+        self.assertEqual(listener.stop(), -signal.SIGTERM)
+        done = command(self.here, "status", port)
+        self.assertEqual(done.returncode, 1)
+        self.assertOneLine(done.stderr, "hypermail: nobody listens at", "--status-port")
+
+    def test_inUse(self) -> None:
+        """A port that is in use gives one line and exit code 1, under twistd and twist."""
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            options = ["hypermail", "--plain", "--port", "udp:0:interface=127.0.0.1", "--status-port", str(port)]
+            for runner in ([*TWISTD, "-n", "--pidfile="], TWIST):
+                done = program(self.here, *runner, *options)
+                self.assertEqual(done.returncode, 1)
+                self.assertOneLine(done.stderr, f"--status-port: cannot listen on TCP port {port} of 127.0.0.1")
 
 
 class StoringTests(ProgramCase):

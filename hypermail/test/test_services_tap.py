@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Any
+from typing import Any, cast
 
 from twisted.application.service import IService
 from twisted.python.usage import UsageError
@@ -15,8 +15,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from hypermail.internet.settings import ListenerSettings, StarterSettings
 from hypermail.options import Options as SessionOptions
 from hypermail.services import listener
-from hypermail.services.addresses import Listening
+from hypermail.services.addresses import Destination, Listening
 from hypermail.services.passages import Passage
+from hypermail.services.status_site import StatusService
 from hypermail.services.tap import Options, makeService
 from hypermail.test.services import environment
 from hypermail.test.sessions import identityOf
@@ -73,6 +74,28 @@ class OptionsTests(SynchronousTestCase):
         self.assertEqual(options["settings"], StarterSettings(pin=pin, identity="i"))
         self.assertTrue(IService.providedBy(makeService(options)))
 
+    def test_status(self) -> None:
+        """Without --status-port nothing counts sessions; with it a service shows what the listener tells."""
+        self.addCleanup(setattr, sys, "excepthook", sys.excepthook)
+        for text, where in (
+            ("4701", Destination("127.0.0.1", 4701)),
+            ("localhost:0", Destination("127.0.0.1", 0)),
+            ("0.0.0.0:80", Destination("0.0.0.0", 80)),
+            ("[::1]:4701", Destination("::1", 4701)),
+        ):
+            options = Options()
+            options.parseOptions(["--plain", "--status-port", text])
+            self.assertEqual(options["status-port"], where)
+            program: Any = makeService(options)
+            showing, listening, _ = program
+            self.assertIsInstance(showing, StatusService)
+            self.assertIsInstance(listening, listener.ListenerService)
+            self.assertIs(listening._sessions.status, showing._site.resource._status)
+        options = Options()
+        options.parseOptions(["--plain"])
+        alone, _ = cast(Any, makeService(options))
+        self.assertEqual((alone._sessions.status, options["status-port"]), (None, None))
+
     def test_otherModes(self) -> None:
         """So do those of the other modes."""
         for arguments, expected in (
@@ -93,6 +116,12 @@ class OptionsTests(SynchronousTestCase):
             (["--congestion", "vegas"], "--congestion: there is no congestion control 'vegas'"),
             (["--max-rate", "fast"], "--max-rate: 'fast' is no rate"),
             (["--max-rate", "7k"], "--max-rate: '7k' is no rate to talk at"),
+            (["--status-port", ""], "--status-port: '' is not a port"),
+            (["--status-port", "http"], "--status-port: 'http' is not a port"),
+            (["--status-port", "65536"], "--status-port: '65536' is not a port"),
+            (["--status-port", "::1:4701"], "--status-port: '::1:4701' is not HOST:PORT"),
+            (["--status-port", ":4701"], "--status-port: ':4701' has no host"),
+            (["--status-port", "example.org:1"], "--status-port: 'example.org' is not an IP address"),
             (["--inbox", ""], "--inbox needs"),
             (["--trace", "a\0b"], "--trace needs"),
             (["--identity", ""], "--identity needs the name of a file"),
