@@ -36,7 +36,7 @@ C{moves}             how often the peer's address, or ours, has become another o
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
@@ -103,7 +103,7 @@ class _Rates:
     __slots__ = ("_looks",)
 
     def __init__(self, at: float) -> None:
-        self._looks: deque[_Look] = deque((_Look(at, 0, 0),))
+        self._looks = [_Look(at, 0, 0)]  # a few at most, and one while nobody looks: a deque would take 0.6 KiB
 
     def over(self, look: _Look) -> dict[str, float]:
         """
@@ -112,7 +112,7 @@ class _Rates:
         """
         looks = self._looks
         while len(looks) > 1 and look.at - looks[0].at > WINDOW and look.at - looks[1].at >= SPACING:
-            looks.popleft()
+            del looks[0]
         before = looks[0]
         if look.at - looks[-1].at >= SPACING:
             looks.append(look)

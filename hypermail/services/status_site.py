@@ -88,7 +88,7 @@ class StatusPages(Resource):
             request.setHeader("Allow", "GET, HEAD")
             return _line(http.NOT_ALLOWED, "there is nothing to be done here but to look (GET)")
         if request.path == b"/":
-            content = json.dumps(self._status.snapshot(), indent=1, allow_nan=False)
+            content = json.dumps(self._status.snapshot(), allow_nan=False)  # indented it would take thrice the time
             return http.OK, "application/json", content.encode("ascii") + b"\n"
         if request.path == b"/metrics":
             return self._metrics(request)
