@@ -1,7 +1,7 @@
 """
 Ready-made services: the programs behind C{twistd hypermail} and the C{hypermail} command.
 
-=============  =====================================================================================
+============== =====================================================================================
 L{paths}       which names may become files here, and how a taken name is numbered
 L{disk}        the few things that are done to a file system, in one object that tests replace
 L{directory}   the inbox on disk: a file arrives as C{NAME.part} and becomes C{NAME} when it is safe
@@ -18,15 +18,20 @@ L{keeping}     a session that is opened again whenever it was lost: C{StarterSer
 L{hangup}      SIGHUP: identity and trust are read again
 L{ending}      how a program that cannot start says so
 L{tap}         the options of C{twistd hypermail}
+L{status}      what a running program tells about its sessions
+L{status_site} the same over HTTP
+L{metrics}     the same for Prometheus
 L{tree}        what is meant by the files and directories of a command line
 L{reading}     a file read off the reactor's thread, into a stream that may be slow
 L{sending}     many files through one session
 L{progress}    how far it is
 L{starter}     what the C{hypermail} command does, from opening a session to closing it
+L{watching}    what C{hypermail status} asks for and shows
+L{live}        the same as a table on a terminal that stays up to date
 L{running}     the reactor of a command, until its work is done or a signal ends it
 L{workers}     threads for what blocks
 L{addresses}   C{HOST:PORT} and C{udp:4700:interface=127.0.0.1}
-=============  =====================================================================================
+============== =====================================================================================
 
 This room imports everything below C{hypermail.internet} and Twisted. Nothing of hypermail but
 C{hypermail.cli} and the plugin imports it.

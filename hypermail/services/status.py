@@ -4,9 +4,7 @@ L{hypermail.services.status_site} and read by L{hypermail.services.watching}.
 
 =============  ==================================================================================
 C{program}     C{version}; C{since} (UTC, ISO 8601); C{uptime} (s); C{listening}: UDP addresses
-C{totals}      counters since the start, those of sessions that are over included: L{COUNTERS}, and
-               C{sessions_opened}, C{sessions_open}, C{sessions_closed} (in order), C{sessions_lost},
-               C{sessions_refused}, C{handshakes_failed}
+C{totals}      L{COUNTERS} since the start, those of sessions that are over included, and L{SESSIONS}
 C{rates}       C{bytes_received}, C{bytes_sent}: B/s of all sessions together, measured over C{seconds}
 C{sessions}    one dictionary for each that is open, the oldest first: see below
 =============  ==================================================================================
@@ -65,6 +63,19 @@ COUNTERS = (
     "streams_opened",
 )
 """Of a session, and of all; bytes are of UDP payload, messages without direct ones."""
+
+SESSIONS = (
+    "sessions_open",
+    "sessions_opened",
+    "sessions_closed",
+    "sessions_lost",
+    "sessions_refused",
+    "handshakes_failed",
+)
+"""
+How many are open, and since the start: were opened, were closed in order, ended otherwise, were refused to strangers
+that had asked; and the strangers that did not come as far as asking.
+"""
 
 WINDOW = 5.0
 """Seconds over which rates are measured while somebody looks more often than that."""
@@ -249,15 +260,15 @@ class Status:
         strangers: Counter[str] = Counter()
         for sockets in self._sockets:
             strangers.update(sockets.statistics())
-        return {
-            "sessions_open": len(self._open),
-            "sessions_opened": self._opened,
-            "sessions_closed": self._closed,
-            "sessions_lost": self._lost,
-            "sessions_refused": strangers["sessions_refused"],
-            "handshakes_failed": strangers["handshakes_failed"],
-            **{name: counters[name] for name in COUNTERS},
-        }
+        sessions = (
+            len(self._open),
+            self._opened,
+            self._closed,
+            self._lost,
+            strangers["sessions_refused"],
+            strangers["handshakes_failed"],
+        )
+        return {**dict(zip(SESSIONS, sessions, strict=True)), **{name: counters[name] for name in COUNTERS}}
 
 
 def _written(time: datetime) -> str:

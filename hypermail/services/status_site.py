@@ -76,7 +76,7 @@ class StatusPages(Resource):
             ("X-Content-Type-Options", "nosniff"),
         ):
             request.setHeader(name, value)
-        request.write(b"" if request.method == b"HEAD" else body)
+        request.write(body)  # which does not write it in answer to HEAD
         request.finish()
         return NOT_DONE_YET
 

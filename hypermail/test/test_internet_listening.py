@@ -180,3 +180,14 @@ class OpenPortsTests(SynchronousTestCase):
         self.successResultOf(first)
         self.successResultOf(second)
         self.successResultOf(ports.stopListening())
+
+    def test_statistics(self) -> None:
+        """The counters of all sockets are added."""
+        endpoint = SessionServerEndpoint(self.reactor, PORT, security=Plain())
+        ports: Any = self.network.run_until(endpoint.listen(RecordingFactory()))
+        for number, port in enumerate(ports.ports, 1):
+            port.protocol.failedHandshakes.count = number
+            port.protocol.failedHandshakes.refusals = 10 * number
+        found = ports.statistics()
+        self.assertEqual([found[name] for name in ("handshakes_failed", "sessions_refused", "connections")], [3, 30, 0])
+        self.network.run_until(ports.stopListening())

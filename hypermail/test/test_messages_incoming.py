@@ -66,6 +66,28 @@ class ReceivingCase(SynchronousTestCase):
         return [packet for packet in found if isinstance(packet, p.StreamBlockAck)]
 
 
+class FinishedTests(ReceivingCase):
+    """How many messages are settled."""
+
+    def test_all(self) -> None:
+        """Those that were taken, rejected and withdrawn, on all lanes, whatever came before them; each once."""
+        self.run_of(0, *[b"x"] * 6, flags=UNORDERED)
+        self.run_of(0, b"y", lane=3)
+        self.assertEqual((len(self.delivered()), self.receiving.finished), (7, 0))
+        self.lanes[0].take(1)
+        self.lanes[0].take(4)
+        self.lanes[3].take(0)
+        self.assertEqual(self.receiving.finished, 3)
+        self.lanes[0].reject(0, Reason.APPLICATION, "")
+        self.clear(9, flags=UNORDERED)
+        self.clear(9, flags=UNORDERED)
+        self.assertEqual(self.receiving.finished, 5)
+        self.lanes[0].take(2, 2)
+        self.assertEqual(self.receiving.finished, 7)
+        self.receiving.forget()
+        self.assertEqual(self.receiving.finished, 7)
+
+
 class OrderedTests(ReceivingCase):
     """A lane in order."""
 

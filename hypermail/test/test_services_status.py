@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hypermail._version import __version__
 from hypermail.errors import Reason, SessionClosed, SessionKilled, SessionRejected
 from hypermail.interfaces import ISession
+from hypermail.internet.address import HypermailAddress
 from hypermail.internet.security import ListenerTLS, Plain, Security, SharedSecret, StarterTLS
 from hypermail.options import Options
 from hypermail.services import status
@@ -161,6 +162,7 @@ class SnapshotTests(StatusCase):
                 self.assertEqual(found["counters"][f"{kind}_{name}"], ours[f"{kind}_{other}"])
         self.assertEqual(found["counters"]["messages_received"], 2)
         self.assertEqual((found["counters"]["streams_opened"], found["streams"]), (3, 2))
+        self.assertEqual(found["streams_paused"], 0)
         self.assertEqual(ours["streams_opened"], 3)
         self.assertEqual(set(found["counters"]), set(COUNTERS))
 
@@ -241,6 +243,13 @@ class EndTests(StatusCase):
         for _ in range(2):
             self.status.remove(session, Failure(SessionKilled("x")))
         self.assertEqual(self.totals(*self.NAMES), [1, 2, 0, 1])
+
+    def test_neverOpened(self) -> None:
+        """A session that was accepted and did not open counts for nothing."""
+        self.listen()
+        protocol: Any = self.hosts.listening.buildProtocol(HypermailAddress(CLIENT, 1))
+        protocol.sessionLost(Failure(SessionKilled("x")))
+        self.assertEqual(self.totals(*self.NAMES), [0, 0, 0, 0])
 
     def test_refused(self) -> None:
         """Strangers that were refused are counted, and those that did not come so far, each kind by itself."""
