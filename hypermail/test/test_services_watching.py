@@ -158,7 +158,8 @@ class LookTests(SynchronousTestCase):
         """One that says nothing is not waited for."""
         self.patch(watching, "PATIENCE", 0.05)
         with socket.create_server(("127.0.0.1", 0)) as silent:
-            self.assertIn("no answer", self.why(Destination("127.0.0.1", silent.getsockname()[1])))
+            where = Destination("127.0.0.1", silent.getsockname()[1])
+            self.assertIn(f"there was no answer from {where} for 0.05 s", self.why(where))
 
     def test_noHost(self) -> None:
         """A host that there is not."""
