@@ -7,6 +7,7 @@ from __future__ import annotations
 import io
 import json
 import socket
+import struct
 import sys
 import threading
 from math import inf, nan
@@ -93,9 +94,10 @@ class LookTests(SynchronousTestCase):
         def answer() -> None:
             connection, _ = listening.accept()
             with connection:
-                if not reset:  # what was not read resets the connection when it closes
-                    while not connection.recv(65_536).endswith(b"\r\n\r\n"):
-                        pass
+                while not connection.recv(65_536).endswith(b"\r\n\r\n"):
+                    pass
+                if reset:  # instead of an end in order when it closes: socket(7)
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 connection.sendall(say)
 
         thread = threading.Thread(target=answer, daemon=True)
