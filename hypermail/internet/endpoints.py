@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
-from twisted.internet.error import CannotListenError, NoProtocol
+from twisted.internet.error import NoProtocol
 from twisted.internet.interfaces import (
     IListeningPort,
     IProtocol,
@@ -29,16 +28,19 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from hypermail.errors import HypermailError, SessionAborted, SessionTimedOut, Unreachable, UsageError
+from hypermail.errors import HypermailError, SessionAborted, Unreachable, UsageError
 from hypermail.interfaces import ISessionFactory, ISessionProtocol
 from hypermail.internet.address import HypermailAddress, isAddress, isLoopback
+from hypermail.internet.asking import Asking
+from hypermail.internet.attempts import interleaved
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.deadlines import clockOf
+from hypermail.internet.life import NOT_WANTED
 from hypermail.internet.listening import ListeningPorts, openPorts
 from hypermail.internet.resolution import resolve
 from hypermail.internet.security import ListenerTLS, Security, StarterTLS, refuseToLeave
 from hypermail.internet.shared import StreamServing, sharedSession
-from hypermail.internet.sockets import starterSocket
+from hypermail.internet.sockets import StarterSocket, starterSocket
 from hypermail.options import ListenerOptions, Mode, Options
 
 #: Interfaces to listen on when none is named: both families, apart.
@@ -210,27 +212,31 @@ class SessionClientEndpoint:
 
     def connect(self, factory: ISessionFactory) -> Deferred[ISessionProtocol]:
         """
-        Open a session. The host's addresses are tried one after the other.
+        Open a session. Of several addresses of the host each is asked a moment after the one before, or when that has
+        failed, the families in turns (RFC 8305); the first session that opens is it, and the others are withdrawn.
 
         @return: a Deferred of the factory's protocol, after its C{sessionOpened}. It errbacks with the
-            L{SessionLost} of the last address that was tried (L{Unreachable}, also for unknown hosts,
+            L{SessionLost} of the last address that has failed (L{Unreachable}, also for unknown hosts,
             L{SessionTimedOut}, L{SessionRejected}, L{PeerUntrusted}, L{HandshakeFailed}, ...), and with
-            L{RemoteAddressRefused}. Cancelling it
-            withdraws the request; it then fails once the socket is closed.
+            L{RemoteAddressRefused}. When a listener says no, no other address is asked. Cancelling it withdraws the
+            request; it then fails once the socket is closed.
         """
         return Deferred.fromCoroutine(self._connect(factory))
 
     async def _connect(self, factory: ISessionFactory) -> ISessionProtocol:
-        addresses = self._allowed(await resolve(self._reactor, self.host, self.port))
+        addresses = interleaved(self._allowed(await resolve(self._reactor, self.host, self.port)))
         protocol = factory.buildProtocol(HypermailAddress(*addresses[0]))
         if protocol is None:
             raise NoProtocol()
         factory.doStart()
+        settings = self._settings
+        asking = Asking(self.host, addresses, settings.options, settings.seconds, self._socket, protocol, factory)
         try:
-            await self._tryAll(addresses, protocol, factory)
+            await asking.session(self._reactor)
         except BaseException as error:
-            lost = error if isinstance(error, HypermailError) else SessionAborted("the session was not wanted any more")
-            maybeDeferred(protocol.sessionLost, Failure(lost)).addErrback(self._failed, protocol)
+            if not asking.opened:
+                lost = error if isinstance(error, HypermailError) else SessionAborted(NOT_WANTED)
+                maybeDeferred(protocol.sessionLost, Failure(lost)).addErrback(self._failed, protocol)
             raise
         finally:
             factory.doStop()
@@ -254,42 +260,15 @@ class SessionClientEndpoint:
                 raise Unreachable(f"{self.host} has no address of the family of {bind}")
         return addresses
 
-    async def _tryAll(
-        self, addresses: list[tuple[str, int]], protocol: ISessionProtocol, factory: ISessionFactory
-    ) -> None:
-        seconds = self._settings.seconds
-        end = seconds() + self._settings.options.connection_timeout
-        for left in range(len(addresses), 0, -1):
-            options = self._settings.options
-            if len(addresses) > 1:
-                options = replace(options, connection_timeout=max(0.01, (end - seconds()) / left))
-            try:
-                await self._try(addresses[-left], protocol, factory, options)
-                return
-            except (Unreachable, SessionTimedOut) as error:
-                if left == 1:
-                    raise
-                self._log.info("{reason}; trying the next address", reason=error.text)
+    def _socket(self, host: str) -> StarterSocket:
+        """
+        The socket that asks C{host}, an IP address.
 
-    async def _try(
-        self, address: tuple[str, int], protocol: ISessionProtocol, factory: ISessionFactory, options: Options
-    ) -> None:
+        @raise CannotListenError: when the bind address is not this machine's.
+        """
         settings = self._settings
-        interface = self._bindAddress or _any(address[0])
-        try:
-            socket = starterSocket(self._reactor, settings, interface, partial(settings.protocol, self._reactor))
-        except CannotListenError as error:
-            raise Unreachable(f"{HypermailAddress(*address)} cannot be reached: {error.socketError}") from error
-        factory.doStart()
-        lease = socket.lease(factory.doStop)
-        try:
-            session = socket.sessions.startSession(address, protocol, host=self.host, options=options, release=lease)
-            await session.whenOpened()
-        except BaseException:
-            closing = lease()
-            if closing is not None:
-                await closing
-            raise
+        interface = self._bindAddress or _any(host)
+        return starterSocket(self._reactor, settings, interface, partial(settings.protocol, self._reactor))
 
 
 def _any(host: str) -> str:

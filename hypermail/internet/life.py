@@ -23,6 +23,7 @@ from hypermail.interfaces import ISession, ISessionFactory, ISessionProtocol
 from hypermail.internet.address import HypermailAddress, addressOf
 from hypermail.internet.callbacks import APPLICATION_FAILED, meantForPeer, pending, verdict
 from hypermail.internet.messaging import ReceivedMessages, SentMessages
+from hypermail.internet.protocol import SessionProtocol
 from hypermail.internet.streaming import SessionStreams
 from hypermail.options import Way
 
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
     from hypermail.connection import Connection
     from hypermail.internet.security import Security
     from hypermail.internet.strangers import FailedHandshakes
+
+
+#: Why a session ends that whoever asked for it does not want any more.
+NOT_WANTED = "the session was not wanted any more"
 
 
 class SessionOwner(Protocol):
@@ -169,7 +174,9 @@ class SessionLife:
 
     def _unwantedByUs(self, _: object) -> None:
         self.opening = None
-        self.abort("the session was not wanted any more")
+        if not self.opened:
+            self.protocol = SessionProtocol()  # whoever asked has another session by now, or wants none
+        self.abort(NOT_WANTED)
 
     @property
     def streams(self) -> SessionStreams:

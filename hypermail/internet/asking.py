@@ -1,0 +1,116 @@
+"""
+One request for a session, at whichever addresses its host has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hypermail.errors import SessionTimedOut, Unreachable
+from hypermail.interfaces import ISessionFactory, ISessionProtocol
+from hypermail.internet.address import HypermailAddress
+from hypermail.internet.attempts import Address, Attempts
+from hypermail.internet.sockets import StarterSocket
+from hypermail.options import Options
+
+
+class Asking:
+    """
+    A request for a session.
+
+    However many addresses are asked, one session at most is what the protocol is told of.
+
+    @ivar opened: whether it was told of one that the request has failed with: that one tells it its end.
+    """
+
+    _log = Logger()
+
+    def __init__(
+        self,
+        host: str,
+        addresses: list[Address],
+        options: Options,
+        seconds: Callable[[], float],
+        socket: Callable[[str], StarterSocket],
+        protocol: ISessionProtocol,
+        factory: ISessionFactory,
+    ) -> None:
+        """
+        @param addresses: of the host, at least one, in the order in which they are asked.
+        @param options: C{connection_timeout} is for all addresses together.
+        @param socket: gives the socket that asks an IP address.
+        @param protocol: of the session.
+        @param factory: in use as long as a session that was asked for is not over.
+        """
+        self._host = host
+        self._addresses = addresses
+        self._options = options
+        self._seconds = seconds
+        self._socket = socket
+        self._protocol = protocol
+        self._factory = factory
+        self._end = seconds() + options.connection_timeout
+        self.opened = False
+
+    async def session(self, reactor: Any) -> None:
+        """
+        Wait until the session is open.
+
+        @raise SessionLost: when no address leads to one: that of the last that has failed.
+        """
+        attempts = self._attempts = Attempts(reactor, self._addresses, self._ask, self._passes)
+        try:
+            await attempts.first()
+        except (Unreachable, SessionTimedOut) as error:
+            if len(self._addresses) == 1:
+                raise
+            count = f"{attempts.tried} of {len(self._addresses)} addresses of {self._host} were tried"
+            raise type(error)(f"{error.text}; {count}", error.code) from error
+
+    def _passes(self, failure: Failure) -> bool:
+        """An address where nobody is says nothing of the others; whatever else is said there is an answer."""
+        if failure.check(Unreachable, SessionTimedOut) is None:
+            return False
+        if len(self._addresses) > 1:
+            self._log.info("{host}: {reason}", host=self._host, reason=failure.getErrorMessage())
+        if self._left() <= 0:
+            self._attempts.noMore()
+        return True
+
+    async def _ask(self, address: Address) -> None:
+        try:
+            socket = self._socket(address[0])
+        except CannotListenError as error:
+            raise Unreachable(f"{HypermailAddress(*address)} cannot be reached: {error.socketError}") from error
+        self._factory.doStart()
+        lease = socket.lease(self._factory.doStop)
+        session = None
+        try:
+            session = socket.sessions.startSession(
+                address, self._protocol, host=self._host, options=self._patience(), release=lease
+            )
+            await session.whenOpened()
+        except BaseException as error:
+            self.opened = self.opened or (session is not None and session.opened)
+            closing = lease()
+            if closing is not None:
+                await closing
+            if isinstance(error, SessionTimedOut) and len(self._addresses) > 1:
+                raise SessionTimedOut(f"{HypermailAddress(*address)}: {error.text}", error.code) from error
+            raise
+
+    def _patience(self) -> Options:
+        """Time: what is left of it, so that all attempts end together."""
+        if len(self._addresses) == 1:
+            return self._options
+        return replace(self._options, connection_timeout=max(self._left(), 0.001))
+
+    def _left(self) -> float:
+        """s, rounded for people to read."""
+        return round(self._end - self._seconds(), 3)
