@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from functools import partial
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -302,14 +303,20 @@ class HypermailClientEndpoint:
     """
     Opens streams, as other endpoints do connections.
 
-    All streams to one destination share one session, which opens with the first and closes with the last.
+    All streams to one destination share one session, which opens with the first and closes with the last, or some time
+    after it.
     """
 
-    def __init__(self, reactor: Any, host: str, port: int, **settings: Any) -> None:
+    def __init__(self, reactor: Any, host: str, port: int, *, keep: float = 0.0, **settings: Any) -> None:
         """
+        @param keep: s that the session stays open for further streams when the last one is over.
         @param settings: as of L{SessionClientEndpoint}.
+        @raise UsageError: when C{keep} is negative or no number, and as L{SessionClientEndpoint}.
         """
+        if not 0 <= keep < inf:
+            raise UsageError(f"keep is a number of seconds, 0 or more, not {keep!r}")
         self._reactor = reactor
+        self._keep = keep
         self._sessions = SessionClientEndpoint(reactor, host, port, **settings)
 
     def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
@@ -320,4 +327,4 @@ class HypermailClientEndpoint:
             L{HypermailError}, with L{RemoteAddressRefused}, or, when it was cancelled,
             L{ConnectingCancelledError}.
         """
-        return sharedSession(self._reactor, self._sessions).connect(protocolFactory)
+        return sharedSession(self._reactor, self._sessions).connect(protocolFactory, self._keep)

@@ -5,12 +5,14 @@ which lives as long as any stream to its destination.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
-from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory
 from twisted.python.failure import Failure
 
 from hypermail.errors import Reason, StreamRejected
@@ -67,18 +69,36 @@ class _ServedSession(SessionProtocol):
         return self._streams.buildProtocol(address)
 
 
+class _AskedSession(SessionProtocol):
+    """
+    A starter's session that streams share.
+
+    @param lost: called when it is over.
+    """
+
+    def __init__(self, lost: Callable[[], None]) -> None:
+        self._lost = lost
+
+    def sessionLost(self, reason: Failure) -> None:
+        """See L{SessionProtocol}."""
+        self._lost()
+
+
 class SharedSession:
     """
     The one session to a destination.
 
-    It is asked for when the first stream is wanted, and closed when the last one is over.
+    It is asked for when the first stream is wanted, and closed some time after the last one is over.
 
     @ivar users: streams that are wanted, open or about to be.
     """
 
-    def __init__(self, endpoint: SessionClientEndpoint, registry: dict[object, SharedSession]) -> None:
+    def __init__(self, reactor: Any, endpoint: SessionClientEndpoint, registry: dict[object, SharedSession]) -> None:
+        self._reactor = reactor
         self._endpoint = endpoint
         self._registry = registry
+        self._keep = 0.0
+        self._closing: IDelayedCall | None = None  # while it is kept unused
         self._connecting: Deferred[None] | None = None
         self._session: Session | None = None
         self._waiting: list[Deferred[Session]] = []
@@ -90,8 +110,14 @@ class SharedSession:
         """Whether it still takes new streams."""
         return self._session is None or self._session.connection.state is State.OPEN
 
-    def connect(self, factory: IProtocolFactory) -> Deferred[IProtocol]:
-        """See L{HypermailClientEndpoint.connect}."""
+    def connect(self, factory: IProtocolFactory, keep: float) -> Deferred[IProtocol]:
+        """
+        See L{HypermailClientEndpoint.connect}.
+
+        @param keep: s that the session stays when it is unused; the longest that any of its users wishes.
+        """
+        self._keep = max(self._keep, keep)
+        self._stay()
         connecting = Deferred.fromCoroutine(self._connect(factory))
         return connecting.addErrback(connectFailure, HypermailAddress(self._endpoint.host, self._endpoint.port))
 
@@ -110,7 +136,7 @@ class SharedSession:
         deferred: Deferred[Session] = Deferred(self._waiting.remove)
         self._waiting.append(deferred)
         if self._connecting is None:
-            factory = SessionFactory.forProtocol(SessionProtocol)
+            factory = SessionFactory.forProtocol(partial(_AskedSession, self._lost))
             factory.noisy = False
             self._connecting = self._endpoint.connect(factory).addCallbacks(self._connected, self._failed)
         return deferred
@@ -135,6 +161,24 @@ class SharedSession:
     def _closeIfUnused(self) -> None:
         if self.users:
             return
+        if self._keep and self._session is not None and self.usable:
+            self._stay()
+            self._closing = self._reactor.callLater(self._keep, self._close)
+        else:
+            self._close()
+
+    def _stay(self) -> None:
+        """It is not to be closed, for now."""
+        if self._closing is not None:
+            self._closing.cancel()
+            self._closing = None
+
+    def _lost(self) -> None:
+        self._stay()
+        self._forget()
+
+    def _close(self) -> None:
+        self._closing = None
         self._forget()
         if self._session is not None:
             self._session.close().addErrback(lambda _: None)  # how it ends concerns nobody, and is in the log
@@ -154,5 +198,5 @@ def sharedSession(reactor: Any, endpoint: SessionClientEndpoint) -> SharedSessio
     registry = _registries.setdefault(reactor, {})
     shared = registry.get(endpoint.key)
     if shared is None or not shared.usable:
-        shared = SharedSession(endpoint, registry)
+        shared = SharedSession(reactor, endpoint, registry)
     return shared

@@ -19,17 +19,15 @@ from hypermail.errors import HypermailError, Reason, StreamAborted, UsageError
 from hypermail.events import StreamOptions
 from hypermail.interfaces import ISessionProtocol
 from hypermail.internet.callbacks import meantForPeer, verdict
-from hypermail.internet.transport import StreamTransport, StreamUser
+from hypermail.internet.likeness import StreamUser
+from hypermail.internet.transport import StreamTransport
 
 if TYPE_CHECKING:
-    from hypermail.connection import Connection
     from hypermail.streams.stream import Stream
 
 
 class StreamsUser(StreamUser, Protocol):
     """What the streams of a session need of it, besides what their transports do."""
-
-    connection: Connection
 
     def seconds(self) -> float:
         """The time that the core is told."""

@@ -5,6 +5,7 @@ security they are TLS: a server shows the identity of L{stateDirectory}, a clien
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from typing import Any
 
 from hypermail.errors import UsageError
@@ -17,7 +18,7 @@ _SERVER = (
 )
 _CLIENT = (
     "hypermail:host=HOST:port=PORT[:pin=PIN][:trustRoots=FILE][:identity=FILE]"
-    "[:secretFile=FILE][:plain=yes[:allowRemotePlain=yes]][:bindAddress=ADDRESS]"
+    "[:secretFile=FILE][:plain=yes[:allowRemotePlain=yes]][:bindAddress=ADDRESS][:keep=SECONDS]"
 )
 
 _YES = ("yes", "true", "1")
@@ -50,7 +51,7 @@ def parseClient(reactor: Any, *args: str, **kwargs: str) -> HypermailClientEndpo
 
     @raise ValueError: when the string is not of the form that the message shows, or a file can't be used.
     """
-    given = _collect(_CLIENT, ("host", "port"), ("host", "port", "bindAddress", "pin", *_SHARED), args, kwargs)
+    given = _collect(_CLIENT, ("host", "port"), ("host", "port", "bindAddress", "keep", "pin", *_SHARED), args, kwargs)
     if not given.get("host"):
         raise UsageError(f"the host is missing: {_CLIENT}")
     return HypermailClientEndpoint(
@@ -58,6 +59,7 @@ def parseClient(reactor: Any, *args: str, **kwargs: str) -> HypermailClientEndpo
         given["host"],
         _port(_CLIENT, given),
         bindAddress=given.get("bindAddress") or None,
+        keep=_seconds(_CLIENT, "keep", given),
         security=StarterSettings(pin=given.get("pin"), **_settings(_CLIENT, given)).security(),
     )
 
@@ -73,17 +75,31 @@ def _collect(
 ) -> dict[str, str]:
     """All arguments by their names."""
     if len(args) > len(positions):
-        raise UsageError(f"{args[len(positions)]!r} is one argument too many: {form}")
+        raise UsageError(f"{args[len(positions)]!r} is one argument too many{_hint(args)}: {form}")
     given = dict(zip(positions, args))
     for name, value in kwargs.items():
         if name not in names:
-            raise UsageError(f"there is no argument {name!r}: {form}")
+            raise UsageError(f"there is no argument {name!r}{_meant(name, names)}: {form}")
         if name in given:
-            raise UsageError(f"{name} is given twice: {form}")
+            raise UsageError(f"{name} is given twice, as {given[name]!r} and as {value!r}{_hint(args)}: {form}")
         if name in _TRUST and not value:
             raise UsageError(f"{name} is empty: {form}")
         given[name] = value
     return given
+
+
+def _hint(args: tuple[str, ...]) -> str:
+    """For who has written an IPv6 address as it is; Twisted has taken it apart."""
+    if all(args):
+        return ""
+    return r" (the colons of an IPv6 address are written \:, so that ::1 becomes \:\:1)"
+
+
+def _meant(name: str, names: tuple[str, ...]) -> str:
+    """The argument that a misspelt one may have meant."""
+    known = {each.lower(): each for each in names}
+    found = get_close_matches(name.lower(), known, 1)
+    return f"; do you mean {known[found[0]]}?" if found else ""
 
 
 def _port(form: str, given: dict[str, str]) -> int:
@@ -98,3 +114,11 @@ def _flag(form: str, name: str, given: dict[str, str]) -> bool:
     if text not in _YES + _NO:
         raise UsageError(f"{name} is yes or no, not {text!r}: {form}")
     return text in _YES
+
+
+def _seconds(form: str, name: str, given: dict[str, str]) -> float:
+    text = given.get(name, "0")
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"{name} is a number of seconds, not {text!r}: {form}") from None

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from types import NoneType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
@@ -34,10 +34,11 @@ from twisted.internet.interfaces import (
 )
 from twisted.logger import Logger
 from twisted.python.failure import Failure
+from twisted.python.log import callWithContext
 from zope.interface import implementer
 
 from hypermail.errors import HypermailError, Reason, SessionClosed, StreamAborted, StreamError, UsageError
-from hypermail.internet.address import HypermailAddress
+from hypermail.internet.likeness import Likeness, StreamUser, logContext
 from hypermail.internet.messaging import octets
 from hypermail.internet.production import Production
 from hypermail.internet.reasons import lossReason
@@ -50,26 +51,8 @@ if TYPE_CHECKING:
 MOST_AT_ONCE = 64 * KIB
 
 
-class StreamUser(Protocol):
-    """What a transport needs of its session."""
-
-    reactor: Any
-
-    def touch(self) -> None:
-        """The core has something new to send."""
-
-    def soon(self, call: Callable[[], object]) -> None:
-        """Call when the events that are there have been dealt with, in this turn or the next."""
-
-    def getHost(self) -> HypermailAddress:
-        """Our address."""
-
-    def getPeer(self) -> HypermailAddress:
-        """The peer's address."""
-
-
 @implementer(ITransport, IConsumer, IPushProducer, IHalfCloseableDescriptor)
-class StreamTransport:
+class StreamTransport(Likeness):
     """
     One stream, once both sides have accepted it.
 
@@ -89,6 +72,7 @@ class StreamTransport:
         "_flushed",
         "_gone",
         "_held",
+        "_logContext",
         "_paused",
         "_production",
         "_readOver",
@@ -110,6 +94,7 @@ class StreamTransport:
         self._gone = gone
         self._production: Production | None = None
         self._held: deque[bytes] = deque()
+        self._logContext: dict[str, str] | None = None  # made for the first call
         self._paused = False
         self._finishArrived = False  # the peer's direction is complete, here
         self._readOver = False  # ... and the protocol knows
@@ -146,13 +131,28 @@ class StreamTransport:
             self._stream.write(data)
         except UsageError:
             return  # it is over, as an event that waits will tell
+        self._wrote()
+
+    def _wrote(self) -> None:
         self._session.touch()
         if self._production is not None:
             self._production.wrote()
 
     def writeSequence(self, data: Iterable[bytes]) -> None:
-        """Write the pieces one after the other."""
-        self.write(b"".join(data))
+        """
+        Write the pieces one after the other, without joining them.
+
+        @raise TypeError: when one of them isn't C{bytes}-like; nothing was written then.
+        """
+        pieces = [octets(piece) for piece in data]
+        if not pieces or self._finished or self.disconnected or self._aborting:
+            return
+        try:
+            for piece in pieces:
+                self._stream.write(piece)
+        except UsageError:
+            return  # as above
+        self._wrote()
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """
@@ -181,6 +181,11 @@ class StreamTransport:
             self._production = None
         if self.disconnecting or self._writeClosing:
             self._finish()
+
+    def stopConsuming(self) -> None:
+        """As L{twisted.internet.abstract.FileDescriptor}: the producer has nothing more, and this is the end."""
+        self.unregisterProducer()
+        self.loseConnection()
 
     def loseWriteConnection(self) -> None:
         """Write no more; what is written is flushed. The peer's direction goes on."""
@@ -219,14 +224,6 @@ class StreamTransport:
 
     def _aborted(self) -> None:
         self._lost(lossReason(StreamAborted("the stream was aborted"), disconnecting=True))
-
-    def getHost(self) -> HypermailAddress:
-        """Our address."""
-        return self._session.getHost()
-
-    def getPeer(self) -> HypermailAddress:
-        """The peer's address."""
-        return self._session.getPeer()
 
     # IPushProducer: what the peer sends.
 
@@ -351,8 +348,10 @@ class StreamTransport:
         self._lost(lossReason(self._endError, disconnecting=self.disconnecting))
 
     def _tell(self, callback: Callable[..., object], *arguments: Any) -> None:
+        if self._logContext is None:
+            self._logContext = logContext(self.protocol, self.getPeer())
         try:
-            callback(*arguments)
+            callWithContext(self._logContext, callback, *arguments)
         except Exception:
             self._protocolFailed()
 

@@ -32,6 +32,8 @@ class SendBuffer:
         """Append bytes."""
         if not data:
             return
+        if self._pending and len(data) >= BLOCK:
+            self._join()  # so that only what is small is copied
         self._pending.append(data)
         self._pending_size += len(data)
         self.stop += len(data)

@@ -11,7 +11,7 @@ from twisted.internet import error, reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import clientFromString, serverFromString
 from twisted.internet.protocol import Factory, Protocol
-from twisted.trial.unittest import TestCase
+from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from hypermail.errors import RemoteAddressRefused
 from hypermail.internet.credentials import IDENTITY_FILE, readIdentity, writeIdentity
@@ -99,6 +99,9 @@ class ServerTests(FilesTestCase):
             ("trustRoots is empty", ["1"], {"trustRoots": ""}),
             ("identity is empty", ["1"], {"identity": ""}),
             ("secretFile is empty", ["1"], {"secretFile": ""}),
+            ("'trustroots'; do you mean trustRoots?", ["1"], {"trustroots": "x"}),
+            ("'interfaces'; do you mean interface?", ["1"], {"interfaces": "x"}),
+            ("'keep': hypermail:PORT", ["1"], {"keep": "1"}),
             ("mode plain", ["1"], {"plain": "yes", "allow": SELF_MADE.pin}),
         ):
             error = self.assertRaises(ValueError, parseServer, self.reactor, *args, **kwargs)
@@ -148,6 +151,11 @@ class ClientTests(FilesTestCase):
         endpoint = parseClient(network.reactor(CLIENT), host=SERVER, port="4700", plain="yes")
         self.failureResultOf(endpoint.connect(Factory.forProtocol(Protocol)), RemoteAddressRefused)
 
+    def test_keep(self) -> None:
+        """How long an unused session stays; not at all, when nothing is said."""
+        for kwargs, expected in (({}, 0.0), ({"keep": "2.5"}, 2.5), ({"keep": "60"}, 60.0)):
+            self.assertEqual(parseClient(None, SERVER, "4700", plain="yes", **kwargs)._keep, expected)
+
     def test_wrong(self) -> None:
         """What is wrong is said in a L{ValueError}."""
         for text, kwargs in (
@@ -162,10 +170,53 @@ class ClientTests(FilesTestCase):
             ("not a pin", {"host": "x", "port": "1", "pin": "md5/x"}),
             ("give one of", {"host": "x", "port": "1", "pin": SELF_MADE.pin, "trustRoots": self.roots}),
             ("--plain", {"host": "x", "port": "1", "allowRemotePlain": "yes"}),
+            ("keep is a number of seconds, not 'long'", {"host": "x", "port": "1", "keep": "long"}),
+            ("keep is a number of seconds, 0 or more", {"host": "x", "port": "1", "keep": "-1"}),
+            ("keep is a number of seconds, 0 or more", {"host": "x", "port": "1", "keep": "nan"}),
+            ("keep is a number of seconds, 0 or more", {"host": "x", "port": "1", "keep": "inf"}),
+            ("'Pin'; do you mean pin?", {"host": "x", "port": "1", "Pin": "x"}),
             ("no certificate can be for", {"host": "a..b", "port": "1"}),
         ):
             error = self.assertRaises(ValueError, parseClient, None, **kwargs)
             self.assertIn(text, str(error))
+
+
+class IPv6Tests(SynchronousTestCase):
+    """
+    Addresses with colons, as Twisted takes strings apart
+    """
+
+    def test_escaped(self) -> None:
+        """Escaped colons are part of the address."""
+        network = SimulatedNetwork()
+        server, client = network.reactor("fd00::1"), network.reactor("fd00::2")
+        string = r"hypermail:4700:interface=fd00\:\:1:plain=yes:allowRemotePlain=yes"
+        port: Any = network.run_until(serverFromString(server, string).listen(Factory.forProtocol(RecordingStream)))
+        self.assertEqual(str(port.getHost()), "[fd00::1]:4700")
+        string = r"hypermail:host=fd00\:\:1:port=4700:bindAddress=fd00\:\:2:plain=yes:allowRemotePlain=yes"
+        asking = clientFromString(client, string).connect(Factory.forProtocol(RecordingStream))
+        protocol: Any = network.run_until(asking)
+        self.assertEqual(str(protocol.transport.getPeer()), "[fd00::1]:4700")
+        protocol.transport.loseConnection()
+        network.run_until(port.stopListening())
+        network.advance(10)
+        network.assert_clean()
+
+    def test_forgotten(self) -> None:
+        """Who forgets to escape them is told how."""
+        network = SimulatedNetwork().reactor(SERVER)
+        for parse, string in (
+            (clientFromString, "hypermail:host=::1:port=4700"),
+            (clientFromString, "hypermail:::1:4700"),
+            (clientFromString, "hypermail:host=[::1]:port=4700"),
+            (clientFromString, "hypermail:host=h:port=1:bindAddress=::1"),
+            (serverFromString, "hypermail:4700:interface=::1"),
+            (serverFromString, "hypermail:4700:::1"),
+        ):
+            error = self.assertRaises(ValueError, parse, network, string)
+            self.assertIn(r"::1 becomes \:\:1", str(error))
+        error = self.assertRaises(ValueError, serverFromString, network, "hypermail:4700:127.0.0.1:more")
+        self.assertNotIn("IPv6", str(error))
 
 
 class RealTests(TestCase):

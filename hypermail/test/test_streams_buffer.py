@@ -28,6 +28,16 @@ class SendBufferTests(SynchronousTestCase):
         (piece,) = buffer.read(0, BLOCK)
         self.assertIs(piece.obj, data)
 
+    def test_smallAndLarge(self) -> None:
+        """... also behind a small one, which alone is copied."""
+        data = bytes(BLOCK)
+        buffer = SendBuffer()
+        for written in (b"small", b"er", data):
+            buffer.write(written)
+        small, large = buffer.read(0, BLOCK + 7)
+        self.assertEqual(small, b"smaller")
+        self.assertIs(large.obj, data)
+
     def test_released(self) -> None:
         """What was released goes by whole blocks, and releasing backwards changes nothing."""
         buffer = SendBuffer()
