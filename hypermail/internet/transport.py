@@ -8,7 +8,7 @@ It follows TCP where users rely on it. What happens at the end, precisely:
   C{ConnectionDone}, and the peer, should it still be sending, that nobody reads any more.
 * The peer finishes: L{IHalfCloseableProtocol} is told C{readConnectionLost} and goes on writing; for any
   other protocol it is C{loseConnection}, so what it has written is still flushed. A protocol of which the
-  peer has everything is told C{ConnectionDone} at once.
+  peer has everything is told C{ConnectionDone} at once. One that is paused is told when it resumes.
 * C{loseWriteConnection}: what is written is flushed, then L{IHalfCloseableProtocol} is told
   C{writeConnectionLost}. When both directions are complete: C{ConnectionDone}.
 * C{abortConnection}: C{ConnectionAborted}, at the next turn; the peer is told C{ConnectionLost}.
@@ -261,7 +261,7 @@ class StreamTransport(Likeness):
     def finishArrived(self) -> None:
         """The peer's direction is complete."""
         self._finishArrived = True
-        if not self._held:
+        if not self._held and not self._paused:
             self.readConnectionLost(Failure(ConnectionDone()))
 
     def flushed(self) -> None:
@@ -279,11 +279,14 @@ class StreamTransport(Likeness):
             self._production.writable()
 
     def ended(self, error: HypermailError | None) -> None:
-        """Both directions are over. What is held back is still delivered, when it is all that the peer had to say."""
+        """
+        Both directions are over. A protocol that is paused is told later, when what is held back is all that the peer
+        had to say, or the protocol does not know that it was all.
+        """
         self._ended = True
         self._endError = error
         complete = self._finishArrived and isinstance(error, (NoneType, StreamError, SessionClosed))
-        if not (complete and self._held):
+        if not (complete and (self._held or (self._paused and not self._readOver))):
             self._end()
 
     # What the protocol is told.

@@ -89,6 +89,63 @@ class EndingTests(StreamTests):
         self.assertDone(theirs)
         self.assertNotIn("connectionLost", ours.calls)
 
+    def test_paused(self) -> None:
+        """A side that is paused learns of the end when it resumes, as with TCP, also when it had everything before."""
+        ours, theirs = self.open()
+        ours.transport.write(b"x")
+        self.hosts.settle()
+        theirs.transport.pauseProducing()
+        ours.transport.loseConnection()
+        self.hosts.settle(5)
+        self.assertEqual((theirs.data, theirs.calls), (b"x", ["connectionMade"]))
+        theirs.transport.resumeProducing()
+        self.hosts.settle()
+        self.assertDone(ours, theirs)
+
+    def test_pausedHalf(self) -> None:
+        """... and so does one that may be closed one way, which may write meanwhile, and finish."""
+        ours, theirs = self.open(HalfCloseableStream, HalfCloseableStream)
+        theirs.transport.pauseProducing()
+        ours.transport.loseWriteConnection()
+        theirs.transport.write(b"y" * 100_000)
+        theirs.transport.loseWriteConnection()
+        self.hosts.settle(5)
+        self.assertEqual((len(ours.data), theirs.calls), (100_000, ["connectionMade", "writeConnectionLost"]))
+        self.assertDone(ours)
+        theirs.transport.resumeProducing()
+        self.hosts.settle()
+        self.assertEqual(theirs.calls[2:], ["readConnectionLost", "connectionLost"])
+        self.assertDone(theirs)
+
+    def test_pausedTooLate(self) -> None:
+        """A side that knows already that nothing more comes is not held up by pausing."""
+        ours, theirs = self.open(HalfCloseableStream, HalfCloseableStream)
+        ours.transport.loseWriteConnection()
+        self.hosts.settle()
+        theirs.transport.pauseProducing()
+        theirs.transport.loseWriteConnection()
+        self.hosts.settle()
+        self.assertDone(ours, theirs)
+
+    def test_pausedAndClosed(self) -> None:
+        """A session that is closed lets a side that is paused have its end when it resumes; one that dies does not."""
+        ours, theirs = self.open()
+        theirs.transport.pauseProducing()
+        ours.transport.loseConnection()
+        self.hosts.run(self.session.close())
+        self.assertEqual(theirs.calls, ["connectionMade"])
+        theirs.transport.resumeProducing()
+        self.hosts.settle()
+        self.assertDone(theirs)
+
+    def test_pausedAndKilled(self) -> None:
+        """A side that is paused is told at once when its peer has not come to an end."""
+        _, theirs = self.open()
+        theirs.transport.pauseProducing()
+        self.session.abort()
+        self.hosts.settle()
+        self.assertLost(theirs, ConnectionLost, SessionKilled)
+
     def test_heldBackWhenCleared(self) -> None:
         """A side that pauses in the middle of the last data gets the rest of them, though its peer is gone by then."""
 
