@@ -66,6 +66,7 @@ if TYPE_CHECKING:
     from hypermail.internet.endpoints import HypermailServerEndpoint as HypermailServerEndpoint
     from hypermail.internet.endpoints import SessionClientEndpoint as SessionClientEndpoint
     from hypermail.internet.endpoints import SessionServerEndpoint as SessionServerEndpoint
+    from hypermail.internet.naming import NamedStreams as NamedStreams
     from hypermail.internet.protocol import SessionFactory as SessionFactory
     from hypermail.internet.protocol import SessionProtocol as SessionProtocol
     from hypermail.internet.security import ListenerTLS as ListenerTLS
@@ -142,6 +143,7 @@ _HOMES = {
         "SessionClientEndpoint",
         "SessionServerEndpoint",
     ),
+    "hypermail.internet.naming": ("NamedStreams",),
     "hypermail.internet.protocol": ("SessionFactory", "SessionProtocol"),
     "hypermail.internet.security": ("ListenerTLS", "Plain", "SharedSecret", "StarterTLS"),
     "hypermail.options": ("Delivery", "ListenerOptions", "Options", "Way"),

@@ -38,9 +38,10 @@ from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.deadlines import clockOf
 from hypermail.internet.life import NOT_WANTED
 from hypermail.internet.listening import ListeningPorts, openPorts
+from hypermail.internet.naming import NamedStreams
 from hypermail.internet.resolution import resolve
 from hypermail.internet.security import ListenerTLS, Security, StarterTLS, refuseToLeave
-from hypermail.internet.shared import StreamServing, sharedSession
+from hypermail.internet.shared import sharedSession
 from hypermail.internet.sockets import StarterSocket, starterSocket
 from hypermail.options import ListenerOptions, Mode, Options
 
@@ -284,18 +285,21 @@ class HypermailServerEndpoint:
     """
     Listens for streams, as other endpoints do for connections.
 
-    Every stream with an empty name, of any session, becomes a protocol of the factory.
+    Every stream of one name, of any session, becomes a protocol of the factory; for several names there is
+    L{NamedStreams}.
     """
 
-    def __init__(self, reactor: Any, port: int, **settings: Any) -> None:
+    def __init__(self, reactor: Any, port: int, *, stream: bytes = b"", **settings: Any) -> None:
         """
+        @param stream: the name; streams of others are rejected.
         @param settings: as of L{SessionServerEndpoint}.
         """
+        self._stream = stream
         self._sessions = SessionServerEndpoint(reactor, port, **settings)
 
     def listen(self, protocolFactory: IProtocolFactory) -> Deferred[IListeningPort]:
         """See L{IStreamServerEndpoint.listen}."""
-        return self._sessions.listen(StreamServing(protocolFactory))
+        return self._sessions.listen(NamedStreams({self._stream: protocolFactory}))
 
 
 @implementer(IStreamClientEndpoint)
@@ -307,8 +311,11 @@ class HypermailClientEndpoint:
     after it.
     """
 
-    def __init__(self, reactor: Any, host: str, port: int, *, keep: float = 0.0, **settings: Any) -> None:
+    def __init__(
+        self, reactor: Any, host: str, port: int, *, stream: bytes = b"", keep: float = 0.0, **settings: Any
+    ) -> None:
         """
+        @param stream: the name of the streams, which the listener has to serve.
         @param keep: s that the session stays open for further streams when the last one is over.
         @param settings: as of L{SessionClientEndpoint}.
         @raise UsageError: when C{keep} is negative or no number, and as L{SessionClientEndpoint}.
@@ -316,6 +323,7 @@ class HypermailClientEndpoint:
         if not 0 <= keep < inf:
             raise UsageError(f"keep is a number of seconds, 0 or more, not {keep!r}")
         self._reactor = reactor
+        self._stream = stream
         self._keep = keep
         self._sessions = SessionClientEndpoint(reactor, host, port, **settings)
 
@@ -327,4 +335,4 @@ class HypermailClientEndpoint:
             L{HypermailError}, with L{RemoteAddressRefused}, or, when it was cancelled,
             L{ConnectingCancelledError}.
         """
-        return sharedSession(self._reactor, self._sessions).connect(protocolFactory, self._keep)
+        return sharedSession(self._reactor, self._sessions).connect(protocolFactory, self._stream, self._keep)

@@ -1,6 +1,5 @@
 """
-Sessions that stream endpoints share: a listener's, whose streams all go to one factory, and a starter's,
-which lives as long as any stream to its destination.
+The session that a program's stream endpoints share: one to each destination, as long as any stream needs it.
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IProtocol, IProtocolFactory
 from twisted.python.failure import Failure
 
-from hypermail.errors import Reason, StreamRejected
-from hypermail.events import StreamOptions
 from hypermail.interfaces import ISessionProtocol
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.protocol import SessionFactory, SessionProtocol
@@ -26,47 +23,6 @@ from hypermail.session.states import State
 
 if TYPE_CHECKING:
     from hypermail.internet.endpoints import SessionClientEndpoint
-
-
-class StreamServing(SessionFactory):
-    """
-    A listener's sessions, each of whose streams becomes a protocol of one factory.
-
-    @param streams: makes the protocols.
-    """
-
-    noisy = False
-
-    def __init__(self, streams: IProtocolFactory) -> None:
-        self._streams = streams
-
-    def startFactory(self) -> None:
-        """The stream's factory is in use, too."""
-        self._streams.doStart()
-
-    def stopFactory(self) -> None:
-        """... and no longer."""
-        self._streams.doStop()
-
-    def buildProtocol(self, address: HypermailAddress) -> ISessionProtocol:
-        """See L{SessionFactory}."""
-        return _ServedSession(self._streams)
-
-
-class _ServedSession(SessionProtocol):
-    """
-    @param streams: makes the protocols.
-    """
-
-    def __init__(self, streams: IProtocolFactory) -> None:
-        self._streams = streams
-
-    def streamOpened(self, name: bytes, options: StreamOptions) -> IProtocol | None:
-        """See L{SessionProtocol}: what has a name is for somebody else."""
-        if name:
-            raise StreamRejected(f"no stream is called {name[:64]!r} here", Reason.STREAM_NAME_UNKNOWN)
-        address: Any = self.session.getPeer()
-        return self._streams.buildProtocol(address)
 
 
 class _AskedSession(SessionProtocol):
@@ -110,25 +66,26 @@ class SharedSession:
         """Whether it still takes new streams."""
         return self._session is None or self._session.connection.state is State.OPEN
 
-    def connect(self, factory: IProtocolFactory, keep: float) -> Deferred[IProtocol]:
+    def connect(self, factory: IProtocolFactory, name: bytes, keep: float) -> Deferred[IProtocol]:
         """
         See L{HypermailClientEndpoint.connect}.
 
+        @param name: of the stream.
         @param keep: s that the session stays when it is unused; the longest that any of its users wishes.
         """
         self._keep = max(self._keep, keep)
         self._stay()
-        connecting = Deferred.fromCoroutine(self._connect(factory))
+        connecting = Deferred.fromCoroutine(self._connect(factory, name))
         return connecting.addErrback(connectFailure, HypermailAddress(self._endpoint.host, self._endpoint.port))
 
-    async def _connect(self, factory: IProtocolFactory) -> IProtocol:
+    async def _connect(self, factory: IProtocolFactory, name: bytes) -> IProtocol:
         self.users += 1
         try:
             session = await self._opened()
         except BaseException:
             self._leave()
             raise
-        return await session.streams.open(factory, b"", None, self._leave)
+        return await session.streams.open(factory, name, None, self._leave)
 
     def _opened(self) -> Deferred[Session]:
         if self._session is not None:

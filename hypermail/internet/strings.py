@@ -14,11 +14,11 @@ from hypermail.internet.settings import ListenerSettings, StarterSettings
 
 _SERVER = (
     "hypermail:PORT[:interface=ADDRESS][:identity=FILE][:allow=PIN-OR-FILE][:trustRoots=FILE]"
-    "[:secretFile=FILE][:plain=yes[:allowRemotePlain=yes]]"
+    "[:secretFile=FILE][:plain=yes[:allowRemotePlain=yes]][:stream=NAME]"
 )
 _CLIENT = (
     "hypermail:host=HOST:port=PORT[:pin=PIN][:trustRoots=FILE][:identity=FILE]"
-    "[:secretFile=FILE][:plain=yes[:allowRemotePlain=yes]][:bindAddress=ADDRESS][:keep=SECONDS]"
+    "[:secretFile=FILE][:plain=yes[:allowRemotePlain=yes]][:bindAddress=ADDRESS][:stream=NAME][:keep=SECONDS]"
 )
 
 _YES = ("yes", "true", "1")
@@ -26,7 +26,7 @@ _NO = ("no", "false", "0")
 
 #: What must not be empty: who forgets to fill it in would trust, or let in, more than was meant.
 _TRUST = ("pin", "allow", "identity", "trustRoots", "secretFile")
-_SHARED = ("identity", "trustRoots", "secretFile", "plain", "allowRemotePlain")
+_SHARED = ("identity", "trustRoots", "secretFile", "plain", "allowRemotePlain", "stream")
 
 
 def parseServer(reactor: Any, *args: str, **kwargs: str) -> HypermailServerEndpoint:
@@ -41,6 +41,7 @@ def parseServer(reactor: Any, *args: str, **kwargs: str) -> HypermailServerEndpo
         reactor,
         _port(_SERVER, given),
         interface=given.get("interface", ""),
+        stream=given.get("stream", "").encode(),
         security=ListenerSettings(allow=(allow,) if allow else (), **_settings(_SERVER, given)).security(),
     )
 
@@ -59,6 +60,7 @@ def parseClient(reactor: Any, *args: str, **kwargs: str) -> HypermailClientEndpo
         given["host"],
         _port(_CLIENT, given),
         bindAddress=given.get("bindAddress") or None,
+        stream=given.get("stream", "").encode(),
         keep=_seconds(_CLIENT, "keep", given),
         security=StarterSettings(pin=given.get("pin"), **_settings(_CLIENT, given)).security(),
     )

@@ -41,6 +41,7 @@ PUBLIC = [
     "MessageRejected",
     "MessageTooLarge",
     "MessageUndelivered",
+    "NamedStreams",
     "NotSupported",
     "Options",
     "PeerSilent",

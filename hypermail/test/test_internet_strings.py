@@ -151,6 +151,12 @@ class ClientTests(FilesTestCase):
         endpoint = parseClient(network.reactor(CLIENT), host=SERVER, port="4700", plain="yes")
         self.failureResultOf(endpoint.connect(Factory.forProtocol(Protocol)), RemoteAddressRefused)
 
+    def test_stream(self) -> None:
+        """The name of the streams, on both sides; none when nothing is said."""
+        for kwargs, expected in (({}, b""), ({"stream": "ssh"}, b"ssh"), ({"stream": "Übung"}, "Übung".encode())):
+            self.assertEqual(parseClient(None, SERVER, "4700", plain="yes", **kwargs)._stream, expected)
+            self.assertEqual(parseServer(None, "4700", plain="yes", **kwargs)._stream, expected)
+
     def test_keep(self) -> None:
         """How long an unused session stays; not at all, when nothing is said."""
         for kwargs, expected in (({}, 0.0), ({"keep": "2.5"}, 2.5), ({"keep": "60"}, 60.0)):
