@@ -388,6 +388,8 @@ class SessionLife:
     def _closed(self) -> None:
         closing, self._closing = self._closing, None
         for deferred in closing or ():
+            if deferred.called:
+                continue  # cancelled by whoever was told before
             if self.error is None or isinstance(self.error, SessionClosed):
                 deferred.callback(None)
             else:
