@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 from hypermail.errors import SessionTimedOut, Unreachable
 from hypermail.interfaces import ISessionFactory, ISessionProtocol
 from hypermail.internet.address import HypermailAddress
-from hypermail.internet.attempts import Address, Attempts
+from hypermail.internet.attempts import Attempts, HostAddress
 from hypermail.internet.sockets import StarterSocket
 from hypermail.options import Options
 
@@ -34,7 +34,7 @@ class Asking:
     def __init__(
         self,
         host: str,
-        addresses: list[Address],
+        addresses: list[HostAddress],
         options: Options,
         seconds: Callable[[], float],
         socket: Callable[[str], StarterSocket],
@@ -83,7 +83,7 @@ class Asking:
             self._attempts.noMore()
         return True
 
-    async def _ask(self, address: Address) -> None:
+    async def _ask(self, address: HostAddress) -> None:
         try:
             socket = self._socket(address[0])
         except CannotListenError as error:

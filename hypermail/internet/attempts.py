@@ -16,18 +16,18 @@ from twisted.python.failure import Failure
 T = TypeVar("T")
 
 #: A host's address, with the port.
-Address = tuple[str, int]
+HostAddress = tuple[str, int]
 
 #: Seconds after which the next address is asked besides, while the one before has not answered (RFC 8305 §8).
 ATTEMPT_DELAY = 0.25
 
 
-def interleaved(addresses: Iterable[Address]) -> list[Address]:
+def interleaved(addresses: Iterable[HostAddress]) -> list[HostAddress]:
     """
     The same addresses, families in turns, so that one family that leads nowhere holds up no more than every other
     attempt (RFC 8305 §4). The family of the first one begins; within a family the order stays.
     """
-    families: dict[bool, deque[Address]] = {}
+    families: dict[bool, deque[HostAddress]] = {}
     for address in addresses:
         families.setdefault(":" in address[0], deque()).append(address)
     found = []
@@ -49,8 +49,8 @@ class Attempts(Generic[T]):
     def __init__(
         self,
         reactor: Any,
-        addresses: Iterable[Address],
-        attempt: Callable[[Address], Coroutine[Any, Any, T]],
+        addresses: Iterable[HostAddress],
+        attempt: Callable[[HostAddress], Coroutine[Any, Any, T]],
         passes: Callable[[Failure], bool],
     ) -> None:
         """

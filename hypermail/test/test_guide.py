@@ -10,6 +10,7 @@ from contextlib import redirect_stdout
 from io import StringIO
 from typing import Any
 
+from twisted.internet import error
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -110,6 +111,11 @@ class EndpointsTests(GuideTestCase):
         self.club(self.names["Club"].forProtocol(RecordingProtocol), identity)
         self.assertIn("Portal", next(running))
         self.member(identity)
+        before = len(serving.built)
+        self.assertIn("NamedStreams", next(running))
+        self.assertEqual(len(serving.built), before + 1)
+        found = self.failureResultOf(self.names["early"], error.ConnectionRefusedError).value
+        self.assertIn("no stream is called b'web' here", str(found))
         self.assertEqual(list(running), [])
 
     def club(self, factory: SessionFactory, identity: Any) -> None:

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import SessionAborted, SessionRejected, SessionTimedOut, Unreachable
 from hypermail.internet.address import HypermailAddress
-from hypermail.internet.attempts import ATTEMPT_DELAY, Address, Attempts, interleaved
+from hypermail.internet.attempts import ATTEMPT_DELAY, Attempts, HostAddress, interleaved
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.endpoints import SessionClientEndpoint, SessionServerEndpoint
 from hypermail.options import Options
@@ -61,7 +61,7 @@ class AttemptsTests(SynchronousTestCase):
         self.withdrawn: list[str] = []
         self.closing: dict[str, Deferred[None]] = {}
 
-    async def attempt(self, address: Address) -> str:
+    async def attempt(self, address: HostAddress) -> str:
         host = address[0]
         self.asked.append(host)
         answer: Deferred[str] = Deferred()
@@ -137,7 +137,7 @@ class AttemptsTests(SynchronousTestCase):
     def test_failAtOnce(self) -> None:
         """Addresses that fail before they have been asked at all: hundreds of them are no harm."""
 
-        async def refuse(address: Address) -> str:
+        async def refuse(address: HostAddress) -> str:
             self.asked.append(address[0])
             raise Passing(address[0])
 
