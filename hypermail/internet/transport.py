@@ -145,7 +145,7 @@ class StreamTransport(Likeness):
         @raise TypeError: when one of them isn't C{bytes}-like; nothing was written then.
         """
         pieces = [octets(piece) for piece in data]
-        if not pieces or self._finished or self.disconnected or self._aborting:
+        if not pieces:
             return
         try:
             for piece in pieces:

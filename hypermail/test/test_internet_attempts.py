@@ -242,7 +242,7 @@ class AskingTests(SynchronousTestCase):
     def assertOpened(self, asking: Deferred[Any], host: str) -> Any:
         protocol = self.successResultOf(asking)
         self.assertEqual(self.hosts.starting.built, [protocol])
-        self.assertEqual(protocol.calls, ["sessionOpened"])
+        self.assertEqual((protocol.calls, self.hosts.starting.calls), (["sessionOpened"], ["start"]))
         self.assertEqual(protocol.session.getPeer(), HypermailAddress(host, PORT))
         self.hosts.run(protocol.session.sendMessage(b"hello"))
         self.hosts.run(protocol.session.close())
@@ -262,7 +262,7 @@ class AskingTests(SynchronousTestCase):
         """A host without a family asks the next address at once."""
         self.hosts.client.hosts = (CLIENT,)
         self.listen(SERVER)
-        asking = self.ask(SERVER_IPV6, SERVER)
+        asking = self.ask(SERVER_IPV6, SERVER, options=Options(connection_timeout=0.2))
         self.hosts.settle(0.05)
         self.assertOpened(asking, SERVER)
 

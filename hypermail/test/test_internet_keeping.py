@@ -92,6 +92,21 @@ class KeepingTests(SynchronousTestCase):
         self.assertEqual((self.sockets(), _registries[self.hosts.client]), (0, {}))
         self.assertEqual(self.hosts.client.getDelayedCalls(), [])
 
+    def test_lostBefore(self) -> None:
+        """A session that is over before its last stream is, as that was paused, is not kept either."""
+        first = self.connect(1_000.0)
+        (theirs,) = self.serving.built
+        first.transport.pauseProducing()
+        theirs.transport.loseConnection()
+        self.hosts.settle(1)
+        first.transport._session.close()
+        self.hosts.settle(10)
+        self.assertNotIn("connectionLost", first.calls)
+        first.transport.resumeProducing()
+        self.hosts.settle(10)
+        self.assertIn("connectionLost", first.calls)
+        self.assertEqual((self.sockets(), self.hosts.client.getDelayedCalls()), (0, []))
+
     def test_neverOpened(self) -> None:
         """A request that is withdrawn before there is a session leaves none."""
         endpoint = HypermailClientEndpoint(self.hosts.client, SERVER, PORT, **self.hosts.settings(keep=9.0))

@@ -143,6 +143,19 @@ class NamedTests(SynchronousTestCase):
             self.assertEqual(error.code, Reason.STREAM_REJECTED)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
 
+    def test_served(self) -> None:
+        """A factory is started with the port, however early it serves, and stopped with it."""
+        names, first, second = NamedStreams(), Streams(), Streams()
+        names.serve(b"first", first)
+        self.assertEqual(first.calls, [])
+        self.listen(names)
+        names.serve(b"second", second)
+        self.assertEqual((first.calls, second.calls), (["start"], ["start"]))
+        assert self.hosts.port is not None
+        self.hosts.port.stopListening()
+        self.hosts.settle()
+        self.assertEqual((first.calls, second.calls), (["start", "stop"], ["start", "stop"]))
+
     def test_ofStarter(self) -> None:
         """A starter serves streams of its listener's just the same, and its factories as long as the session lives."""
         self.hosts.listen()
