@@ -32,13 +32,13 @@ from zope.interface import implementer
 from hypermail.errors import HypermailError, SessionAborted, Unreachable, UsageError
 from hypermail.interfaces import ISessionFactory, ISessionProtocol
 from hypermail.internet.address import HypermailAddress, isAddress, isLoopback
-from hypermail.internet.asking import Asking
 from hypermail.internet.attempts import interleaved
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.deadlines import clockOf
 from hypermail.internet.life import NOT_WANTED
 from hypermail.internet.listening import ListeningPorts, openPorts
 from hypermail.internet.naming import NamedStreams
+from hypermail.internet.request import SessionRequest
 from hypermail.internet.resolution import resolve
 from hypermail.internet.security import ListenerTLS, Security, StarterTLS, refuseToLeave
 from hypermail.internet.shared import sharedSession
@@ -232,11 +232,12 @@ class SessionClientEndpoint:
             raise NoProtocol()
         factory.doStart()
         settings = self._settings
-        asking = Asking(self.host, addresses, settings.options, settings.seconds, self._socket, protocol, factory)
+        options, seconds = settings.options, settings.seconds
+        request = SessionRequest(self.host, addresses, options, seconds, self._socket, protocol, factory)
         try:
-            await asking.session(self._reactor)
+            await request.session(self._reactor)
         except BaseException as error:
-            if not asking.opened:
+            if not request.opened:
                 lost = error if isinstance(error, HypermailError) else SessionAborted(NOT_WANTED)
                 maybeDeferred(protocol.sessionLost, Failure(lost)).addErrback(self._failed, protocol)
             raise

@@ -5,6 +5,7 @@ A session's streams between the core and the application: asked for, accepted, c
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -146,10 +147,8 @@ class SessionStreams:
         if protocol is None:
             self._refuse(stream, Reason.STREAM_REJECTED, "this application does not take the stream")
             return
-        try:
+        with suppress(UsageError):  # the peer has given it up: the end that waits among the events is told the protocol
             stream.accept()
-        except UsageError:
-            return  # the peer has given it up; its end is among the events that wait
         self._connect(stream, protocol, _nothing)
         self._session.touch()
 

@@ -1,5 +1,5 @@
 """
-Tests of L{hypermail.internet.attempts} and L{hypermail.internet.asking}.
+Tests of L{hypermail.internet.attempts} and L{hypermail.internet.request}.
 """
 
 from __future__ import annotations

@@ -213,10 +213,10 @@ class OpeningTests(StreamTests):
         self.hosts.run(self.session.ping())
 
     def test_acceptedTooLate(self) -> None:
-        """Accepting what the peer has taken back connects nothing."""
+        """A protocol for what the peer has taken back is told so: it may have something that needs to be closed."""
         made = RecordingStream()
         self.answeredTooLate(made)
-        self.assertEqual(made.calls, [])
+        self.assertEqual(made.calls, ["connectionMade", "connectionLost"])
 
     def test_refusedTooLate(self) -> None:
         """Refusing it is harmless, too."""

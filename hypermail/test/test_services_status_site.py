@@ -13,7 +13,6 @@ from unittest.mock import patch
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as read_plain
-from twisted.application.service import Service
 from twisted.internet.address import IPv4Address
 from twisted.internet.error import CannotListenError
 from twisted.internet.testing import MemoryReactorClock, StringTransport
@@ -24,7 +23,7 @@ from hypermail.services.addresses import Destination
 from hypermail.services.ending import CannotStart
 from hypermail.services.metrics import ROUND_TRIPS, exposition
 from hypermail.services.status import COUNTERS, Status
-from hypermail.services.status_site import PATIENCE, StatusService, StatusSite, namesLoopback, withStatus
+from hypermail.services.status_site import PATIENCE, StatusService, StatusSite, namesLoopback
 from hypermail.test.sessions import logged
 
 LOCAL = IPv4Address("TCP", "127.0.0.1", 5_000)
@@ -347,19 +346,3 @@ class ServiceTests(SynchronousTestCase):
         self.reactor.listenTCP = refuse
         error = self.assertRaises(CannotStart, self.start)
         self.assertEqual(error.text, f"--status-port: cannot listen on TCP port 4701 of 127.0.0.1: {os.strerror(98)}")
-
-    def test_together(self) -> None:
-        """With the service that it shows: both start and stop as one, and that one not when the status cannot."""
-        service = Service()
-        both: Any = withStatus(self.reactor, service, self.status, Destination("127.0.0.1", 4701))
-        both.startService()
-        self.assertEqual((bool(service.running), len(self.reactor.tcpServers)), (True, 1))
-        both.stopService()
-        self.assertFalse(service.running)
-
-        def refuse(*_: object, **__: object) -> None:
-            raise CannotListenError("127.0.0.1", 4701, "no")
-
-        self.reactor.listenTCP = refuse
-        self.assertRaises(CannotStart, both.startService)
-        self.assertFalse(service.running)

@@ -20,7 +20,7 @@ from hypermail.internet.sockets import StarterSocket
 from hypermail.options import Options
 
 
-class Asking:
+class SessionRequest:
     """
     A request for a session.
 
