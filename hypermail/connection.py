@@ -434,6 +434,29 @@ class Connection:
         deadline = None if expires is None else now + expires
         return session.sending.send(data, lane, deadline, wanted)
 
+    def ask(self, data: bytes, *, now: float) -> OutgoingMessage:
+        """
+        Ask the peer's application: C{RepliesReceived} brings the reply, or L{MessagesSettled} tells why there is none.
+
+        @param data: is not copied and must not change.
+        @raise MessageTooLarge: for more than the peer takes.
+        @raise HypermailError: when the session can't carry it, or its reply.
+        """
+        self._now = now
+        return self._session.send_ask(data)
+
+    def answer(self, number: int, reply: bytes, *, now: float) -> None:
+        """
+        Answer an ask; to refuse one, its lane has C{reject}. Harmless when the session is over.
+
+        @param number: as C{AsksReceived} has told.
+        @raise MessageTooLarge: when the reply is larger than the peer takes; the ask still waits.
+        @raise UsageError: when the ask does not wait for an answer.
+        """
+        self._now = now
+        if not self._ending.over:
+            self._session.answer(number, reply)
+
     def cancel_message(self, message: OutgoingMessage, *, now: float) -> None:
         """Withdraw a message, unless the peer's application has taken it already."""
         self._now = now

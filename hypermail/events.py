@@ -18,6 +18,7 @@ from hypermail.options import Way
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
+    from hypermail.messages.asks import AskedLane
     from hypermail.messages.incoming import IncomingLane
     from hypermail.messages.outgoing import OutgoingMessage
     from hypermail.streams.stream import Stream
@@ -88,6 +89,25 @@ class MessagesReceived:
 
 
 @dataclass(frozen=True, slots=True)
+class AsksReceived:
+    """
+    Asks, each with its number, in no particular order.
+
+    The application owes each an answer, C{connection.answer(number, ...)}, or C{lane.reject(number, ...)}.
+    """
+
+    lane: AskedLane
+    asks: list[tuple[int, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class RepliesReceived:
+    """Asks of ours, each with its reply. One that gets none is told of by L{MessagesSettled}, with the reason."""
+
+    replies: list[tuple[OutgoingMessage, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
 class DirectsReceived:
     """Direct messages: unacknowledged, in the order of arrival."""
 
@@ -96,7 +116,7 @@ class DirectsReceived:
 
 @dataclass(frozen=True, slots=True)
 class MessagesSettled:
-    """Messages of ours whose fate is known; each one's C{error} is None when the peer took it."""
+    """Messages and asks of ours whose fate is known; each one's C{error} is None when the peer took it."""
 
     messages: list[OutgoingMessage]
 
@@ -174,6 +194,8 @@ Event = (
     | SessionClosing
     | SessionEnded
     | MessagesReceived
+    | AsksReceived
+    | RepliesReceived
     | DirectsReceived
     | MessagesSettled
     | MessagesWritable

@@ -64,6 +64,20 @@ class ISession(Interface):
         @raise HypermailError: when a message cannot be sent at all; those before it were taken.
         """
 
+    def ask(message: Octets, *, timeout: float | None = None) -> Deferred[bytes]:
+        """
+        Ask the peer's application something.
+
+        @param message: at most the peer's C{max_message} bytes.
+        @param timeout: seconds to wait for the reply, or None for as long as the session lasts.
+        @return: a L{Deferred} of the reply, which the peer's C{askReceived} gives. Asks don't wait for each other,
+            and are answered in any order. It errbacks with L{MessageRejected} (the peer refuses or fails, with its code
+            and text, or its reply is larger than our C{max_message} less 8 bytes), L{MessageTooLarge},
+            L{MessageUndelivered} (the session was lost), L{NotSupported} in a session that carries one way only,
+            L{UsageError} in one that is closing, C{twisted.internet.defer.TimeoutError}, or C{CancelledError} when it
+            is cancelled. The last two withdraw the ask, unless the peer has it already; its late reply is ignored.
+        """
+
     def lane(
         number: int,
         *,
@@ -111,7 +125,7 @@ class ISession(Interface):
     def close() -> Deferred[None]:
         """
         End the session gracefully: a registered producer finishes, what was sent is delivered, streams are
-        flushed.
+        flushed; asks are answered, in both directions.
 
         @return: a L{Deferred} that fires with None when both sides are done, and on a starter when
             its socket is closed; errbacks with the L{SessionLost} that ended the session otherwise;
@@ -140,7 +154,7 @@ class ISession(Interface):
         Pause and resume a producer of messages by the session's room.
 
         @param producer: L{IPushProducer} when C{streaming}, else L{IPullProducer}; it calls
-            L{sendMessage} or L{sendMessages}.
+            L{sendMessage}, L{sendMessages} or L{ask}.
         @raise RuntimeError: when there is one already.
         """
 
@@ -153,7 +167,7 @@ class ISessionProtocol(Interface):
     What a user's class does with a session; subclass L{hypermail.SessionProtocol}.
 
     Each callback may be a coroutine function (C{async def}) or return a L{Deferred}. An exception in
-    any but C{messageReceived}, C{streamOpened} and C{sessionLost} is logged and aborts the session.
+    any but C{messageReceived}, C{askReceived}, C{streamOpened} and C{sessionLost} is logged and aborts the session.
     """
 
     session: ISession = Attribute("The session, set before C{sessionOpened}.")
@@ -165,6 +179,15 @@ class ISessionProtocol(Interface):
         """
         A whole message has arrived. The peer's Deferred fires when this returns, or when the Deferred or
         coroutine that it returns is done; an exception or errback rejects the message.
+        """
+
+    def askReceived(message: bytes) -> Answer[Octets]:
+        """
+        The peer asks, and waits for the reply. It may ask more meanwhile, up to C{Options.max_unsettled} at once.
+
+        @return: the reply, of at most the peer's C{max_message} less 8 bytes, or a Deferred or coroutine of it; that is
+            cancelled when the session is lost. Raising L{MessageRejected} refuses with its code and text; any other
+            exception or errback is logged, and the asker learns its class.
         """
 
     def datagramReceived(data: bytes) -> Answer[None]:

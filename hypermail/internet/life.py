@@ -21,6 +21,7 @@ from hypermail import events
 from hypermail.errors import HypermailError, PeerSilent, Reason, SessionClosed
 from hypermail.interfaces import ISession, ISessionFactory, ISessionProtocol
 from hypermail.internet.address import HypermailAddress, addressOf
+from hypermail.internet.asking import ReceivedAsks, SentAsks
 from hypermail.internet.callbacks import APPLICATION_FAILED, meantForPeer, pending, verdict
 from hypermail.internet.messaging import ReceivedMessages, SentMessages
 from hypermail.internet.protocol import SessionProtocol
@@ -74,6 +75,8 @@ class SessionLife:
     _log = Logger()
 
     __slots__ = (
+        "_asked",
+        "_asks",
         "_closing",
         "_decision",
         "_factory",
@@ -132,6 +135,8 @@ class SessionLife:
         self._failure: HypermailError | None = None
         # Made for the first that comes, since most sessions wait for nothing most of the time.
         self._soon: list[Callable[[], object]] | None = None
+        self._asks: SentAsks | None = None
+        self._asked: ReceivedAsks | None = None
         self._pings: list[Deferred[float]] | None = None
         self._closing: list[Deferred[None]] | None = None
         self._streams: SessionStreams | None = None
@@ -185,6 +190,13 @@ class SessionLife:
             assert self.protocol is not None  # the session is open
             self._streams = SessionStreams(self, self.protocol)
         return self._streams
+
+    @property
+    def asks(self) -> SentAsks:
+        """Our asks, once the session is open."""
+        if self._asks is None:
+            self._asks = SentAsks(self, self.sent)
+        return self._asks
 
     # Between calls and events.
 
@@ -368,6 +380,8 @@ class SessionLife:
         if self._streams is not None:
             self._streams.lost(error)
         self.sent.lost(error)
+        if self._asked is not None:
+            self._asked.lost()
         while self._pings:
             deferred = self._pings.pop(0)
             if not deferred.called:
@@ -407,6 +421,15 @@ class SessionLife:
 
     def _messagesSettled(self, event: events.MessagesSettled) -> None:
         self.sent.settled(event.messages)
+
+    def _asksReceived(self, event: events.AsksReceived) -> None:
+        if self._asked is None:
+            assert self.protocol is not None  # the session is open
+            self._asked = ReceivedAsks(self, self.protocol, self.received)
+        self._asked.arrived(event.lane, event.asks)
+
+    def _repliesReceived(self, event: events.RepliesReceived) -> None:
+        self.asks.answered(event.replies)
 
     def _messagesWritable(self, _: events.MessagesWritable) -> None:
         self.sent.writable()
@@ -451,6 +474,8 @@ _EVENTS: dict[type, Callable[[SessionLife, Any], None]] = {
     events.SessionClosing: SessionLife._closingByPeer,
     events.SessionEnded: SessionLife._ended,
     events.MessagesReceived: SessionLife._messagesReceived,
+    events.AsksReceived: SessionLife._asksReceived,
+    events.RepliesReceived: SessionLife._repliesReceived,
     events.DirectsReceived: SessionLife._directsReceived,
     events.MessagesSettled: SessionLife._messagesSettled,
     events.MessagesWritable: SessionLife._messagesWritable,

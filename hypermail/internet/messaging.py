@@ -51,6 +51,7 @@ class MessagesUser(Protocol):
     """What messages need of their session."""
 
     connection: Connection
+    reactor: Any
 
     def seconds(self) -> float:
         """The time that the core is told."""
@@ -64,13 +65,14 @@ class SentMessages:
     Messages on their way to the peer, and who waits for which.
 
     @ivar production: the registered producer of messages.
+    @ivar waiting: of each message, and each ask, the Deferred that its fate is told to.
     """
 
-    __slots__ = ("_session", "_waiting", "production")
+    __slots__ = ("_session", "production", "waiting")
 
     def __init__(self, session: MessagesUser) -> None:
         self._session = session
-        self._waiting: dict[OutgoingMessage, Deferred[None]] = {}
+        self.waiting: dict[OutgoingMessage, Deferred[Any]] = {}
         self.production: Production | None = None
 
     def send(self, data: Octets, lane: int, expires: float | None) -> Deferred[None]:
@@ -82,8 +84,8 @@ class SentMessages:
         except HypermailError as error:
             return self._sendDirect(content) if connection.is_direct(lane) else defer.fail(error)
         deferred: Deferred[None] = Deferred(partial(self._cancel, message))
-        self._waiting[message] = deferred
-        self._sent()
+        self.waiting[message] = deferred
+        self.wrote()
         return deferred
 
     def _sendDirect(self, data: bytes) -> Deferred[None]:
@@ -92,7 +94,7 @@ class SentMessages:
             self._session.connection.send_direct(data)
         except HypermailError as error:
             return defer.fail(error)
-        self._sent()
+        self.wrote()
         return defer.succeed(None)
 
     def sendMany(self, messages: Iterable[Octets], lane: int) -> int:
@@ -108,19 +110,20 @@ class SentMessages:
                     break
         finally:
             if count:
-                self._sent()
+                self.wrote()
         return count
 
     def _full(self) -> bool:
         return self._session.connection.messages_full
 
-    def _sent(self) -> None:
+    def wrote(self) -> None:
+        """Something is to be sent: see to it, and to the producer's room."""
         self._session.touch()
         if self.production is not None:
             self.production.wrote()
 
     def _cancel(self, message: OutgoingMessage, deferred: Deferred[None]) -> None:
-        if self._waiting.pop(message, None) is None:
+        if self.waiting.pop(message, None) is None:
             return
         self._session.connection.cancel_message(message, now=self._session.seconds())
         self._session.touch()
@@ -128,7 +131,7 @@ class SentMessages:
 
     def settled(self, messages: list[OutgoingMessage]) -> None:
         """The fate of messages is known."""
-        waiting = self._waiting
+        waiting = self.waiting
         for message in messages:
             deferred = waiting.pop(message, None)
             if deferred is None:
@@ -150,8 +153,8 @@ class SentMessages:
         production, self.production = self.production, None
         if production is not None:
             production.stop()
-        waiting, self._waiting = self._waiting, {}
-        for deferred in waiting.values():
+        while self.waiting:  # whose errbacks may cancel others
+            _, deferred = self.waiting.popitem()
             deferred.errback(MessageUndelivered(error, Delivered.UNKNOWN))
 
 

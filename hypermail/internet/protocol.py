@@ -14,7 +14,7 @@ from zope.interface import implementer
 
 from hypermail.errors import MessageRejected
 from hypermail.events import SessionRequested, StreamOptions
-from hypermail.interfaces import Answer, ISession, ISessionFactory, ISessionProtocol
+from hypermail.interfaces import Answer, ISession, ISessionFactory, ISessionProtocol, Octets
 
 if TYPE_CHECKING:
     from hypermail.internet.address import HypermailAddress
@@ -47,6 +47,16 @@ class SessionProtocol:
             a L{HypermailError} with its own code and text, others with their class only, and are logged.
         """
         raise MessageRejected("this application takes no messages")
+
+    def askReceived(self, message: bytes) -> Answer[Octets]:
+        """
+        The peer asks, and waits for the reply.
+
+        @return: the reply, or a Deferred or coroutine of it, which is cancelled when the session is lost.
+        @raise MessageRejected: here, as nobody answers; its code and text are the asker's. Of any other exception or
+            errback the asker learns the class only, and it is logged.
+        """
+        raise MessageRejected("this application answers no asks")
 
     def datagramReceived(self, data: bytes) -> Answer[None]:
         """A direct message has arrived."""

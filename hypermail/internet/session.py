@@ -52,6 +52,12 @@ class Session(SessionLife):
             raise MessageUndelivered(self.error, Delivered.NO)
         return self.sent.sendMany(messages, lane)
 
+    def ask(self, message: Octets, *, timeout: float | None = None) -> Deferred[bytes]:
+        """See L{ISession.ask}."""
+        if self.error is not None:
+            return defer.fail(MessageUndelivered(self.error, Delivered.NO))
+        return self.asks.ask(message, timeout)
+
     def lane(
         self,
         number: int,

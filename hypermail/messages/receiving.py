@@ -4,32 +4,60 @@ All incoming messages of a session.
 
 from __future__ import annotations
 
-from hypermail.errors import LimitExceeded, ProtocolViolation, Reason
-from hypermail.events import DirectsReceived, Event, MessagesReceived
+from collections import deque
+
+from hypermail.errors import LimitExceeded, ProtocolViolation, Reason, UsageError
+from hypermail.events import AsksReceived, DirectsReceived, Event, MessagesReceived, RepliesReceived
 from hypermail.link.control import Control
+from hypermail.messages.asks import ASKS, NAME, PROPERTIES, REPLIES, AskedLane, AskLane
 from hypermail.messages.holdings import Holdings
 from hypermail.messages.incoming import IncomingLane
-from hypermail.options import Options
+from hypermail.messages.lanes import APPLICATION_LANES
+from hypermail.options import Delivery, Options
 from hypermail.wire.packets import Direct, MessageClear, StreamBlock, StreamBlocks, decode_lane
+
+#: Asks that the application is given at once, before it is seen whether their replies are too many already.
+ASKS_AT_ONCE = 16
 
 
 class Receiving:
     """
     Gives what arrives to its lane, and what is complete to the application.
 
-    @ivar holdings: what the peer has begun and we have not settled.
+    @ivar holdings: what the peer has begun and we have not settled, replies apart.
+    @ivar reply_holdings: the same of replies; None while there were none.
     @ivar allowed: whether the peer may send in this session.
+    @ivar answering: whether we may, so that there can be replies.
+    @ivar asked: the peer's asks; None while there were none.
+    @ivar asks: our own, which replies are for; None while there were none.
     """
 
-    __slots__ = ("_control", "_directs", "_lanes", "_options", "allowed", "holdings")
+    __slots__ = (
+        "_control",
+        "_directs",
+        "_lanes",
+        "_options",
+        "_waiting",
+        "allowed",
+        "answering",
+        "asked",
+        "asks",
+        "holdings",
+        "reply_holdings",
+    )
 
     def __init__(self, options: Options, control: Control) -> None:
         self._options = options
         self._control = control
         self._lanes: dict[int, IncomingLane] = {}
         self._directs: list[bytes] = []
+        self._waiting: deque[tuple[int, bytes]] | None = None  # asks; while there are any
         self.allowed = True
+        self.answering = True
+        self.asked: AskedLane | None = None
+        self.asks: AskLane | None = None
         self.holdings = Holdings(options.allowance_bytes, options.allowance_messages)
+        self.reply_holdings: Holdings | None = None
 
     @property
     def finished(self) -> int:
@@ -44,27 +72,53 @@ class Receiving:
         self._check_way()
         lane = self._lanes.get(number)
         if lane is None:
-            ordered, delivery = decode_lane(flags)
-            if len(self._lanes) >= self._options.max_lanes:
-                raise LimitExceeded(f"{len(self._lanes) + 1} lanes are used, {self._options.max_lanes} are allowed")
-            lane = self._lanes[number] = IncomingLane(
-                number, flags, ordered, delivery, self.holdings, self._control, self._options.max_unsettled
-            )
+            make = self._make_lane if number < APPLICATION_LANES else self._make_reserved_lane
+            lane = self._lanes[number] = make(number, flags)
         elif lane.flags != flags:
             raise ProtocolViolation(f"lane {number} changes what it is")
         return lane
+
+    def _make_lane(self, number: int, flags: int) -> IncomingLane:
+        ordered, delivery = decode_lane(flags)
+        used = sum(number < APPLICATION_LANES for number in self._lanes)
+        if used >= self._options.max_lanes:
+            raise LimitExceeded(f"{used + 1} lanes are used, {self._options.max_lanes} are allowed")
+        return IncomingLane(number, flags, ordered, delivery, self.holdings, self._control, self._options.max_unsettled)
+
+    def _make_reserved_lane(self, number: int, flags: int) -> IncomingLane:
+        if number not in (ASKS, REPLIES):
+            raise ProtocolViolation(f"lane {number} is reserved")
+        if flags != PROPERTIES.flags:
+            raise ProtocolViolation(f"lane {number} has flags {flags:#04x}")
+        options = self._options
+        if number == ASKS:
+            if not self.answering:
+                raise ProtocolViolation("the peer asks in a session in which it gets no replies", Reason.WRONG_WAY)
+            self.asked = AskedLane(self.holdings, self._control, options.max_unsettled)
+            return self.asked
+        if self.asks is None:
+            raise ProtocolViolation("the peer replies, and was never asked")
+        self.reply_holdings = Holdings(options.allowance_bytes, options.allowance_messages)
+        # Buffered in that it settles itself: nobody is to hold up a reply, or the ask that it settles.
+        return IncomingLane(
+            number, flags, False, Delivery.BUFFERED, self.reply_holdings, self._control, options.max_unsettled
+        )
 
     def receive_run(self, blocks: StreamBlocks) -> None:
         """Whole messages. @raise ProtocolViolation: when the peer breaks a rule."""
         largest = max(map(len, blocks.messages))
         if largest > self._options.max_message:
             raise LimitExceeded(f"a message of {largest} bytes, {self._options.max_message} are allowed")
+        if blocks.lane == REPLIES:
+            _check_reply(min(map(len, blocks.messages)))
         self._lane(blocks.lane, blocks.flags).receive_run(blocks.first, blocks.messages)
 
     def receive_fragment(self, block: StreamBlock) -> None:
         """A fragment. @raise ProtocolViolation: when the peer breaks a rule."""
         if block.total > self._options.max_message:
             raise LimitExceeded(f"a message of {block.total} bytes, {self._options.max_message} are allowed")
+        if block.lane == REPLIES:
+            _check_reply(block.total)
         self._lane(block.lane, block.flags).receive_fragment(block)
 
     def receive_clear(self, clear: MessageClear) -> None:
@@ -76,15 +130,42 @@ class Receiving:
         self._check_way()
         self._directs.append(bytes(direct.data))
 
-    def take_events(self) -> list[Event]:
-        """What the application is to be given now."""
+    def answer(self, number: int) -> None:
+        """
+        The application has answered an ask.
+
+        @raise UsageError: when it does not wait for an answer.
+        """
+        if self.asked is None:
+            raise UsageError("the peer has asked nothing")
+        self.asked.answer(number)
+
+    def take_events(self, answering: bool = True) -> list[Event]:
+        """
+        What the application is to be given now.
+
+        @param answering: whether there is room for replies; asks wait when there is none.
+        """
         events: list[Event] = []
         if self._directs:
             events.append(DirectsReceived(self._directs))
             self._directs = []
         for lane in self._lanes.values():
             for first, messages in lane.take_ready():
-                events.append(MessagesReceived(lane, first, messages))
+                if lane.number < APPLICATION_LANES:
+                    events.append(MessagesReceived(lane, first, messages))
+                elif lane is self.asked:
+                    if self._waiting is None:
+                        self._waiting = deque()
+                    self._waiting.extend(enumerate(messages, first))
+                elif self.asks is not None and (answered := self.asks.take_replies(messages)):
+                    events.append(RepliesReceived(answered))
+        if answering and self._waiting and self.asked is not None:
+            waiting = self._waiting
+            asks = [waiting.popleft() for _ in range(min(ASKS_AT_ONCE, len(waiting)))]
+            events.append(AsksReceived(self.asked, asks))
+            if not waiting:
+                self._waiting = None
         return events
 
     def acknowledge(self) -> None:
@@ -97,3 +178,9 @@ class Receiving:
         for lane in self._lanes.values():
             lane.forget()
         self._directs.clear()
+        self._waiting = None
+
+
+def _check_reply(size: int) -> None:
+    if size < NAME.size:
+        raise ProtocolViolation(f"a reply of {size} bytes names no ask")

@@ -19,8 +19,9 @@ from hypermail.errors import (
 )
 from hypermail.link.control import Control
 from hypermail.link.payload import Payload
+from hypermail.messages.asks import ASKS, NAME, REPLIES, AskLane, ReplyLane
 from hypermail.messages.budget import Budget
-from hypermail.messages.lanes import LaneProperties
+from hypermail.messages.lanes import APPLICATION_LANES, LaneProperties
 from hypermail.messages.outgoing import OutgoingLane, OutgoingMessage
 from hypermail.messages.redundancy import Copies, RedundantLane
 from hypermail.messages.states import State
@@ -50,8 +51,10 @@ class Sending:
     Gives messages to datagrams, the lanes of the highest priority first, those of one priority in turn.
 
     @param peer: the peer's limits as far as they are known.
+    @ivar asks: ours; None while there were none.
     @ivar copies: of messages that ride again; None while no lane has redundancy.
     @ivar directs_dropped: direct messages that gave way to newer ones before they could leave.
+    @ivar replies: ours to the peer's asks; None while there were none.
     """
 
     __slots__ = (
@@ -68,9 +71,11 @@ class Sending:
         "_properties",
         "_serial",
         "_was_full",
+        "asks",
         "budget",
         "copies",
         "directs_dropped",
+        "replies",
     )
 
     def __init__(self, options: Options, peer: Parameters, control: Control) -> None:
@@ -88,6 +93,8 @@ class Sending:
         self._clears = 0  # asked and not arrived
         self._was_full = False
         self.budget = Budget(options.outgoing_bytes, peer.allowance_bytes, peer.allowance_messages)
+        self.asks: AskLane | None = None
+        self.replies: ReplyLane | None = None
         self.copies: Copies | None = None
         self.directs_dropped = 0
 
@@ -120,9 +127,9 @@ class Sending:
         @raise UsageError: for a lane that can't be.
         """
         if len(data) > self._most_message:
-            raise MessageTooLarge(
-                f"a message of {len(data)} bytes: the peer takes {self._most_message} at most; use a stream"
-            )
+            raise _too_large("a message", len(data), self._most_message)
+        if number >= APPLICATION_LANES:
+            LaneProperties().checked(number)
         lane = self._lanes.get(number) or self._new_lane(number)
         message = lane.send(data, wanted)
         if expires is not None:
@@ -130,20 +137,51 @@ class Sending:
             heappush(self._expiries, (expires, self._serial, message))
         return message
 
+    def ask(self, data: bytes) -> OutgoingMessage:
+        """
+        Queue an ask.
+
+        @raise MessageTooLarge: for more than the peer takes.
+        """
+        if len(data) > self._most_message:
+            raise _too_large("an ask", len(data), self._most_message)
+        if self.asks is None:
+            self.asks = AskLane(self.budget, self._options.buffered_messages)
+            self._add_lane(ASKS, self.asks)
+        return self.asks.send(data, True)
+
+    def reply(self, number: int, data: bytes) -> None:
+        """Queue the reply to an ask of the peer's, which L{check_reply} has passed."""
+        if self.replies is None:  # nobody has been asked before the peer's limits were known
+            options, allowed = self._options, self.budget
+            budget = Budget(options.outgoing_bytes, allowed.allowance_bytes, allowed.allowance_messages)
+            self.replies = ReplyLane(budget, options.allowance_bytes, options.buffered_messages)
+            self._add_lane(REPLIES, self.replies)
+        self.replies.send(NAME.pack(number) + data, True)
+
+    def check_reply(self, data: bytes) -> None:
+        """@raise MessageTooLarge: when a reply is larger than the peer takes."""
+        if len(data) > self._most_message - NAME.size:
+            raise _too_large("a reply", len(data), max(0, self._most_message - NAME.size), "the asker")
+
     def _new_lane(self, number: int) -> OutgoingLane:
         properties = self._properties.setdefault(number, LaneProperties().checked(number))
         if properties.delivery is Delivery.DIRECT:
             raise UsageError(f"lane {number} is direct: its messages are sent with send_direct")
-        if len(self._lanes) >= self._most_lanes:
+        if sum(number < APPLICATION_LANES for number in self._lanes) >= self._most_lanes:
             raise UsageError(f"the peer takes {self._most_lanes} lanes at most")
-        lane = self._lanes[number] = self._make_lane(number, properties)
+        lane = self._make_lane(number, properties)
+        self._add_lane(number, lane)
+        return lane
+
+    def _add_lane(self, number: int, lane: OutgoingLane) -> None:
+        self._lanes[number] = lane
         for lanes in self._by_priority:
-            if lanes[0].properties.priority == properties.priority:
+            if lanes[0].properties.priority == lane.properties.priority:
                 lanes.append(lane)
-                return lane
+                return
         self._by_priority.append([lane])
         self._by_priority.sort(key=lambda lanes: -lanes[0].properties.priority)
-        return lane
 
     def _make_lane(self, number: int, properties: LaneProperties) -> OutgoingLane:
         buffered = self._options.buffered_messages
@@ -258,10 +296,10 @@ class Sending:
         lane.take_ack(ack)
 
     def take_settled(self) -> list[OutgoingMessage]:
-        """Messages whose fate became known since the last call, if somebody wants to hear of it."""
+        """Messages and asks whose fate became known since the last call, if somebody wants to hear of it."""
         settled: list[OutgoingMessage] = []
         for lane in self._lanes.values():
-            if lane.settled:
+            if lane.settled and lane is not self.replies:
                 settled += lane.settled
                 lane.settled = []
         return settled
@@ -274,7 +312,7 @@ class Sending:
                 begun = message.state is not State.QUEUED
                 message.state = State.SETTLED
                 message.error = MessageUndelivered(error, Delivered.UNKNOWN if begun else Delivered.NO)
-                if message.wanted:
+                if message.wanted and lane is not self.replies:
                     wanted.append(message)
             lane.forget()
         return wanted
@@ -309,3 +347,7 @@ class Sending:
             message = heappop(self._expiries)[2]
             if not message.settled:
                 self.cancel(message, MessageExpired("the message expired before the peer had taken it"))
+
+
+def _too_large(what: str, size: int, most: int, whom: str = "the peer") -> MessageTooLarge:
+    return MessageTooLarge(f"{what} of {size} bytes: {whom} takes {most} at most; use a stream")

@@ -20,6 +20,7 @@ from hypermail.errors import (
 )
 from hypermail.events import Event, MessagesSettled, MessagesWritable, SessionClosing, SessionEnded, SessionOpened
 from hypermail.link.control import Control
+from hypermail.messages.outgoing import OutgoingMessage
 from hypermail.messages.receiving import Receiving
 from hypermail.messages.sending import Sending
 from hypermail.options import KIB, Options, Role, Way
@@ -105,7 +106,7 @@ class Session:
         """The way of the session is known."""
         self.way = way
         self.receiving.allowed = self.streams.may_receive = way.may_send(Role(1 - self._role))
-        self._sends = self.streams.may_send = way.may_send(self._role)
+        self._sends = self.streams.may_send = self.receiving.answering = way.may_send(self._role)
 
     @property
     def carrying(self) -> bool:
@@ -261,6 +262,31 @@ class Session:
             "the session is closing" if self.state not in (State.NEW, State.DECIDING) else "the session is not open"
         )
 
+    def send_ask(self, data: bytes) -> OutgoingMessage:
+        """
+        Ask the peer's application.
+
+        @raise MessageTooLarge: for more than the peer takes.
+        @raise HypermailError: when the session can't carry it, or its reply.
+        """
+        if self.way is not Way.TWO_WAY:
+            raise NotSupported(f"the session is {self.way.name.lower()}: it can't carry asks and their replies")
+        self.check_sending()
+        message = self.sending.ask(data)
+        self.receiving.asks = self.sending.asks
+        return message
+
+    def answer(self, number: int, reply: bytes) -> None:
+        """
+        Answer an ask, also while the session is closing: the asker's side waits for it.
+
+        @raise MessageTooLarge: when the reply is larger than the peer takes; the ask still waits.
+        @raise UsageError: when the ask does not wait for an answer.
+        """
+        self.sending.check_reply(reply)
+        self.receiving.answer(number)
+        self.sending.reply(number, reply)
+
     # What the application is told
 
     def take_events(self, now: float, round_trip: float) -> list[Event]:
@@ -275,7 +301,11 @@ class Session:
             return []
         if self.state is State.OPENING:  # what overtook the listener's answer waits for it
             return events
-        events += self.receiving.take_events()
+        replies = self.sending.replies
+        if replies is not None and self.receiving.asked is not None:
+            for number in replies.take_settled():
+                self.receiving.asked.reply_settled(number)
+        events += self.receiving.take_events(replies is None or not replies.full)
         settled = self.sending.take_settled()
         if self.error is not None:
             settled += self.sending.give_up(self.error)
@@ -291,15 +321,21 @@ class Session:
 
     def statistics(self) -> dict[str, Any]:
         """Counters, for people to look at."""
+        sending, receiving = self.sending, self.receiving
+        budgets = [sending.budget] if sending.replies is None else [sending.budget, sending.replies.budget]
+        holdings = receiving.holdings.messages
+        if receiving.reply_holdings is not None:
+            holdings += receiving.reply_holdings.messages
         return {
             "state": self.state.name.lower(),
             "way": self.way.name.lower(),
             "control_unacked": len(self.control),
             "messages_sent": self.sending.begun,
             "messages_received": self.receiving.finished,
-            "messages_queued": self.sending.budget.queued_messages,
-            "messages_begun": self.sending.budget.begun_messages,
-            "messages_held": self.receiving.holdings.messages,
+            "messages_queued": sum(budget.queued_messages for budget in budgets),
+            "messages_begun": sum(budget.begun_messages for budget in budgets),
+            "messages_held": holdings,
+            "replies_ignored": sending.asks.ignored if sending.asks is not None else 0,
             "messages_again": self.sending.copies.sent if self.sending.copies is not None else 0,
             "directs_dropped": self.sending.directs_dropped,
             **self.streams.statistics(),

@@ -214,6 +214,18 @@ class Application:
         """Give a verdict on each of these messages: take them all."""
         lane.take(first, len(messages))
 
+    def asks_received(self, event: e.AsksReceived) -> None:
+        """Answer each ask with L{answer}."""
+        for number, ask in event.asks:
+            self.side.connection.answer(number, self.answer(ask), now=self.side.network.now)
+
+    def answer(self, ask: bytes) -> bytes:
+        """The reply to an ask: the same bytes."""
+        return ask
+
+    def replies_received(self, event: e.RepliesReceived) -> None:
+        """Asks of ours were answered."""
+
     def directs_received(self, event: e.DirectsReceived) -> None:
         """Keep them."""
         self.directs += event.messages
@@ -285,6 +297,8 @@ CALLBACKS: dict[type, Callable[[Application, Any], None]] = {
     e.SessionClosing: lambda application, event: application.session_closing(event),
     e.SessionEnded: lambda application, event: application.session_ended(event),
     e.MessagesReceived: lambda application, event: application.messages_received(event),
+    e.AsksReceived: lambda application, event: application.asks_received(event),
+    e.RepliesReceived: lambda application, event: application.replies_received(event),
     e.DirectsReceived: lambda application, event: application.directs_received(event),
     e.MessagesSettled: lambda application, event: application.messages_settled(event),
     e.MessagesWritable: lambda application, event: application.messages_writable(event),
