@@ -1,8 +1,11 @@
 """
-Messages and bulk over loopback, two processes, beside Twisted's TCP in the same run.
+Messages, asks and bulk over loopback, two processes, beside Twisted's TCP in the same run.
 
     python -m benchmarks.loopback messages [--count 1000000] [--size 100] [--mode tls|secret|plain] [--profile]
+    python -m benchmarks.loopback ask [--count 20000] [--size 100] [--mode tls|secret|plain] [--profile]
     python -m benchmarks.loopback bulk [--size 268435456] [--mode tls|secret|plain] [--profile]
+
+C{ask}: C{session.ask} with 1 and with 64 outstanding, beside AMP's C{callRemote}, also never encrypted.
 
 C{messages}: one way, each acknowledged by the receiving application. Over TCP the same is done with
 length-prefixed strings and one cumulative count for each C{dataReceived}, never encrypted: C{--mode} is that of
@@ -20,27 +23,34 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import repeat
 from typing import Any
 
 from twisted.internet import protocol
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.task import react
+from twisted.protocols import amp
 from twisted.protocols.basic import Int32StringReceiver
 
 from benchmarks.securing import MODES, identity, listening, starting
 from hypermail import SessionClientEndpoint, SessionFactory, SessionProtocol, SessionServerEndpoint
 
 BLOCK = 65_536
+#: How many asks wait for their replies at once.
+OUTSTANDING = (1, 64)
 
 
 class Sink(SessionProtocol):
-    """Takes messages and streams, and forgets them."""
+    """Takes messages and streams, and forgets them; gives asks back."""
 
     def messageReceived(self, message: bytes) -> None:
         """Taken."""
+
+    def askReceived(self, message: bytes) -> bytes:
+        """The same."""
+        return message
 
     def streamOpened(self, name: bytes, options: Any) -> protocol.Protocol:
         """Any stream is welcome."""
@@ -52,6 +62,22 @@ class Swallow(protocol.Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """Taken."""
+
+
+class Same(amp.Command):
+    """AMP's ask."""
+
+    arguments = [(b"data", amp.String())]
+    response = [(b"data", amp.String())]
+
+
+class Replying(amp.AMP):
+    """AMP's listener: gives the same back."""
+
+    @Same.responder
+    def same(self, data: bytes) -> dict[str, bytes]:
+        """The same."""
+        return {"data": data}
 
 
 class Counting(Int32StringReceiver):
@@ -156,6 +182,40 @@ class Once(protocol.ClientFactory):
         return self._built
 
 
+async def ask_all(ask: Callable[[], Any], count: int, outstanding: int) -> float:
+    """Ask so often, with so many at once. @return: seconds that it took."""
+    left = count
+
+    async def some() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            await ask()
+
+    started = time.perf_counter()
+    await gatherResults([Deferred.fromCoroutine(some()) for _ in range(outstanding)])
+    return time.perf_counter() - started
+
+
+async def measure_asks(reactor: Any, session: Any, port: int, count: int, size: int) -> dict[str, float]:
+    """Asks per second for each, in the order of running."""
+    asker = amp.AMP()
+    await TCP4ClientEndpoint(reactor, "127.0.0.1", port).connect(Once(asker))
+    data = b"x" * size
+    asking: dict[str, Callable[[], Any]] = {
+        "hypermail": lambda: session.ask(data),
+        "Twisted AMP": lambda: asker.callRemote(Same, data=data),
+    }
+    rates: dict[str, float] = {}
+    for outstanding in OUTSTANDING:
+        for name, ask in asking.items():
+            seconds = await ask_all(ask, count, outstanding)
+            rates[f"{name}, {outstanding} outstanding"] = count / seconds
+    asker.transport.loseConnection()
+    await session.close()
+    return rates
+
+
 async def serve(reactor: Any, mode: str) -> None:
     """Listen with both; tell the ports, and our pin, on standard output; until it is killed."""
     shown = identity("loopback")
@@ -164,17 +224,21 @@ async def serve(reactor: Any, mode: str) -> None:
     tcp = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
     counting = await tcp.listen(protocol.Factory.forProtocol(Counting))
     swallow = await tcp.listen(protocol.Factory.forProtocol(Swallow))
-    print(session.getHost().port, counting.getHost().port, swallow.getHost().port, shown.pin, flush=True)
+    replying = await tcp.listen(protocol.Factory.forProtocol(Replying))
+    ports = (port.getHost().port for port in (session, counting, swallow, replying))
+    print(*ports, shown.pin, flush=True)
     await Deferred()
 
 
 async def measure(reactor: Any, what: str, count: int, size: int, ports: list[int], security: Any) -> dict[str, float]:
-    """Seconds for each, in the order of running."""
+    """Seconds for each, in the order of running; of asks, how many per second."""
     seconds: dict[str, float] = {}
     asking = await SessionClientEndpoint(reactor, "127.0.0.1", ports[0], security=security).connect(
         SessionFactory.forProtocol(SessionProtocol)
     )
     session = asking.session
+    if what == "ask":
+        return await measure_asks(reactor, session, ports[3], count, size)
     started = time.perf_counter()
     if what == "messages":
         messages = Messages(session, iter(repeat(b"x" * size, count)))
@@ -201,6 +265,14 @@ async def measure(reactor: Any, what: str, count: int, size: int, ports: list[in
     return seconds
 
 
+def report_asks(count: int, size: int, mode: str, rates: dict[str, float]) -> None:
+    """Rates, for people and as JSON."""
+    for name, rate in rates.items():
+        shown = name.replace("hypermail", f"hypermail ({mode})")
+        print(f"{shown:34} {rate:10,.0f} asks/s")
+    print(json.dumps({"case": "ask", "mode": mode, "count": count, "size": size, "asks_per_second": rates}))
+
+
 def report(what: str, count: int, size: int, mode: str, seconds: dict[str, float]) -> None:
     """Rates, and their ratio, for people and as JSON."""
     unit, amount = ("messages/s", count) if what == "messages" else ("MB/s", size / 1e6)
@@ -216,15 +288,16 @@ def report(what: str, count: int, size: int, mode: str, seconds: dict[str, float
 def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description="hypermail over loopback, beside Twisted's TCP")
-    parser.add_argument("case", choices=["messages", "bulk", "serve"])
-    parser.add_argument("--count", type=int, default=1_000_000)
+    parser.add_argument("case", choices=["messages", "ask", "bulk", "serve"])
+    parser.add_argument("--count", type=int)
     parser.add_argument("--size", type=int)
     parser.add_argument("--mode", choices=MODES, default="tls", help="of hypermail's sessions [tls]")
     parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
     if arguments.case == "serve":
         react(serve, [arguments.mode])
-    size = arguments.size or (100 if arguments.case == "messages" else 256 << 20)
+    size = arguments.size or (256 << 20 if arguments.case == "bulk" else 100)
+    count = arguments.count or (20_000 if arguments.case == "ask" else 1_000_000)
     serving = [sys.executable, "-m", "benchmarks.loopback", "serve", "--mode", arguments.mode]
     listener = subprocess.Popen(serving, stdout=subprocess.PIPE, text=True)
     assert listener.stdout is not None
@@ -236,9 +309,12 @@ def main() -> None:
         profile = cProfile.Profile()
         if arguments.profile:
             profile.enable()
-        seconds = await measure(reactor, arguments.case, arguments.count, size, ports, security)
+        found = await measure(reactor, arguments.case, count, size, ports, security)
         profile.disable()
-        report(arguments.case, arguments.count, size, arguments.mode, seconds)
+        if arguments.case == "ask":
+            report_asks(count, size, arguments.mode, found)
+        else:
+            report(arguments.case, count, size, arguments.mode, found)
         if arguments.profile:
             pstats.Stats(profile).sort_stats("tottime").print_stats(10)
 

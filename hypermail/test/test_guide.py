@@ -65,9 +65,9 @@ class SessionTests(GuideTestCase):
     """C{session.rst}"""
 
     def test_blocks(self) -> None:
-        """Both Greeters are told of their session; what one says comes back."""
-        self.assertEqual(len(list(self.blocks("session.rst"))), 2)
-        with_listener, with_starter = sorted(self.printed.getvalue().splitlines(), key=len)
+        """Both Greeters are told of their session; what one says comes back. The Adder adds."""
+        self.assertEqual(len(list(self.blocks("session.rst"))), 3)
+        with_listener, with_starter = sorted(self.printed.getvalue().splitlines()[:2], key=len)
         self.assertEqual(with_listener, "with 127.0.0.1:4700")
         self.assertRegex(with_starter, r"^with 127\.0\.0\.1:\d{5}$")
         with redirect_stdout(self.printed):
@@ -75,6 +75,7 @@ class SessionTests(GuideTestCase):
             self.network.run_until(protocol.session.sendMessage(b"hello"))
             self.network.advance(1)
         self.assertEqual(protocol.messages[:1], [b"you said hello"])
+        self.assertEqual(self.printed.getvalue().splitlines()[2:4], ["sum: b'108'", "refused: numbers, please"])
 
 
 class Streams(Factory):
