@@ -554,13 +554,17 @@ class PairTests(SynchronousTestCase):
         conditions = Conditions(loss=0.2, duplication=0.2, reordering=0.2, corruption=0.05, delay=0.02, jitter=0.02)
         pair = Pair(7, conditions, starter=lambda: asker, listener=lambda: answerer)
         pair.open()
-        connection = pair.starter.connection
         asks = [b"%d" % number for number in range(500)]
         for ask in asks:
-            connection.ask(ask, now=pair.now)
-        pair.starter.touch()
+            pair.starter.ask(ask)
         pair.run(lambda: len(asker.replies) == 500)
         self.assertEqual(sorted(asker.replies), sorted((ask, ask * 2) for ask in asks))
         self.assertEqual(sorted(answerer.asked), sorted(asks))
         pair.network.set_conditions(Conditions())
+        pair.starter.ask(b"while closing")
+        withdrawn = pair.starter.ask(b"withdrawn")
+        pair.starter.cancel_message(withdrawn)
         pair.close()
+        self.assertIsInstance(withdrawn.error, MessageCancelled)
+        pair.starter.events += [event for event in pair.starter.events if isinstance(event, RepliesReceived)][:1]
+        self.assertIn("answered 2 times", str(self.assertRaises(AssertionError, pair.assert_clean)))

@@ -39,6 +39,7 @@ class Side:
     @ivar application: what the events go to.
     @ivar events: all of them so far.
     @ivar outgoing: every message that was sent with L{send_message}.
+    @ivar asks: every ask that was sent with L{ask}.
     @ivar unordered: lanes that were configured so.
     """
 
@@ -49,6 +50,7 @@ class Side:
         self.application = application
         self.events: list[Event] = []
         self.outgoing: list[OutgoingMessage] = []
+        self.asks: list[OutgoingMessage] = []
         self.unordered: set[int] = set()
         self.timer = node.network.timer(self._timeout)
         self._soon = node.network.timer(self.pump)
@@ -66,6 +68,13 @@ class Side:
         self.outgoing.append(message)
         self.touch()
         return message
+
+    def ask(self, data: bytes) -> OutgoingMessage:
+        """See L{Connection.ask}."""
+        ask = self.connection.ask(data, now=self.network.now)
+        self.asks.append(ask)
+        self.touch()
+        return ask
 
     def cancel_message(self, message: OutgoingMessage) -> None:
         """See L{Connection.cancel_message}."""

@@ -11,6 +11,7 @@ from math import inf
 from hypermail.errors import MessageCancelled, MessageDropped, MessageExpired
 from hypermail.events import (
     MessagesSettled,
+    RepliesReceived,
     SessionEnded,
     SessionOpened,
     SessionRequested,
@@ -329,6 +330,10 @@ def _left(side: Side) -> Iterable[str]:
     for message in side.outgoing:
         if settled[message] != 1 or not message.settled:
             yield f"message {message.number} of lane {message.lane} was told to be settled {settled[message]} times"
+    answered = Counter(ask for event in side.events if isinstance(event, RepliesReceived) for ask, _ in event.replies)
+    for ask in side.asks:
+        if answered[ask] + settled[ask] != 1:
+            yield f"ask {ask.number} was told to be answered {answered[ask]} times, and settled {settled[ask]} times"
     known = Counter(event.stream for event in side.events if isinstance(event, StreamRequested | StreamAccepted))
     ended = Counter(event.stream for event in side.events if isinstance(event, StreamEnded))
     for stream in known:
