@@ -154,7 +154,8 @@ class ISession(Interface):
         Pause and resume a producer of messages by the session's room.
 
         @param producer: L{IPushProducer} when C{streaming}, else L{IPullProducer}; it calls
-            L{sendMessage}, L{sendMessages} or L{ask}.
+            L{sendMessage}, L{sendMessages} or L{ask}. Its C{stopProducing} is called when nothing more can be sent: the
+            peer closes, the session is lost, or was closing or over already.
         @raise RuntimeError: when there is one already.
         """
 

@@ -67,12 +67,14 @@ class Options:
         the round trip says (seed 001).
     @ivar linger: s that a closed session still answers for (its tombstone), at least three probe timeouts.
     @ivar max_message: bytes of the largest message that we take.
-    @ivar allowance_bytes: declared bytes of messages that the peer may have begun and we not settled.
+    @ivar allowance_bytes: declared bytes of messages that the peer may have begun and we not settled; and, apart from
+        them, of replies to what we have asked.
     @ivar allowance_messages: the same, in messages.
-    @ivar max_unsettled: messages per lane that the application holds without having settled them.
-    @ivar max_lanes: lanes that the peer may use.
+    @ivar max_unsettled: messages per lane, and asks, that the application holds without having settled them.
+    @ivar max_lanes: lanes that the peer may use, those of asks and replies apart.
     @ivar buffered_messages: messages that a buffered lane keeps before it drops the oldest.
-    @ivar outgoing_bytes: bytes of messages not yet begun at which producers of messages are paused.
+    @ivar outgoing_bytes: bytes of messages not yet begun at which producers of messages are paused; of replies, at
+        which no more asks are taken up.
     @ivar max_directs: direct messages that wait for the congestion window; the oldest are dropped.
     @ivar max_streams: streams that the peer may have open at once.
     @ivar stream_window: bytes that a stream may carry before the receiver has said anything about it.

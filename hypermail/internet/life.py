@@ -328,7 +328,8 @@ class SessionLife:
     # Ending.
 
     def _closingByPeer(self, _: events.SessionClosing) -> None:
-        """The core refuses what is sent from now on; nothing is to be done here."""
+        """The core refuses what is sent from now on."""
+        self.sent.refused()
 
     def _ended(self, event: events.SessionEnded) -> None:
         self.end(self._failure or self._explained(event.error))

@@ -148,11 +148,15 @@ class SentMessages:
         if self.production is not None:
             self.production.writable()
 
-    def lost(self, error: HypermailError) -> None:
-        """The session is over: whoever still waits waits in vain."""
+    def refused(self) -> None:
+        """Nothing more can be sent: the producer is told."""
         production, self.production = self.production, None
         if production is not None:
             production.stop()
+
+    def lost(self, error: HypermailError) -> None:
+        """The session is over: whoever still waits waits in vain."""
+        self.refused()
         while self.waiting:  # whose errbacks may cancel others
             _, deferred = self.waiting.popitem()
             deferred.errback(MessageUndelivered(error, Delivered.UNKNOWN))

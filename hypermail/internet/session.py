@@ -19,6 +19,7 @@ from hypermail.internet.life import SessionLife
 from hypermail.internet.messaging import octets
 from hypermail.internet.production import Production
 from hypermail.options import Delivery
+from hypermail.session.states import State
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -80,7 +81,7 @@ class Session(SessionLife):
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """See L{ISession.registerProducer}."""
-        if self.error is not None:
+        if self.connection.state is not State.OPEN:  # it is closing, or over
             producer.stopProducing()
             return
         if self.sent.production is not None:

@@ -299,7 +299,7 @@ class Sending:
         """Messages and asks whose fate became known since the last call, if somebody wants to hear of it."""
         settled: list[OutgoingMessage] = []
         for lane in self._lanes.values():
-            if lane.settled and lane is not self.replies:
+            if lane.settled:
                 settled += lane.settled
                 lane.settled = []
         return settled

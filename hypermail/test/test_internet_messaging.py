@@ -17,13 +17,15 @@ from hypermail.errors import (
     MessageExpired,
     MessageTooLarge,
     MessageUndelivered,
+    SessionClosed,
     SessionKilled,
     UsageError,
 )
+from hypermail.interfaces import ISession
 from hypermail.internet.session import Session
 from hypermail.options import Delivery, Options
 from hypermail.test.messages import MessagingTests
-from hypermail.test.sessions import Hosts
+from hypermail.test.sessions import Hosts, errorOf
 from hypermail.testing import Conditions
 
 
@@ -177,6 +179,26 @@ class SendingTests(MessagingTests):
         self.assertEqual(self.theirs.messages, [b"a"])
 
 
+class Endless:
+    """
+    A producer, pull or push, that is never done.
+    """
+
+    def __init__(self, session: ISession) -> None:
+        self.session = session
+        self.count = 0
+        self.stopped = 0
+
+    def resumeProducing(self) -> None:
+        self.count += self.session.sendMessages([b"x" * 10_000] * 5)
+
+    def pauseProducing(self) -> None:
+        """There is no room."""
+
+    def stopProducing(self) -> None:
+        self.stopped += 1
+
+
 class ProducerTests(MessagingTests):
     """
     Producers of messages
@@ -246,6 +268,37 @@ class ProducerTests(MessagingTests):
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
         assert self.theirs.reason is not None
         self.theirs.reason.trap(SessionKilled)
+
+    def test_closedByPeer(self) -> None:
+        """When the peer closes, nothing more can be sent: producers are told, and the session ends gracefully."""
+        for streaming in (False, True):
+            hosts = Hosts(Conditions(delay=0.01))
+            ours, theirs = hosts.open()
+            producer = Endless(ours.session)
+            ours.session.registerProducer(producer, streaming)
+            producer.resumeProducing()
+            hosts.settle(0.1)
+            hosts.run(theirs.session.close())
+            hosts.settle()
+            self.assertEqual(producer.stopped, 1)
+            self.assertIsInstance(errorOf(ours), SessionClosed)
+            self.assertGreater(producer.count, 0)
+            self.assertEqual(len(theirs.messages), producer.count)
+            ours.session.unregisterProducer()
+            hosts.end()
+
+    def test_whileClosing(self) -> None:
+        """A producer that registers when the session is closing is stopped."""
+        self.theirs.answer = lambda message: deferLater(self.hosts.server, 1.0)
+        self.session.sendMessage(b"x")
+        closing = self.session.close()
+        producer = Endless(self.session)
+        for streaming in (False, True):
+            self.session.registerProducer(producer, streaming)
+        self.hosts.settle(0.1)
+        self.assertEqual((producer.count, producer.stopped), (0, 2))
+        self.hosts.run(closing)
+        self.assertEqual(producer.stopped, 2)
 
     def test_afterTheEnd(self) -> None:
         """A producer that registers after the end is stopped."""

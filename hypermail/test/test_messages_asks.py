@@ -321,6 +321,10 @@ class LimitTests(AskCase):
         self.assertGreater(len(asked), ASKS_AT_ONCE)
         self.assertLess(len(asked), 3 * ASKS_AT_ONCE)
         self.assertIsNone(puppet.application.error)
+        puppet.victim.abort(now=puppet.now)
+        puppet.wait(1)
+        self.assertLess(len(asked), 3 * ASKS_AT_ONCE)
+        self.assertIsNone(puppet.victim._session.receiving._waiting)
 
     def test_begunRepliesBounded(self) -> None:
         """Replies that have left and are not settled count, however much the peer says that it takes."""
@@ -362,6 +366,11 @@ class LimitTests(AskCase):
         self.assertRaises(UsageError, wire.starter.send_message, b"x", lane=1, now=wire.now)
         wire.until(lambda: self.replies and wire.here.settled)
         self.assertEqual(wire.there.messages, {0: [b"message"]})
+        wire.listener.ask(b"ask", now=wire.now)
+        wire.run(0.1)
+        wire.listener.send_message(b"message", now=wire.now)
+        wire.until(lambda: self.back and wire.there.settled)
+        self.assertEqual(wire.here.messages, {0: [b"message"]})
 
     def test_restored(self) -> None:
         """What many asks have needed is given back."""
