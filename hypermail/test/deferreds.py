@@ -9,6 +9,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
+from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IListeningPort
@@ -95,7 +96,7 @@ class StormStream(Protocol):
 
 class StormProtocol(SessionProtocol):
     """
-    Sends on two lanes, pings, opens streams; takes what comes sooner or later.
+    Sends on two lanes, asks, pings, opens streams; takes what comes sooner or later.
 
     @ivar outcomes: every Deferred that it was given.
     @ivar received: messages, in the order of delivery.
@@ -113,6 +114,7 @@ class StormProtocol(SessionProtocol):
         self.sent: dict[int, list[bytes]] = {0: [], 1: []}
         self.withdrawn: list[tuple[Outcome, bytes]] = []
         self.refused: list[Outcome] = []
+        self.asks: list[tuple[Outcome, bytes]] = []
         self.streams: list[StormStream] = []
         self.reason: Failure | None = None
 
@@ -139,6 +141,13 @@ class StormProtocol(SessionProtocol):
         data = self.name(MESSAGES + 3, 1) + bytes(100)
         expiring = session.sendMessage(data, lane=1, expires=random.uniform(0, 0.5))
         self.withdrawn.append((self.note("an expiring message", expiring), data))
+        for number in range(4):
+            message = b"%d" % number + bytes(random.choice((10, 3_000)))
+            self.asks.append((self.note("an ask", session.ask(message, timeout=random.choice((None, 0.2)))), message))
+        asking = session.ask(b"never mind")
+        self.note("a withdrawn ask", asking)
+        self.reactor.callLater(random.random(), asking.cancel)
+        self.refused.append(self.note("an ask to be refused", session.ask(REJECTED)))
         self.note("a ping", session.ping())
         for number in range(2):
             data = random.randbytes(int(2 ** random.uniform(0, 15)))
@@ -164,6 +173,14 @@ class StormProtocol(SessionProtocol):
         if self.random.random() < 0.3:
             await deferLater(self.reactor, self.random.uniform(0, 0.2))
 
+    async def askReceived(self, message: bytes) -> bytes:
+        """Answer: at once, later, or not."""
+        if message.startswith(REJECTED):
+            raise MessageRejected("as you wish", 4_711)
+        if self.random.random() < 0.3:
+            await deferLater(self.reactor, self.random.uniform(0, 0.2))
+        return b"re " + message
+
     def streamOpened(self, name: bytes, options: StreamOptions) -> Any:
         """Take it, sometimes later."""
         made = self.stream(bytes(int(name.split()[1])))
@@ -182,7 +199,12 @@ class StormProtocol(SessionProtocol):
     def check(self, peer: StormProtocol) -> None:
         """Assert that everything fired as it should, and the peer has what it should."""
         for outcome in self.outcomes:
-            outcome.check(MessageCancelled, MessageExpired, MessageRejected, CancelledError, ConnectionDone)
+            outcome.check(
+                MessageCancelled, MessageExpired, MessageRejected, CancelledError, defer.TimeoutError, ConnectionDone
+            )
+        for outcome, message in self.asks:
+            if not isinstance(outcome.result, Failure) and outcome.result != b"re " + message:
+                raise AssertionError(f"an ask of {len(message)} bytes has another's reply")
         for outcome in self.refused:
             error = outcome.result.value if isinstance(outcome.result, Failure) else None
             if not isinstance(error, MessageRejected) or error.code != 4_711:

@@ -4,6 +4,7 @@ Tests of L{hypermail.internet.asking}: C{session.ask} and C{askReceived} over th
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -31,6 +32,7 @@ from hypermail.errors import (
 )
 from hypermail.interfaces import ISessionProtocol
 from hypermail.internet.protocol import SessionProtocol
+from hypermail.internet.session import Session
 from hypermail.options import Options, Way
 from hypermail.test.sessions import Hosts, RecordingProtocol, errorOf
 from hypermail.testing import Conditions
@@ -160,6 +162,13 @@ class ReplyTests(AskingTests):
         """A reply's callback may ask again."""
         asking = self.session.ask(b"1").addCallback(self.session.ask)
         self.assertEqual(self.hosts.run(asking), b"re re 1")
+
+    def test_roomGivenBack(self) -> None:
+        """Thousands of asks leave no room taken when they are over."""
+        asks = [self.session.ask(b"%d" % number) for number in range(3_000)]
+        self.assertEqual(len(self.hosts.run(defer.gatherResults(asks))), 3_000)
+        assert isinstance(self.session, Session)
+        self.assertEqual(sys.getsizeof(self.session.sent.waiting), sys.getsizeof({}))
 
 
 class RefusalTests(AskingTests):
@@ -303,6 +312,15 @@ class WithdrawingTests(AskingTests):
             self.assertEqual((self.count("messages_begun"), self.count("messages_queued")), (0, 0))
         self.assertEqual(self.theirs.asked, [b"%d" % number for number in range(1, len(steps))])
         self.assertEqual(self.count("replies_ignored"), 4)
+
+    def test_withdrawnAtOnce(self) -> None:
+        """The peer is told of it in the same turn."""
+        asking = self.ask(seconds=0.005)
+        before = self.count("datagrams_sent")
+        asking.cancel()
+        self.hosts.settle(0.001)
+        self.assertEqual(self.count("datagrams_sent"), before + 1)
+        self.failureResultOf(asking, CancelledError)
 
     def test_cancelledByAnother(self) -> None:
         """The callback of a reply may cancel an ask whose reply has come with it."""

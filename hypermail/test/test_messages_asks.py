@@ -237,6 +237,26 @@ class ClosingTests(AskCase):
         self.check(Role.LISTENER, Role.STARTER)
         self.check(Role.STARTER, Role.LISTENER)
 
+    def test_both(self) -> None:
+        """Both close while both have asked."""
+        wire = self.wire()
+        self.answers = False
+        sides = (wire.starter, wire.listener)
+        for side in sides:
+            side.ask(b"ask", now=wire.now)
+        wire.until(lambda: self.asked and self.back)
+        for side in sides:
+            side.close(now=wire.now)
+        wire.run(0.1)
+        wire.listener.answer(0, b"first", now=wire.now)
+        wire.run(1)
+        self.assertEqual((list(self.replies.values()), wire.here.error, wire.there.error), ([b"first"], None, None))
+        wire.starter.answer(0, b"second", now=wire.now)
+        wire.until(lambda: wire.here.error and wire.there.error)
+        self.assertEqual([event.replies[0][1] for event in wire.there.of(RepliesReceived)], [b"second"])
+        for application in (wire.here, wire.there):
+            self.assertEqual(application.error and application.error.code, Reason.NONE)
+
     def test_noMore(self) -> None:
         """A session that is closing takes no new asks."""
         wire = self.wire()
