@@ -117,8 +117,8 @@ class ReceivedAsks:
                 self._reply(answer, lane, number)
 
     def _answered(self, reply: object, lane: AskedLane, number: int) -> None:
-        if self._pending.pop(number, None) is not None:
-            self._reply(reply, lane, number)
+        self._pending.pop(number, None)
+        self._reply(reply, lane, number)
 
     def _failed(self, failure: Failure, lane: AskedLane, number: int) -> None:
         if self._pending.pop(number, None) is not None:
@@ -147,9 +147,8 @@ class ReceivedAsks:
         else:
             self._log.failure("askReceived has failed; the ask is rejected", failure)
             code, text = Reason.APPLICATION, f"the application failed on this ask ({type(error).__name__})"
-        if not self._received.over:
-            lane.reject(number, code, text)
-            self._session.touch()
+        lane.reject(number, code, text)
+        self._session.touch()
 
     def lost(self) -> None:
         """The session is over: no answer is wanted any more."""

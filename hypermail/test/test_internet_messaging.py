@@ -17,6 +17,7 @@ from hypermail.errors import (
     MessageExpired,
     MessageTooLarge,
     MessageUndelivered,
+    SessionAborted,
     SessionClosed,
     SessionKilled,
     UsageError,
@@ -126,6 +127,23 @@ class SendingTests(MessagingTests):
         self.assertEqual(
             self.failureResultOf(self.session.sendMessage(b"late"), MessageUndelivered).value.delivered, Delivered.NO
         )
+
+    def test_lostAndCancelled(self) -> None:
+        """When messages fail with their session, the errback of one may cancel the others: each fires once."""
+        sent = [self.session.sendMessage(b"x") for _ in range(3)]
+        fates: list[Failure] = []
+
+        def cancelAll(failure: Failure) -> None:
+            fates.append(failure)
+            for deferred in sent:
+                deferred.cancel()
+
+        for deferred in sent:
+            deferred.addErrback(cancelAll)
+        assert isinstance(self.session, Session)
+        self.session.sent.lost(SessionAborted("the core has failed"))
+        self.assertEqual(sorted(type(fate.value).__name__ for fate in fates)[-1], "MessageUndelivered")
+        self.assertEqual(len(fates), 3)
 
     def test_whileClosing(self) -> None:
         """A session that is closing takes no new messages."""
