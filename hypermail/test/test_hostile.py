@@ -16,6 +16,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hypermail.connection import Connection
 from hypermail.demux import MOST_REPLIES, Demux
 from hypermail.errors import Reason, SessionAborted, SessionKilled, SessionLost
+from hypermail.messages.asks import ASKS, REPLIES
 from hypermail.options import KIB, ListenerOptions, Options, Role, Way
 from hypermail.security.handshake import PlainHandshake
 from hypermail.security.seal import PlainSeal
@@ -61,6 +62,8 @@ EVERY: tuple[p.Packet, ...] = (
     p.PathResponse(bytes(8)),
     p.Direct(b"data"),
     p.StreamBlocks(0, 0, 0, [b"a", b"", b"ccc"]),
+    p.StreamBlocks(ASKS, 1, 0, [b"an ask", b""]),
+    p.StreamBlocks(REPLIES, 1, 0, [bytes(8) + b"a reply"]),
     p.Padding(5),
 )
 
