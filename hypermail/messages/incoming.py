@@ -4,6 +4,7 @@ One lane's incoming messages: put together, delivered in order, settled by the a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from itertools import islice
 
@@ -22,6 +23,8 @@ MOST_AHEAD = 65_536
 MOST_RANGES = 8
 MOST_VERDICT_BYTES = 700
 VERDICT_BYTES = 14
+#: C{StreamBlockAck}s of an unordered lane that are on their way with ranges or verdicts.
+MOST_REPORTS = 8
 
 
 class _Partial:
@@ -57,9 +60,12 @@ class IncomingLane:
         "_ordered",
         "_partial",
         "_ready",
+        "_reported",
+        "_reports",
         "_settled",
         "_sizes",
         "_top",
+        "_unreported",
         "_verdicts",
         "_watermark",
         "_with_application",
@@ -92,7 +98,10 @@ class IncomingLane:
         self._partial: dict[int, _Partial] = {}
         self._held: dict[int, bytes] = {}
         self._with_application = 0
-        self._verdicts: dict[int, Verdict] = {}
+        self._verdicts: dict[int, Verdict] = {}  # until the peer has heard them
+        self._reports: dict[int, tuple[int, ...]] = {}  # on their way, each with the numbers of its verdicts
+        self._reported = 0  # the greatest watermark that was told
+        self._unreported = RangeSet()  # settled above the watermark, or with a verdict, and not told yet; if unordered
         self._ready: list[tuple[int, list[bytes]]] = []
         self._news = False
 
@@ -131,8 +140,7 @@ class IncomingLane:
         if not self._is_with_application(number):
             raise UsageError(f"message {number} of lane {self.number} is not with the application")
         self._with_application -= 1
-        self._verdicts[number] = Verdict(number, False, code, text)
-        self._settle(number, number + 1)
+        self._settle(number, number + 1, Verdict(number, False, code, text))
         self._deliver_held()
 
     def _is_with_application(self, number: int) -> bool:
@@ -257,8 +265,7 @@ class IncomingLane:
             return
         self._partial.pop(number, None)
         self._held.pop(number, None)
-        self._verdicts[number] = Verdict(number, True, Reason.MESSAGE_CLEARED, "")
-        self._settle(number, number + 1)
+        self._settle(number, number + 1, Verdict(number, True, Reason.MESSAGE_CLEARED, ""))
         self._deliver_held()
 
     def take_ready(self) -> list[tuple[int, list[bytes]]]:
@@ -275,15 +282,24 @@ class IncomingLane:
 
     # Settling
 
-    def _settle(self, start: int, stop: int) -> None:
+    def _settle(self, start: int, stop: int, verdict: Verdict | None = None) -> None:
         self._news = True
+        if verdict is not None:
+            self._verdicts[start] = verdict
+            self._report_later(start, stop)
         self._holdings.release(sum(self._sizes.pop(number) for number in range(start, stop)), stop - start)
         if start == self._watermark and not self._settled:
             self._watermark = stop
             return
         self._settled.add(start, stop)
+        self._report_later(start, stop)
         if self._settled.first()[0] == self._watermark:
             self._watermark = self._settled.drop_first()[1]
+
+    def _report_later(self, start: int, stop: int) -> None:
+        """On an unordered lane the watermark may be long in coming to these numbers, or must not pass them untold."""
+        if not self._ordered:
+            self._unreported.add(start, stop)
 
     def acknowledge(self) -> None:
         """
@@ -296,46 +312,67 @@ class IncomingLane:
         self._news = False
         if not self._sizes:
             self._rest()
-        told: list[Verdict] = []
-        size = 0
-        watermark = self._watermark
-        limit = self._watermark if self._ordered else self._reach()
-        for number in sorted(self._verdicts):
-            verdict = self._verdicts[number]
-            if limit is not None and number >= limit:
-                break
-            size += VERDICT_BYTES + min(len(verdict.text.encode("utf-8", "replace")), MAX_TEXT)
-            if size > MOST_VERDICT_BYTES:
-                watermark = min(watermark, number)
-                limit = number
-                break
-            told.append(verdict)
-        ranges = () if self._ordered else self._told_ranges(watermark, limit)
-        packet = StreamBlockAck(self.number, watermark, ranges, tuple(told))
+        if not self._ordered:
+            self._report()
+            return
+        told, limit = self._fitting(sorted(self._verdicts), self._watermark)
+        packet = StreamBlockAck(self.number, limit, (), told)
         confirm = partial(self._confirm, tuple(verdict.number for verdict in told)) if told else None
         self._control.put(("lane", self.number), packet, confirm)
+
+    def _fitting(self, numbers: Iterable[int], limit: int) -> tuple[tuple[Verdict, ...], int]:
+        """
+        Those verdicts on C{numbers}, which ascend, below a limit that one acknowledgement has room for.
+
+        @return: with them, the limit, or the number of the first verdict for which there is no room.
+        """
+        told: list[Verdict] = []
+        size = 0
+        for number in numbers:
+            if number >= limit:
+                break
+            verdict = self._verdicts[number]
+            size += VERDICT_BYTES + min(len(verdict.text.encode("utf-8", "replace")), MAX_TEXT)
+            if size > MOST_VERDICT_BYTES:
+                return tuple(told), number
+            told.append(verdict)
+        return tuple(told), limit
+
+    def _report(self) -> None:
+        """
+        The same on an unordered lane: whatever waits for long holds up the watermark, so ranges are told, each in one
+        report, which is sent until it has arrived. What there is no room for waits until one has.
+        """
+        if len(self._reports) >= MOST_REPORTS:
+            return
+        flying = {number for numbers in self._reports.values() for number in numbers}
+        watermark = min(self._watermark, *flying) if flying else self._watermark  # what passes a verdict has to tell it
+        ranges = tuple(islice(self._unreported, MOST_RANGES))
+        fresh = sorted(number for number in self._verdicts if number not in flying)
+        told, limit = self._fitting(fresh, max(watermark, ranges[-1][1]) if ranges else watermark)
+        watermark = min(watermark, limit)
+        above = tuple((start, min(stop, limit)) for start, stop in ranges if watermark < start < limit)
+        for start, stop in above:
+            self._unreported.remove(start, stop)
+        self._unreported.remove_below(watermark)
+        packet = StreamBlockAck(self.number, watermark, above, told)
+        if above or told:
+            slot = next(slot for slot in range(MOST_REPORTS) if slot not in self._reports)
+            self._reports[slot] = tuple(verdict.number for verdict in told)
+            self._control.put(("lane", self.number, slot), packet, partial(self._report_arrived, slot))
+        elif watermark > self._reported:
+            self._control.put(("lane", self.number), packet)
+        self._reported = max(self._reported, watermark)
+
+    def _report_arrived(self, slot: int) -> None:
+        self._confirm(self._reports.pop(slot))
+        self._news = self._news or bool(self._unreported) or self._watermark > self._reported
 
     def _rest(self) -> None:
         """Everything is settled: give back the room that it took."""
         self._sizes.clear()
         self._partial.clear()
         self._held.clear()
-
-    def _reach(self) -> int | None:
-        """Where the settled numbers end that one acknowledgement has room for; None when it has room for all."""
-        if len(self._settled) <= MOST_RANGES:
-            return None
-        return next(islice(self._settled, MOST_RANGES - 1, None))[1]
-
-    def _told_ranges(self, watermark: int, limit: int | None) -> tuple[tuple[int, int], ...]:
-        """Settled numbers above the watermark, none at or above the first verdict that isn't told."""
-        told: list[tuple[int, int]] = []
-        for start, stop in self._settled:
-            if limit is not None:
-                stop = min(stop, limit)
-            if start < stop and start > watermark and len(told) < MOST_RANGES:
-                told.append((start, stop))
-        return tuple(told)
 
     def _confirm(self, numbers: tuple[int, ...]) -> None:
         """The peer has heard these verdicts; the next ones may go."""

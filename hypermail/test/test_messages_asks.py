@@ -377,6 +377,35 @@ class LimitTests(AskCase):
         wire.run(1)
         self.assertEqual((len(self.asked), len(self.replies)), (25, 5))
 
+    def test_longWaiting(self) -> None:
+        """Asks whose answers take long, however many, hold up neither the rejects nor the settling of others."""
+        wire = self.wire()
+        slow: list[int] = []
+
+        def there(event: Event) -> None:
+            if isinstance(event, AsksReceived):
+                for number, data in event.asks:
+                    if data == b"slow":
+                        slow.append(number)
+                    elif data == b"no":
+                        event.lane.reject(number, 1, "no")
+                    else:
+                        wire.listener.answer(number, data, now=wire.now)
+
+        wire.there.reply = there
+        for _ in range(30):
+            wire.starter.ask(b"slow", now=wire.now)
+            wire.starter.ask(b"quick", now=wire.now)
+        wire.run(1)
+        refused = wire.starter.ask(b"no", now=wire.now)
+        wire.run(0.05)
+        self.assertEqual(wire.here.settled, [refused])
+        for _ in range(1_000):
+            wire.starter.ask(b"quick", now=wire.now)
+        wire.run(2)
+        self.assertEqual(len(self.replies), 1_030)
+        self.assertEqual((len(slow), wire.starter.statistics()["messages_begun"]), (30, 30))
+
     def test_lanesNotCounted(self) -> None:
         """The lanes of asks and replies are not among those that an application may use."""
         limits = Options(max_lanes=1)

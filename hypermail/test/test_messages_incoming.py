@@ -4,6 +4,8 @@ Tests for L{hypermail.messages.incoming} and L{hypermail.messages.receiving}: on
 
 from __future__ import annotations
 
+from random import Random
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -12,7 +14,7 @@ from hypermail.errors import LimitExceeded, MalformedPacket, ProtocolViolation, 
 from hypermail.events import DirectsReceived, MessagesReceived
 from hypermail.link.control import Control
 from hypermail.link.payload import Payload
-from hypermail.messages.incoming import MOST_AHEAD, MOST_RANGES, IncomingLane
+from hypermail.messages.incoming import MOST_AHEAD, MOST_RANGES, MOST_REPORTS, IncomingLane
 from hypermail.messages.receiving import Receiving
 from hypermail.options import Options
 from hypermail.wire import packets as p
@@ -239,7 +241,7 @@ class UnorderedTests(ReceivingCase):
         self.assertEqual(self.delivered(), [(0, b"aaaa")])
 
     def test_acknowledged(self) -> None:
-        """The acknowledgement has the watermark and the settled ranges above it."""
+        """The acknowledgement has the watermark and the settled ranges above it, each once."""
         self.send(0, *[b"x"] * 10)
         self.delivered()
         lane = self.lanes[1]
@@ -247,10 +249,12 @@ class UnorderedTests(ReceivingCase):
             lane.take(number)
         self.assertEqual(self.acks(), [p.StreamBlockAck(1, 1, ((2, 4), (6, 7), (9, 10)), ())])
         lane.take(1)
-        self.assertEqual(self.acks(), [p.StreamBlockAck(1, 4, ((6, 7), (9, 10)), ())])
+        self.assertEqual(self.acks(), [p.StreamBlockAck(1, 4, (), ())])
+        lane.take(7)
+        self.assertEqual(self.acks(), [p.StreamBlockAck(1, 4, ((7, 8),), ())])
 
     def test_manyRanges(self) -> None:
-        """An acknowledgement holds a bounded number of ranges; the others are told when the watermark moves."""
+        """An acknowledgement holds a bounded number of ranges; the others are told when it has arrived."""
         count = 4 * MOST_RANGES
         self.send(0, *[b"x"] * count)
         self.delivered()
@@ -258,6 +262,9 @@ class UnorderedTests(ReceivingCase):
             self.lanes[1].take(number)
         (ack,) = self.acks()
         self.assertEqual((ack.watermark, len(ack.ranges)), (0, MOST_RANGES))
+        (after,) = self.acks()
+        self.assertEqual([*ack.ranges, *after.ranges], [(number, number + 1) for number in range(1, count, 2)])
+        self.assertEqual(self.acks(), [])
         for number in range(0, count, 2):
             self.lanes[1].take(number)
         self.assertEqual(self.acks(), [p.StreamBlockAck(1, count, (), ())])
@@ -597,3 +604,91 @@ class EventTests(ReceivingCase):
         self.receiving.receive_direct(p.Direct(b"direct"))
         self.receiving.forget()
         self.assertEqual(self.receiving.take_events(), [])
+
+
+class ReportTests(ReceivingCase):
+    """What is settled on an unordered lane, told in any order, through loss."""
+
+    def lane(self, count: int) -> IncomingLane:
+        """A lane with so many messages at the application."""
+        self.run_of(0, *[b"x"] * count, lane=1, flags=UNORDERED)
+        self.delivered()
+        return self.lanes[1]
+
+    def test_behindWhatWaits(self) -> None:
+        """Messages that wait for long hold up no verdict on others, however many they are."""
+        lane = self.lane(100)
+        for number in range(1, 99, 2):
+            lane.take(number)
+        while self.acks():
+            """All of it is told."""
+        lane.reject(99, 7, "no")
+        self.assertEqual(self.acks(), [p.StreamBlockAck(1, 0, ((99, 100),), (p.Verdict(99, False, 7, "no"),))])
+
+    def test_mostReports(self) -> None:
+        """So many reports are on their way at once; what is settled meanwhile follows when one has arrived."""
+        lane = self.lane(100)
+        for number in range(1, 2 * MOST_REPORTS + 5, 2):
+            lane.take(number)
+            self.acks(deliver=False)
+        self.assertEqual(len(self.control), MOST_REPORTS)
+        ranges = [ack.ranges for ack in self.acks()]
+        self.assertEqual(ranges, [((number, number + 1),) for number in range(1, 2 * MOST_REPORTS, 2)])
+        last = 2 * MOST_REPORTS + 1
+        self.assertEqual([ack.ranges for ack in self.acks()], [((last, last + 1), (last + 2, last + 3))])
+
+    def test_verdictOnItsWay(self) -> None:
+        """The watermark does not pass a verdict that may be lost, and goes on when it has arrived."""
+        lane = self.lane(10)
+        lane.reject(0, 7, "no")
+        verdict = p.Verdict(0, False, 7, "no")
+        self.assertEqual(self.acks(deliver=False), [p.StreamBlockAck(1, 1, (), (verdict,))])
+        lane.take(1)
+        lane.take(3)
+        self.assertEqual(self.acks(), [p.StreamBlockAck(1, 1, (), (verdict,)), p.StreamBlockAck(1, 0, ((3, 4),), ())])
+        self.assertEqual(self.acks(), [p.StreamBlockAck(1, 2, (), ())])
+        self.assertEqual(self.acks(), [])
+
+    def test_anyOrder(self) -> None:
+        """However messages are settled and reports are lost or overtaken, the sender learns the fate of each."""
+        for seed in range(60):
+            self.setUp()
+            random = Random(seed)
+            count = random.choice((5, 60, 400))
+            lane = self.lane(count)
+            left = list(range(count))
+            if seed % 3:
+                random.shuffle(left)
+            rejects = random.choice((0.0, 0.1, 1.0))
+            fates: dict[int, int] = {}
+            known: dict[int, int] = {}
+            flying: list[Payload] = []
+            while left or flying or len(self.control) or lane._news:
+                for _ in range(min(len(left), random.choice((0, 1, 5, 50)))):
+                    number = left.pop()
+                    fates[number] = number + 1 if random.random() < rejects else 0
+                    if fates[number]:
+                        lane.reject(number, number + 1, "because" * random.choice((0, 20)))
+                    else:
+                        lane.take(number)
+                lane.acknowledge()
+                payload = Payload(1_150)
+                self.control.fill(payload)
+                if payload.parts:
+                    flying.append(payload)
+                if flying and random.random() < 0.5:
+                    self.arrive(flying.pop(random.randrange(len(flying))), random.random() < 0.3, known)
+            wrong = {n: (known.get(n), fate) for n, fate in fates.items() if known.get(n) != fate}
+            self.assertEqual(wrong, {}, f"number: (told, true), of seed {seed}")
+            self.assertEqual(list(lane._unreported), [])
+
+    def arrive(self, payload: Payload, lost: bool, known: dict[int, int]) -> None:
+        """A datagram is lost, or arrives: what is not known yet is what it says."""
+        for source, start, stop in payload.contents:
+            (source.lost if lost else source.acked)(start, stop)
+        for ack in () if lost else decode(memoryview(b"".join(payload.parts))):
+            assert isinstance(ack, p.StreamBlockAck)
+            verdicts = {verdict.number: verdict.code for verdict in ack.verdicts}
+            for start, stop in ((0, ack.watermark), *ack.ranges):
+                for number in range(start, stop):
+                    known.setdefault(number, verdicts.get(number, 0))
