@@ -641,13 +641,42 @@ class ReportTests(ReceivingCase):
         """The watermark does not pass a verdict that may be lost, and goes on when it has arrived."""
         lane = self.lane(10)
         lane.reject(0, 7, "no")
-        verdict = p.Verdict(0, False, 7, "no")
-        self.assertEqual(self.acks(deliver=False), [p.StreamBlockAck(1, 1, (), (verdict,))])
+        first = p.StreamBlockAck(1, 1, (), (p.Verdict(0, False, 7, "no"),))
+        self.assertEqual(self.acks(deliver=False), [first])
         lane.take(1)
+        self.assertEqual(self.acks(deliver=False), [first])
         lane.take(3)
-        self.assertEqual(self.acks(), [p.StreamBlockAck(1, 1, (), (verdict,)), p.StreamBlockAck(1, 0, ((3, 4),), ())])
+        self.assertEqual(self.acks(), [first, p.StreamBlockAck(1, 0, ((3, 4),), ())])
         self.assertEqual(self.acks(), [p.StreamBlockAck(1, 2, (), ())])
         self.assertEqual(self.acks(), [])
+
+    def test_verdictsFollow(self) -> None:
+        """Rejects in order need not wait for those before them to arrive."""
+        lane = self.lane(3)
+        found = []
+        for number in range(3):
+            lane.reject(number, 7, "no")
+            found = self.acks(deliver=False)
+        told = [p.Verdict(number, False, 7, "no") for number in range(3)]
+        self.assertEqual(
+            found,
+            [
+                p.StreamBlockAck(1, 1, (), (told[0],)),
+                p.StreamBlockAck(1, 0, ((1, 2),), (told[1],)),
+                p.StreamBlockAck(1, 0, ((2, 3),), (told[2],)),
+            ],
+        )
+
+    def test_ordered(self) -> None:
+        """Lanes in order have no reports, and keep nothing for them."""
+        self.run_of(0, *[b"x"] * 10)
+        self.delivered()
+        lane = self.lanes[0]
+        for number in (5, 3, 0):
+            lane.take(number)
+        lane.reject(1, 7, "no")
+        self.assertEqual(self.acks(), [p.StreamBlockAck(0, 2, (), (p.Verdict(1, False, 7, "no"),))])
+        self.assertEqual(len(lane._unreported), 0)
 
     def test_anyOrder(self) -> None:
         """However messages are settled and reports are lost or overtaken, the sender learns the fate of each."""
