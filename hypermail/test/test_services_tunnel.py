@@ -5,6 +5,7 @@ L{hypermail.services.pipes} and L{hypermail.services.flows}.
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any, cast
 
 from twisted.internet import reactor
@@ -26,6 +27,7 @@ from hypermail.services.ending import CannotStart
 from hypermail.services.entrances import TunnelService
 from hypermail.services.listener import Doing, ListenerService
 from hypermail.services.passages import parse_forwards, parse_listens
+from hypermail.services.status import Status
 from hypermail.test.sessions import logged
 
 HERE = "127.0.0.1"
@@ -280,6 +282,20 @@ class StreamTests(TunnelCase):
         self.assertEqual(talker.data, b"ylrae")
         talker.transport.loseConnection()
         await talker.lost
+
+    async def test_status(self) -> None:
+        """A status that is given counts the starter's sessions, as the listener's."""
+        await self.listener(f"tcp:{HERE}:1")
+        status = Status(clock.seconds, lambda: datetime.now(UTC))
+        service = TunnelService(clock, self.endpoint, parse_listens([f"udp:0:interface={HERE}"]), status)
+        service.startService()
+        assert service.starter is not None
+        await service.starter.whenOpened()
+        (session,) = status.snapshot()["sessions"]
+        self.assertEqual((session["mode"], session["address"]), ("plain", f"{HERE}:{self.port}"))
+        await service.stopService()
+        found = status.snapshot()
+        self.assertEqual((found["sessions"], found["totals"]["sessions_opened"]), ([], 1))
 
     async def test_gaveUp(self) -> None:
         """A service that stops cuts off who waits for a session."""
