@@ -72,7 +72,7 @@ class WhenTests(SynchronousTestCase):
         self.assertEqual(due, [False, True] * 3)
 
     def test_together(self) -> None:
-        """In a long flow the second turn is not enough: eight datagrams are, or the delay."""
+        """In a long flow the second turn is not enough: sixteen datagrams are, or the delay."""
         acks = Acks()
         turn(acks, *range(FIRST + 1))
         acks.packet(0.0)
