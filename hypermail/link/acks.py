@@ -28,8 +28,8 @@ TICK = 0.001
 #: Datagrams at the beginning of which every second turn is acknowledged: the sender knows little of the path.
 FIRST = 128
 #: Datagrams that are acknowledged together afterwards, unless the delay is over before: with 1,200 bytes each, what is
-#: sent back is less than one percent. With 8 a flow kept 78 % of a bottleneck from one of TCP's that came later; with 16
-#: it keeps 67 %, as one of TCP's does.
+#: sent back is less than one percent. With 8 a flow kept 78 % of a bottleneck from one of TCP's that came later; with
+#: 16 it keeps about 60 %, as one of TCP's does.
 TOGETHER = 16
 #: Turns that are acknowledged at once when one shows a gap, itself included: the sender counts as many before something
 #: is lost (RFC 9002 §6.1.1), and an acknowledgement that is lost itself must not hide it. Within the delay that others
