@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from twisted.python.components import proxyForInterface
 from twisted.python.failure import Failure
 
-from hypermail.errors import HypermailError, PeerUntrusted, SessionAborted, SessionLost, UsageError
+from hypermail.errors import HypermailError, PeerUntrusted, SessionAborted, UsageError
 from hypermail.interfaces import Answer, ISessionFactory, ISessionProtocol
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.endpoints import SessionClientEndpoint
@@ -57,10 +57,9 @@ class StarterService(Service):
         """
         self._reactor = reactor
         self.endpoint = endpoint
-        self._factory = _Keeping(factory, self)
+        self._factory = factory
         self._pauses = pauses or backoffPolicy()
         self._keeping: Deferred[None] | None = None
-        self._lost: Deferred[HypermailError] = Deferred()
         self._waiting: dict[Deferred[ISessionProtocol], None] = {}
         self.protocol: ISessionProtocol | None = None
 
@@ -121,21 +120,28 @@ class StarterService(Service):
     async def _keep(self) -> None:
         failed = 0
         while True:
-            lost = self._lost = Deferred()
+            keeping = _Keeping(self._factory, self)
             try:
-                await self.endpoint.connect(self._factory)
+                await self.endpoint.connect(keeping)
             except HypermailError as error:
-                reason: HypermailError = error
+                reason = error.text
+                if isinstance(error, PeerUntrusted) and error.pin:
+                    reason += f" (if {error.pin} is what its operator tells you, give it as the pin)"
+            except Exception as error:  # the application's, as of its factory: it may do better the next time
+                if not self.running:  # cancelled
+                    raise
+                self._log.failure("the application has failed to open its session")
+                reason = f"{type(error).__name__}: {error}"
             else:
                 failed = 0
-                reason = await lost
+                reason = await keeping.lost
             pause = self._pauses(failed)
             failed += 1
             self._log.warn(
                 "no session with {host}:{port}: {reason}; the next attempt is in {pause:.1f} s",
                 host=self.endpoint.host,
                 port=self.endpoint.port,
-                reason=printable(_tell(reason)),
+                reason=printable(reason),
                 pause=pause,
             )
             await deferLater(self._reactor, pause)
@@ -148,27 +154,19 @@ class StarterService(Service):
         for one in waiting:
             one.callback(protocol)
 
-    def over(self, protocol: ISessionProtocol, reason: Failure) -> None:
+    def over(self, protocol: ISessionProtocol) -> None:
         """For L{_Kept}: the session is over, or has never opened."""
-        if self.protocol is not protocol:
-            return
-        self.protocol = None
-        error = reason.value
-        self._lost.callback(error if isinstance(error, HypermailError) else SessionLost(str(error)))
-
-
-def _tell(error: HypermailError) -> str:
-    if isinstance(error, PeerUntrusted) and error.pin:
-        return f"{error.text} (if {error.pin} is what its operator tells you, give it as the pin)"
-    return error.text
+        if self.protocol is protocol:
+            self.protocol = None
 
 
 class _Kept(proxyForInterface(ISessionProtocol, "original")):  # type: ignore[misc]
     """A protocol whose service is told of its session's beginning and end."""
 
-    def __init__(self, original: ISessionProtocol, service: StarterService) -> None:
+    def __init__(self, original: ISessionProtocol, service: StarterService, lost: Deferred[str]) -> None:
         self.original = original
         self._service = service
+        self._lost = lost
 
     def sessionOpened(self) -> Answer[None]:
         answer = self.original.sessionOpened()
@@ -176,18 +174,26 @@ class _Kept(proxyForInterface(ISessionProtocol, "original")):  # type: ignore[mi
         return answer
 
     def sessionLost(self, reason: Failure) -> Answer[None]:
-        self._service.over(self.original, reason)
-        return self.original.sessionLost(reason)
+        self._service.over(self.original)
+        try:
+            return self.original.sessionLost(reason)
+        finally:
+            self._lost.callback(reason.getErrorMessage())
 
 
 class _Keeping(SessionFactory):
-    """Wraps the protocols of another factory."""
+    """
+    Makes the protocol of one attempt: wraps that of another factory.
+
+    @ivar lost: fires with the reason when its session is over, or has never opened.
+    """
 
     noisy = False
 
     def __init__(self, factory: ISessionFactory, service: StarterService) -> None:
         self._factory = factory
         self._service = service
+        self.lost: Deferred[str] = Deferred()
 
     def startFactory(self) -> None:
         """See L{SessionFactory}."""
@@ -200,4 +206,4 @@ class _Keeping(SessionFactory):
     def buildProtocol(self, address: HypermailAddress) -> ISessionProtocol | None:
         """See L{ISessionFactory}."""
         protocol = self._factory.buildProtocol(address)
-        return None if protocol is None else cast(ISessionProtocol, _Kept(protocol, self._service))
+        return None if protocol is None else cast(ISessionProtocol, _Kept(protocol, self._service, self.lost))

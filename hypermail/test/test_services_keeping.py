@@ -87,6 +87,31 @@ class KeepingTests(SynchronousTestCase):
         self.hosts.settle(4)
         self.assertIsNotNone(self.service.protocol)
 
+    def test_applicationFails(self) -> None:
+        """What the application raises in C{buildProtocol}, or when its session opens, does not end the keeping."""
+        self.hosts.listen()
+        build, faults = self.factory.buildProtocol, ["build", "open"]
+
+        def failing() -> None:
+            raise ValueError("not now")
+
+        def buildProtocol(address: Any) -> Any:
+            fault = faults.pop(0) if faults else None
+            if fault == "build":
+                failing()
+            protocol = build(address)
+            if fault == "open":
+                protocol.sessionOpened = failing
+            return protocol
+
+        self.patch(self.factory, "buildProtocol", buildProtocol)
+        self.service.startService()
+        waiting = self.service.whenOpened()
+        self.hosts.settle(10)
+        self.assertIs(self.successResultOf(waiting), self.service.protocol)
+        self.assertEqual((faults, len(self.factory.built)), ([], 2))
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+
     def test_stop(self) -> None:
         """Stopping closes the session gracefully, and none is opened any more."""
         self.hosts.listen()
