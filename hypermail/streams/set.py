@@ -41,7 +41,7 @@ from hypermail.wire.ranges import RangeSet
 
 #: Bytes that a C{StreamOpen} may have, so that it fits the smallest datagram beside its company.
 MOST_OPEN = 1_024
-#: Bytes of a stream's turn. What goes beyond counts for its next one (deficit round robin, Shreedhar and Varghese 1995):
+#: Bytes of a stream's turn. What goes beyond counts for its next one (deficit round robin: Shreedhar, Varghese, 1995):
 #: other content leaves room of any size, and whoever got less than others would be late by the sum of it.
 TURN = 1_500
 
