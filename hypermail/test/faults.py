@@ -154,6 +154,7 @@ def mtu_grows(seed: int) -> World:
     overflowed = pair.network.counters().overflowed
     other = pair.starter.open_stream(b"", second)
     pair.run(lambda: other.id in listener.streams and listener.streams[other.id].finished, limit=30.0)
+    pair.run_for(3.0)  # the search may take longer than the stream
     found = pair.starter.connection.statistics()
     demand(9_000 - 28 - 8 < found["mtu"] <= 9_000 - 28, f"{found['mtu']} were found", pair)
     overflowed = pair.network.counters().overflowed - overflowed

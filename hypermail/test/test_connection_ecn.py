@@ -120,7 +120,7 @@ class PathTests(SynchronousTestCase):
         marking = replace(CLEAN, queue_datagrams=100, mark_bytes=30 * 1_250)
         for options, marks in ((Options(), True), (Options(ecn=False), False)):
             pair = Pair(1, marking, options=options)
-            transfer(pair, 1_000_000)
+            transfer(pair, 6_000_000)
             there, _ = counted(pair, pair.starter)
             self.assertEqual((there.marked > 0, there.overflowed == 0), (marks, marks))
             if marks:

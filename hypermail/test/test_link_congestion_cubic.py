@@ -108,7 +108,7 @@ class SlowStartTests(CubicTestCase):
         """A round trip that rises slows growth down, and ends it five rounds later (RFC 9406), without loss."""
         self.go(0.2)
         self.assertEqual(self.cubic.window, 40_000)
-        self.rtt.sample(0.15, 0.0)
+        self.rtt.sample(0.12, 0.0)
         before = self.cubic.window
         self.go(0.1)
         # In a round of ten acknowledgements it is the eighth that shows the rise.

@@ -70,41 +70,63 @@ class HyStartTests(SynchronousTestCase):
             self.even(0.1 + drift * 0.01)
         self.assertEqual(self.hystart.divisor, 1)
 
-    def test_noise(self) -> None:
-        """When the round trip falls below what looked like a queue, growth is full again, and looks out again."""
+    def test_late(self) -> None:
+        """A queue that shows only in the last eight samples of a round is one."""
         self.even(0.1)
-        self.even(0.2)
+        self.round(*[0.1] * 2, *[0.12] * 7)
+        self.assertEqual(self.hystart.divisor, 1)
+        self.round(*[0.1] * 2, *[0.12] * 8)
         self.assertEqual(self.hystart.divisor, 4)
-        self.even(0.2)
+
+    def test_noise(self) -> None:
+        """After a round in which nothing looks like a queue any more growth is full again, and looks out again."""
+        self.even(0.1)
+        self.even(0.12)
         self.assertEqual(self.hystart.divisor, 4)
-        self.even(0.199)
+        self.round(*[0.1] * 2, *[0.1126] * 8)
+        self.assertEqual(self.hystart.divisor, 4)
+        self.round(*[0.1] * 2, *[0.1124] * 8)
+        self.assertEqual(self.hystart.divisor, 4, "until the round is over")
+        self.even(0.1)
         self.assertEqual(self.hystart.divisor, 1)
         for _ in range(10):
             self.even(0.1)
         self.assertFalse(self.hystart.over)
-        self.even(0.2)
+        self.even(0.12)
         self.assertEqual(self.hystart.divisor, 4)
 
     def test_over(self) -> None:
         """After five rounds of that slow start is over; the one in which it began counts."""
         self.even(0.1)
         for _ in range(5):
-            self.even(0.2)
+            self.even(0.12)
             self.assertFalse(self.hystart.over)
-        self.even(0.2)
+        self.even(0.12)
         self.assertTrue(self.hystart.over)
+
+    def test_sure(self) -> None:
+        """A round that ends with round trips a third longer than before the queue is the last one."""
+        for last, over in ((0.133, False), (0.134, True)):
+            self.setUp()
+            self.even(0.1)
+            self.even(0.12)
+            self.round(*[0.2] * 2, *[last] * 8)
+            self.assertFalse(self.hystart.over)
+            self.even(0.12)
+            self.assertEqual(self.hystart.over, over)
 
     def test_rounds_start_afresh(self) -> None:
         """The rounds of an alarm that was false don't count for the next one."""
         self.even(0.1)
         for _ in range(4):
-            self.even(0.2)
+            self.even(0.12)
+        self.even(0.1)
         self.even(0.1)
         self.assertEqual(self.hystart.divisor, 1)
         for _ in range(5):
-            self.even(0.2)
+            self.even(0.12)
             self.assertFalse(self.hystart.over)
-        self.even(0.2)
+        self.even(0.12)
         self.assertTrue(self.hystart.over)
 
     def test_few_acks(self) -> None:
@@ -121,12 +143,4 @@ class HyStartTests(SynchronousTestCase):
         for _ in range(10):
             self.round(0.2, datagrams=7)
             self.round(0.1, datagrams=7)
-        self.assertEqual(self.hystart.divisor, 1)
-
-    def test_judged_once(self) -> None:
-        """A round that had its eight samples is not judged again at its end: that would count it for the next."""
-        self.even(0.1)
-        self.round(*[0.2] * 8, 0.19)
-        self.assertEqual(self.hystart.divisor, 1, "the ninth was lower: noise")
-        self.even(0.19)
         self.assertEqual(self.hystart.divisor, 1)
