@@ -10,7 +10,6 @@ and curl. It ends when all but the slow one are done.
 from __future__ import annotations
 
 import argparse
-import re
 import shlex
 import socket
 import subprocess
@@ -21,7 +20,8 @@ from pathlib import Path
 
 import psutil
 
-TWISTD = f"{sys.executable} -c 'from twisted.scripts.twistd import run; run()' -n --pidfile= hypermail"
+from benchmarks.logged import TWISTD, Logged
+
 #: Sends so many MiB to each that connects.
 SERVER = """
 import socket, sys, threading
@@ -44,16 +44,6 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def until(log: Path, pattern: str) -> str:
-    """What a log says."""
-    for _ in range(200):
-        found = re.search(pattern, log.read_text())
-        if found:
-            return found[1]
-        time.sleep(0.1)
-    raise SystemExit(f"{log.name} has not said {pattern!r}:\n{log.read_text()}")
-
-
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -65,20 +55,20 @@ def main() -> None:
     processes: list[subprocess.Popen[bytes]] = []
     with tempfile.TemporaryDirectory() as directory:
         here = Path(directory)
+        programs = Logged(here)
 
         def start(name: str, command: list[str]) -> subprocess.Popen[bytes]:
-            with open(here / name, "wb") as log:
-                processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+            processes.append(programs.start(name, subprocess.Popen, command))
             return processes[-1]
 
         try:
             start("server", [sys.executable, "-c", SERVER, str(arguments.size), str(source)])
             options = f"--port udp:0:interface=127.0.0.1 --state {here / 'state'} --forward tcp:127.0.0.1:{source}"
             listener = start("listener", shlex.split(f"{TWISTD} {options}"))
-            pin, port = (until(here / "listener", pattern) for pattern in (r"--pin (\S+)", r"127\.0\.0\.1:(\d+) FILE"))
+            pin, port = (programs.told("listener", pattern) for pattern in (r"--pin (\S+)", r"127\.0\.0\.1:(\d+) FILE"))
             options = f"--connect 127.0.0.1:{port} --pin {pin} --listen tcp:{entrance}:interface=127.0.0.1"
             starter = start("starter", shlex.split(f"{TWISTD} {options}"))
-            until(here / "starter", "session with .* is (open)")
+            programs.told("starter", "session with .* is (open)")
             url = f"http://127.0.0.1:{entrance}/"
             slow = start("slow", ["curl", "-sS", "--limit-rate", arguments.slow, "-o", str(here / "part"), url])
             began = time.monotonic()

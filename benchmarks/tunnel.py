@@ -24,6 +24,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from benchmarks.logged import TWISTD, Logged
 from benchmarks.netemu.namespaces import BadNetwork
 
 #: Mbit/s, ms one way, ms of queue.
@@ -32,7 +33,6 @@ MOVED = "10.77.0.1"
 #: s between two lines, and until the first fault and between faults.
 TYPING = 0.1
 PAUSE = 4.0
-TWISTD = f"{sys.executable} -c 'from twisted.scripts.twistd import run; run()' -n --pidfile= hypermail"
 
 
 class Typing:
@@ -96,6 +96,7 @@ class Scene:
     def __init__(self, network: BadNetwork, directory: Path, size: int) -> None:
         self._network = network
         self._directory = directory
+        self._programs = Logged(directory)
         self._environment = {**os.environ, "XDG_STATE_HOME": str(directory / "state")}
         (directory / "www").mkdir()
         content = os.urandom(1 << 20) * (size >> 20)
@@ -120,14 +121,14 @@ class Scene:
             f"{TWISTD} --port 4700 --state {self._path('state')} --forward ssh=tcp:127.0.0.1:22 "
             "--forward web=tcp:127.0.0.1:80",
         )
-        pin = self._await("listener", r"--pin (\S+)")
+        pin = self._programs.told("listener", r"--pin (\S+)")
         self._start(
             "a",
             "starter",
             f"{TWISTD} --connect {self._network.b.address}:4700 --pin {pin} "
             "--listen ssh=tcp:2222:interface=127.0.0.1 --listen web=tcp:8080:interface=127.0.0.1",
         )
-        self._await("starter", "session with .* is (open)")
+        self._programs.told("starter", "session with .* is (open)")
 
     def typing(self) -> Typing:
         """Log in."""
@@ -159,7 +160,7 @@ class Scene:
 
     def sessions(self) -> int:
         """How many sessions the starter has had."""
-        return len(re.findall("session with .* is open", (self._directory / "starter").read_text()))
+        return len(re.findall("session with .* is open", self._programs.text("starter")))
 
     def _path(self, name: str) -> str:
         return str(self._directory / name)
@@ -167,18 +168,8 @@ class Scene:
     def _do(self, *command: str) -> None:
         subprocess.run(command, check=True, env=self._environment)
 
-    def _start(self, side: Any, name: str, command: str) -> None:
-        log = open(self._directory / name, "wb")
-        self._network.popen(side, shlex.split(command), stdout=log, stderr=log, env=self._environment)
-        log.close()
-
-    def _await(self, name: str, pattern: str) -> str:
-        for _ in range(200):
-            found = re.search(pattern, (self._directory / name).read_text())
-            if found:
-                return found[1]
-            time.sleep(0.1)
-        raise SystemExit(f"{name} has not said {pattern!r}:\n{(self._directory / name).read_text()}")
+    def _start(self, side: str, name: str, command: str) -> None:
+        self._programs.start(name, self._network.popen, side, shlex.split(command), env=self._environment)
 
 
 def main() -> None:
