@@ -83,7 +83,7 @@ class HyStart:
             self._judge()
 
     def _end_round(self, next: int) -> None:
-        if len(self._recent) < N_RTT_SAMPLE <= self._datagrams:
+        if self._datagrams >= N_RTT_SAMPLE:
             self._judge()
         if self.divisor > 1:
             self._count_round()
