@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 from unittest import SkipTest
 from urllib.request import urlopen
@@ -381,6 +382,11 @@ class StartingTests(ProgramCase):
         done = program(self.here, *TWISTD, "hypermail", "--port", "udp:0:interface=127.0.0.1", "--inbox", "file")
         self.assertEqual(done.returncode, 1)
         self.assertIn("the inbox 'file'", done.stderr)
+        # The daemon tells its parent, which ends then, before it removes this.
+        for _ in range(200):
+            if not (self.here / "twistd.pid").exists():
+                break
+            time.sleep(0.05)
         self.assertFalse((self.here / "twistd.pid").exists())
 
     def test_usage(self) -> None:
