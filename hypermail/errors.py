@@ -117,6 +117,10 @@ class MalformedPacket(ProtocolViolation):
     """An authentic datagram held something that is no packet."""
 
 
+class FrameInvalid(ProtocolViolation):
+    """A queen or cell sent something that is no frame, or not at its place."""
+
+
 # How sessions end.
 
 

@@ -1,0 +1,14 @@
+"""
+The hive: a queen terminates HTTPS and routes requests to cells, which dial out to her (seed 002, HLHV).
+
+================ =====================================================================================
+L{frames}        what queen and cell say to each other, and how it is written
+L{fields}        JSON of a stranger's, key by key
+L{mounts}        which cells a request is for
+L{aliases}       which host a request's host means
+L{directives}    the queen's configuration file
+================ =====================================================================================
+
+All of these know no sockets. Obeys C{docs/protocol/hive}. The room may import C{hypermail.internet} and everything
+below.
+"""
