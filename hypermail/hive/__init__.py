@@ -4,6 +4,9 @@ The hive: a queen terminates HTTPS and routes requests to cells, which dial out 
 ================ =====================================================================================
 L{frames}        what queen and cell say to each other, and how it is written
 L{fields}        JSON of a stranger's, key by key
+L{band}          one request at a time, and its response
+L{states}        of a band, as tables
+L{headers}       what may be in headers, and which go no further
 L{mounts}        which cells a request is for
 L{aliases}       which host a request's host means
 L{directives}    the queen's configuration file

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import hypermail
 from hypermail.errors import IllegalTransition
+from hypermail.hive.states import ANSWERING, ASKING, Answering, AnsweringInput, Asking, AskingInput
 from hypermail.link.states import ECN, LINK, SEARCH, EcnInput, EcnState, Search, SearchInput
 from hypermail.link.states import Input as LinkInput
 from hypermail.link.states import State as Link
@@ -47,6 +48,8 @@ TABLES: list[tuple[Table[Any, Any], type[Enum], type[Enum], set[Enum], set[Enum]
     (OPENING, Opening, OpeningInput, {Opening.WAITING, Opening.UNSEEN}, {Opening.OVER}),
     (SENDING, Sending, SendingInput, {Sending.WRITING}, {Sending.FLUSHED, Sending.CLEARED}),
     (RECEIVING, Receiving, ReceivingInput, {Receiving.READING}, {Receiving.DELIVERED, Receiving.CLEARED}),
+    (ASKING, Asking, AskingInput, {Asking.IDLE}, {Asking.OVER}),
+    (ANSWERING, Answering, AnsweringInput, {Answering.IDLE}, set()),
 ]
 
 
