@@ -111,7 +111,6 @@ class QueenBand:
         """
         self._move(AskingInput.ASK)
         self._bodiless = head.method == "HEAD"
-        self._left = None
         self._upgrade = upgrade and self._extended
         return head.frame()
 
@@ -214,7 +213,7 @@ class CellBand:
         if isinstance(frame, RequestEnd):
             return self._take_end(frame.trailers)
         if isinstance(frame, RequestHead):
-            if not frame.method and self._state in (Answering.READING, Answering.ANSWERED_EARLY, Answering.DRAINING):
+            if not frame.method:
                 return self._take_end({})  # the seed's text has this in place of RequestEnd
             self._move(AnsweringInput.HEAD_RECEIVED)
             checked(frame.headers)

@@ -4,7 +4,7 @@ Tests for L{hypermail.hive.band} and L{hypermail.hive.headers}.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,19 +134,28 @@ class ExchangeTests(BandCase):
 
     def test_length(self) -> None:
         """A body is as long as it was said to be."""
-        for data, right in ((b"12345", True), (b"123456", False), (b"1234", False)):
+        head = ResponseHead(200, {"content-length": ("5",)})
+        for data, right in ((b"12345", True), (b"123456", False), (b"1234", True)):
             self.setUp()
             self.queen.ask(GET)
-            self.assertEqual(self.queen.take(ResponseHead(200, {"content-length": ("5",)})).length, 5)  # type: ignore[union-attr]
+            answer = self.queen.take(head)
+            self.assertEqual(cast(Answer, answer).length, 5)
             if right:
                 self.queen.take(ResponseBody(data))
+            else:
+                self.assertRaises(FrameInvalid, self.queen.take, ResponseBody(data))
+            if data == b"12345":
                 self.queen.take(ResponseEnd())
             else:
-                self.assertRaises(
-                    FrameInvalid,
-                    lambda said: [self.queen.take(one) for one in said],
-                    [ResponseBody(data), ResponseEnd()],
-                )
+                self.assertRaises(FrameInvalid, self.queen.take, ResponseEnd())
+
+    def test_headers(self) -> None:
+        """Those of one connection go no further; what ends a line is refused wherever it is."""
+        self.queen.ask(GET)
+        answer = self.queen.take(ResponseHead(200, {"Connection": ("close",), "A": ("b",)}))
+        self.assertEqual(cast(Answer, answer).headers, {"a": ("b",)})
+        self.assertRaises(FrameInvalid, self.queen.take, ResponseEnd({"a": ("b\n",)}))
+        self.assertRaises(FrameInvalid, self.cell.take, RequestHead(method="GET", headers={"a": ("b\n",)}))
 
     def test_too_much(self) -> None:
         """A queen sends no more of a body than was asked for."""

@@ -114,6 +114,10 @@ class DirectivesTests(SynchronousTestCase):
             self.assertIn(said, error.text)
             self.assertTrue(error.text.startswith("hlhv.conf"))
 
+    def test_alias_case(self) -> None:
+        """Hosts are of one case, also where an alias is taken back."""
+        self.assertNotIn("localhost", parse_directives("unalias LocalHost").aliases)
+
     def test_udp(self) -> None:
         """UDP's ports are others than TCP's."""
         self.assertEqual(parse_directives("portHypermail 443\nidentityPath x").port_hypermail, 443)

@@ -150,6 +150,7 @@ class MountsTests(SynchronousTestCase):
         self.assertEqual((match.cells, len(self.mounts)), (("b",), 1))
         self.assertTrue(self.mounts.remove(pattern, "b"))
         self.assertEqual((list(self.mounts), len(self.mounts), self.mounts.find("@", "/")), ([], 0, None))
+        self.assertEqual(vars(self.mounts), vars(Mounts()), "nothing is kept")
         self.assertFalse(self.mounts.remove(parse_mount("other/"), "b"))
 
     def test_long(self) -> None:
