@@ -121,6 +121,18 @@ class FrameInvalid(ProtocolViolation):
     """A queen or cell sent something that is no frame, or not at its place."""
 
 
+class RequestRefused(ProtocolViolation):
+    """
+    A queen does not pass on a client's request.
+
+    @ivar status: of the response.
+    """
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
 # How sessions end.
 
 

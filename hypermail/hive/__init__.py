@@ -7,6 +7,8 @@ L{fields}        JSON of a stranger's, key by key
 L{band}          one request at a time, and its response
 L{states}        of a band, as tables
 L{headers}       what may be in headers, and which go no further
+L{targets}       what a request asks for
+L{forwarded}     for whom a proxy asks
 L{mounts}        which cells a request is for
 L{aliases}       which host a request's host means
 L{directives}    the queen's configuration file

@@ -1,0 +1,114 @@
+"""
+What a request asks for: its target, read once, so that queen and cell cannot read it differently.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote, unquote_to_bytes
+
+from hypermail.errors import RequestRefused
+from hypermail.hive.fields import Lists
+
+#: Fields of a query, and cookies, of one request.
+MOST_FIELDS = 1_000
+
+_PATH = re.compile(r"/(?:[!$&'()*+,;=:@/A-Za-z0-9._~|\"<>\\^`{}\[\]-]|%[0-9A-Fa-f]{2})*")
+_QUERY = re.compile(r"[\x21-\x22\x24-\x7e]*")
+_ABSOLUTE = re.compile(r"https?://([^/?#]*)(.*)", re.IGNORECASE | re.DOTALL)
+#: What would be another path once somebody else has decoded it: dots alone between slashes.
+_DOTS = re.compile(r"(?:^|/)\.{1,2}(?=/|$)")
+#: A slash that is none of the path's own.
+_INNER = re.compile(r"%2[Ff]")
+
+
+class Target(NamedTuple):
+    """
+    Of one request.
+
+    @ivar authority: of a target that is a whole URL, else empty; it counts instead of C{Host} (RFC 9112 §3.2.2).
+    @ivar raw: the path as it was written.
+    @ivar query: as it was written, without the question mark.
+    """
+
+    authority: str
+    raw: str
+    query: str
+
+    @property
+    def path(self) -> str:
+        """The path by which mounts are found: decoded, but for slashes that were written as C{%2F}."""
+        return "%2F".join(unquote(part, errors="replace") for part in _INNER.split(self.raw))
+
+    def below(self, mount: str) -> Target:
+        """What a cell sees that has mounted a path which this one begins with, or is."""
+        if not mount.endswith("/"):
+            return self._replace(raw="/")
+        parts = self.raw.split("/", mount.count("/"))
+        return self._replace(raw="/" + parts[-1])
+
+    def __str__(self) -> str:
+        return f"{self.raw}?{self.query}" if self.query else self.raw
+
+
+def parse_target(target: bytes) -> Target:
+    """
+    Read what stands between method and version.
+
+    @raise RequestRefused: when it is no path or URL, or one that others might read differently.
+    """
+    try:
+        text = target.decode("ascii")
+    except UnicodeDecodeError:
+        raise RequestRefused(400, "the target has characters that are not ASCII's") from None
+    authority = ""
+    absolute = _ABSOLUTE.fullmatch(text)
+    if absolute is not None:
+        authority, text = absolute[1], absolute[2]
+        if not authority or "@" in authority:
+            raise RequestRefused(400, "the target has no host, or names a user")
+        text = text if text.startswith("/") else "/" + text
+    raw, _, query = text.partition("?")
+    if not _PATH.fullmatch(raw) or not _QUERY.fullmatch(query):
+        raise RequestRefused(400, "the target is no path")
+    found = Target(authority, raw, query)
+    if _DOTS.search(unquote_to_bytes(raw).decode("latin-1").replace("\\", "/")):
+        raise RequestRefused(400, "the path has segments of dots")
+    return found
+
+
+def fields_of(query: str) -> Lists:
+    """
+    The fields of a query, decoded, by name.
+
+    @raise RequestRefused: when there are too many.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="replace")
+    except ValueError:
+        raise RequestRefused(400, f"the query has more than {MOST_FIELDS} fields") from None
+    for name, value in pairs:
+        found[name] = (*found.get(name, ()), value)
+    return found
+
+
+def cookies_of(values: tuple[str, ...]) -> Lists:
+    """
+    Cookies by name (RFC 6265 §5.4); what has no name is none.
+
+    @param values: of the headers C{cookie}.
+    @raise RequestRefused: when there are too many.
+    """
+    found: dict[str, tuple[str, ...]] = {}
+    count = 0
+    for value in values:
+        for one in value.split(";"):
+            name, equals, content = one.strip(" \t").partition("=")
+            if name and equals:
+                count += 1
+                found[name] = (*found.get(name, ()), content)
+    if count > MOST_FIELDS:
+        raise RequestRefused(400, f"there are more than {MOST_FIELDS} cookies")
+    return found
