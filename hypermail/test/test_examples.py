@@ -35,20 +35,28 @@ class ExamplesTests(SynchronousTestCase):
 
         @return: the lines that it has printed, the same over both.
         """
-        found = []
-        for strings in (self.tcp(), self.hypermail()):
-            done = subprocess.run(
-                [sys.executable, str(EXAMPLES / name), *strings, *arguments],
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE,
-                env=environment(),
-                check=False,
-            )
-            self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
-            found.append(done.stdout.splitlines())
-        self.assertEqual(found[0], found[1])
-        return found[1]
+        over_tcp, over_hypermail = (
+            self.runOnce(name, *strings, *arguments) for strings in (self.tcp(), self.hypermail())
+        )
+        self.assertEqual(over_tcp, over_hypermail)
+        return over_hypermail
+
+    def runOnce(self, name: str, *arguments: str) -> list[str]:
+        """
+        Run a program.
+
+        @return: the lines that it has printed.
+        """
+        done = subprocess.run(
+            [sys.executable, str(EXAMPLES / name), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            env=environment(),
+            check=False,
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""), done.stdout)
+        return done.stdout.splitlines()
 
     def free(self, kind: int) -> int:
         """A port that nobody has."""
@@ -78,3 +86,8 @@ class ExamplesTests(SynchronousTestCase):
     def test_large(self) -> None:
         """Data arrive whole."""
         self.assertEqual(self.run_("large.py", "20"), ["20000000 bytes, as they were sent"])
+
+    def test_ssh(self) -> None:
+        """Conch's client runs a command at Conch's server, through a tunnel."""
+        ports = [str(self.free(kind)) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)]
+        self.assertEqual(self.runOnce("ssh.py", *ports, "echo $((6 * 7)); echo over"), ["42", "over"])
