@@ -89,7 +89,7 @@ class Entrance(Factory):
             stream: Any = await protocol.session.openStream(PipeFactory(PipeEnd()), self._passage.name.encode())
         except HypermailError as error:
             self._log.warn(
-                "a connection to {passage} cannot go through the tunnel: {why}",
+                "--listen {passage}: a connection cannot go through the tunnel: {why}",
                 passage=self._passage,
                 why=printable(error.text),
             )

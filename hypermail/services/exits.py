@@ -68,7 +68,9 @@ class Exits:
         @raise StreamRejected: when nothing has the name, or its target does not answer.
         """
         if name not in self._endpoints:
-            raise StreamRejected(self._unknown(name), Reason.STREAM_NAME_UNKNOWN)
+            why = self._unknown(name)
+            self._log.warn("a stream is refused: {why}", why=why)
+            raise StreamRejected(why, Reason.STREAM_NAME_UNKNOWN)
         endpoint, passage = self._endpoints[name]
         outer = PipeEnd()
         try:
@@ -77,13 +79,13 @@ class Exits:
             raise
         except Exception as error:
             why = printable(error.text if isinstance(error, HypermailError) else str(error))
-            self._log.warn("a stream cannot go on to {passage}: {why}", passage=passage, why=why)
+            self._log.warn("--forward {passage}: a stream cannot go on: {why}", passage=passage, why=why)
             raise StreamRejected(f"its target cannot be reached: {why}", Reason.UNREACHABLE) from error
         return _StreamEnd(outer)
 
     def _unknown(self, name: bytes) -> str:
-        known = ", ".join(repr(name.decode()) for name in sorted(self._endpoints))
-        return f"nothing is forwarded by the name {name[:80].decode(errors='replace')!r}; there is {known or 'nothing'}"
+        known = ", ".join(repr(name.decode()) for name in sorted(self._endpoints)) or "no streams"
+        return f"nothing is forwarded by the name {name[:80].decode(errors='replace')!r}; --forward has {known}"
 
 
 class _StreamEnd(PipeEnd):

@@ -252,7 +252,8 @@ class DatagramExits:
     def _refuse(self, name: bytes) -> None:
         if not self._unknown:
             self._log.warn(
-                "a datagram of {peer} is dropped: nothing is forwarded by the name {name!r} as udp:HOST:PORT",
+                "a datagram of {peer} is dropped: nothing is forwarded by the name {name!r}; --forward has no "
+                "udp:HOST:PORT of that name",
                 peer=describe(self._session.getPeer()),
                 name=name,
             )

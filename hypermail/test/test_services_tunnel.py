@@ -205,11 +205,13 @@ class StreamTests(TunnelCase):
             await talker.lost
 
     async def test_unknownName(self) -> None:
-        """A name that nothing is forwarded by: the caller is cut off, and the log says what there is."""
+        """A name that nothing is forwarded by: the caller is cut off, and both logs say what there is."""
         await self.listener(f"web=tcp:{HERE}:{await self.serve()}")
         (entrance,) = await self.tunnel(f"ssh=tcp:0:interface={HERE}")
         self.assertIsInstance(await (await self.call(entrance)).lost, ConnectionLost)
-        self.said("ssh=tcp:0", "nothing is forwarded by the name 'ssh'; there is 'web'")
+        why = "nothing is forwarded by the name 'ssh'; --forward has 'web'"
+        self.said("a stream is refused: ", why)
+        self.said("--listen ssh=tcp:0", "a connection cannot go through the tunnel", why)
 
     async def test_targetDown(self) -> None:
         """A target that is down: the caller is cut off, both logs say why, and the others go on."""
@@ -217,8 +219,10 @@ class StreamTests(TunnelCase):
         await self.listener(f"down=tcp:{HERE}:{closed}", f"up=tcp:{HERE}:{await self.serve()}")
         down, up = await self.tunnel(f"down=tcp:0:interface={HERE}", f"up=tcp:0:interface={HERE}")
         self.assertIsInstance(await (await self.call(down)).lost, ConnectionLost)
-        self.said("a stream cannot go on to down=tcp:", "refused")
-        self.said("a connection to down=tcp:0", "its target cannot be reached", "refused")
+        self.said("--forward down=tcp:", "a stream cannot go on: ", "refused")
+        self.said(
+            "--listen down=tcp:0", "a connection cannot go through the tunnel: its target cannot be reached", "refused"
+        )
         talker = await self.call(up)
         talker.transport.write(b"abc")
         talker.transport.loseWriteConnection()
