@@ -154,19 +154,17 @@ def tree(top: str) -> dict[str, bytes]:
     return found
 
 
-class ListenerProcess:
+class ServiceProcess:
     """
     C{twistd -n hypermail} in a process of its own.
 
     @ivar log: the lines that it has logged, as far as L{expect} has read them.
-    @ivar port: where it listens.
-    @ivar pin: of the key that it shows; empty when it shows none.
     """
 
-    def __init__(self, directory: Path, *options: str, port: str = "udp:0:interface=127.0.0.1", **popen: Any) -> None:
+    def __init__(self, directory: Path, *options: str, **popen: Any) -> None:
         self.log: list[str] = []
         self._process = subprocess.Popen(
-            [*TWISTD, "-n", "--pidfile=", "hypermail", "--port", port, *options],
+            [*TWISTD, "-n", "--pidfile=", "hypermail", *options],
             cwd=directory,
             env=environment(),
             stdin=subprocess.DEVNULL,
@@ -183,13 +181,13 @@ class ListenerProcess:
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         try:
-            self.port = int(self.expect(r"listening on \S+:(\d+)")[1])
-            self.expect("land in|is sent back|only pings")
-            pins = [match[1] for line in self.log if (match := re.search(r"--pin (\S+) ", line))]
-            self.pin = pins[0] if pins else ""
+            self.started()
         except BaseException:
             self.stop()
             raise
+
+    def started(self) -> None:
+        """Read the log of the start."""
 
     def _read(self) -> None:
         assert self._process.stdout is not None
@@ -219,6 +217,46 @@ class ListenerProcess:
                 self.log += filter(None, [self._lines.get()])
         self._watchdog.cancel()
         return self._process.returncode
+
+
+class ListenerProcess(ServiceProcess):
+    """
+    A listener.
+
+    @ivar port: where it listens.
+    @ivar pin: of the key that it shows; empty when it shows none.
+    """
+
+    def __init__(self, directory: Path, *options: str, port: str = "udp:0:interface=127.0.0.1", **popen: Any) -> None:
+        super().__init__(directory, "--port", port, *options, **popen)
+
+    def started(self) -> None:
+        """Read the log until it has said what it does."""
+        self.port = int(self.expect(r"listening on \S+:(\d+)")[1])
+        self.expect("land in|is sent back|only pings|go on: ")
+        pins = [match[1] for line in self.log if (match := re.search(r"--pin (\S+) ", line))]
+        self.pin = pins[0] if pins else ""
+
+
+class StarterProcess(ServiceProcess):
+    """
+    The starter's end of a tunnel.
+
+    @ivar entrances: the ports that it listens on, in the order of C{listens}.
+    """
+
+    def __init__(self, directory: Path, connect: str, *options: str, listens: Sequence[str]) -> None:
+        """@param listens: C{[NAME=]ENDPOINT}, of one port each."""
+        self._listens = listens
+        self.entrances: list[int] = []
+        listening = [word for listen in listens for word in ("--listen", listen)]
+        super().__init__(directory, "--connect", connect, *options, *listening)
+
+    def started(self) -> None:
+        """Read the log until everything is listened on."""
+        for listen in self._listens:
+            found = self.expect(re.escape(listen) + r": (connections|datagrams) to \S+:(\d+) go through the tunnel")
+            self.entrances.append(int(found[2]))
 
 
 def command(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
