@@ -41,7 +41,7 @@ class BodyWanted(NamedTuple):
     most: int
 
 
-class Answer(NamedTuple):
+class Response(NamedTuple):
     """
     The head of a response.
 
@@ -127,7 +127,7 @@ class QueenBand:
 
     # What the cell says
 
-    def take(self, frame: Frame | Body) -> BodyWanted | Answer | Data | End | None:
+    def take(self, frame: Frame | Body) -> BodyWanted | Response | Data | End | None:
         """
         Take what has come.
 
@@ -146,7 +146,7 @@ class QueenBand:
             return BodyWanted(frame.size)
         raise FrameInvalid(f"{type(frame).__name__} on a band")
 
-    def _take_head(self, frame: ResponseHead) -> Answer:
+    def _take_head(self, frame: ResponseHead) -> Response:
         self._move(AskingInput.HEAD_RECEIVED)
         both_ways = self._state is Asking.ANSWERED_EARLY
         upgraded = frame.status == _SWITCHING_PROTOCOLS and self._upgrade and both_ways
@@ -158,7 +158,7 @@ class QueenBand:
         self._left = None if self._bodiless else length
         if not upgraded:
             headers = end_to_end(headers)
-        return Answer(frame.status, headers, 0 if self._bodiless else length, upgraded)
+        return Response(frame.status, headers, 0 if self._bodiless else length, upgraded)
 
     def _take_body(self, data: bytes) -> Data | None:
         self._move(AskingInput.BODY_RECEIVED)

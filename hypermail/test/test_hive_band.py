@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import FrameInvalid, IllegalTransition
-from hypermail.hive.band import Answer, BodyWanted, CellBand, Data, End, QueenBand
+from hypermail.hive.band import BodyWanted, CellBand, Data, End, QueenBand, Response
 from hypermail.hive.frames import (
     Body,
     Frame,
@@ -61,7 +61,7 @@ class ExchangeTests(BandCase):
             self.assertEqual(self.toCell(self.queen.ask(GET)), GET)
             self.assertIdle(False)
             answer = self.toQueen(self.cell.answer(200, {"Content-Type": ("text/plain",)}))
-            self.assertEqual(answer, Answer(200, {"content-type": ("text/plain",)}, None, False))
+            self.assertEqual(answer, Response(200, {"content-type": ("text/plain",)}, None, False))
             self.assertEqual(self.toQueen(self.cell.write(b"one")), Data(b"one"))
             self.assertEqual(self.toQueen(self.cell.write(b"two")), Data(b"two"))
             self.assertEqual(self.toQueen(self.cell.end()), End({}))
@@ -76,7 +76,7 @@ class ExchangeTests(BandCase):
         self.assertEqual(self.toCell(self.queen.body(b"def")), Data(b"def"))
         self.assertEqual(self.toCell(self.queen.end_body({"a": ("b",)})), End({"a": ("b",)}))
         self.assertRaises(FrameInvalid, self.queen.body, b"x")
-        self.assertEqual(self.toQueen(self.cell.answer(204, {})), Answer(204, {}, 0, False))
+        self.assertEqual(self.toQueen(self.cell.answer(204, {})), Response(204, {}, 0, False))
         self.assertEqual(self.toQueen(self.cell.end({"c": ("d",)})), End({"c": ("d",)}))
         self.assertIdle()
 
@@ -139,7 +139,7 @@ class ExchangeTests(BandCase):
             self.setUp()
             self.queen.ask(GET)
             answer = self.queen.take(head)
-            self.assertEqual(cast(Answer, answer).length, 5)
+            self.assertEqual(cast(Response, answer).length, 5)
             if right:
                 self.queen.take(ResponseBody(data))
             else:
@@ -153,7 +153,7 @@ class ExchangeTests(BandCase):
         """Those of one connection go no further; what ends a line is refused wherever it is."""
         self.queen.ask(GET)
         answer = self.queen.take(ResponseHead(200, {"Connection": ("close",), "A": ("b",)}))
-        self.assertEqual(cast(Answer, answer).headers, {"a": ("b",)})
+        self.assertEqual(cast(Response, answer).headers, {"a": ("b",)})
         self.assertRaises(FrameInvalid, self.queen.take, ResponseEnd({"a": ("b\n",)}))
         self.assertRaises(FrameInvalid, self.cell.take, RequestHead(method="GET", headers={"a": ("b\n",)}))
 
@@ -176,7 +176,7 @@ class ExchangeTests(BandCase):
         self.toCell(self.queen.ask(GET, upgrade=True))
         self.toQueen(self.cell.want(1 << 62))
         headers: dict[str, tuple[str, ...]] = {"upgrade": ("websocket",), "connection": ("upgrade",)}
-        self.assertEqual(self.toQueen(self.cell.answer(101, headers)), Answer(101, headers, None, True))
+        self.assertEqual(self.toQueen(self.cell.answer(101, headers)), Response(101, headers, None, True))
         for _ in range(3):
             self.assertEqual(self.toCell(self.queen.body(b"ping")), Data(b"ping"))
             self.assertEqual(self.toQueen(self.cell.write(b"pong")), Data(b"pong"))
@@ -239,7 +239,7 @@ class HostileTests(SynchronousTestCase):
                 event = queen.take(frame)
             except WRONG:
                 return
-            if isinstance(event, Answer):
+            if isinstance(event, Response):
                 self.assertFalse(answered)
                 answered = True
             elif isinstance(event, Data):
