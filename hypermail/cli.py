@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from hypermail._version import __version__
-from hypermail.errors import CredentialError, UsageError
+from hypermail.errors import CredentialError, NotSupported, UsageError
 from hypermail.link.congestion import names
 from hypermail.options import Options
 from hypermail.services.addresses import DEFAULT_STATUS_PORT, LOOPBACK, Destination, parse_destination, parse_port
@@ -272,6 +272,27 @@ def identity(file: str, new: bool, name: str | None, pin: bool) -> None:
         sys.exit(1)
     except UsageError as error:
         raise click.UsageError(error.text) from None
+
+
+@main.command()
+@click.argument("file", type=click.Path())
+@click.option("--bcrypt", is_flag=True, help="Make a hash that queens of other programs know, too.")
+def hive_key(file: str, bcrypt: bool) -> None:
+    """Make a key for cells, in FILE, and print the line of the queen's configuration that lets them in."""
+    import secrets
+
+    from hypermail.hive import keys
+    from hypermail.internet.credentials import writePrivate
+
+    print_any_character()
+    key = keys.new_key(secrets.token_bytes(keys.KEY_BYTES))
+    try:
+        hashed = keys.bcrypt(key) if bcrypt else keys.argon2id(key, secrets.token_bytes(keys.SALT_BYTES))
+        writePrivate(f"{key}\n".encode(), file, "the key")
+    except (CredentialError, NotSupported) as error:
+        click.echo(f"hypermail: {error.text}", err=True)
+        sys.exit(1)
+    click.echo(f"connKey {hashed}")
 
 
 def print_any_character() -> None:

@@ -10,6 +10,7 @@ L{headers}       what may be in headers, and which go no further
 L{targets}       what a request asks for
 L{forwarded}     for whom a proxy asks
 L{mounts}        which cells a request is for
+L{keys}          the key that cells log in with, and its hash
 L{aliases}       which host a request's host means
 L{directives}    the queen's configuration file
 ================ =====================================================================================

@@ -33,6 +33,7 @@ _MOST_CERTIFICATES = 8 << 20  # a system's bundle has some hundred KiB
 _MOST_PINS = 1 << 20
 _LEAST_SECRET = 32
 _MOST_SECRET = 64 << 10
+_MOST_HIVE_KEY = 1 << 10
 _SUFFIXES = (".pem", ".crt")
 _MACHINE = Path("/etc/machine-id")
 _NO_NAME = "that cannot be the name of a file"
@@ -63,18 +64,27 @@ def readIdentity(path: FilePath) -> Identity:
 
 def writeIdentity(identity: Identity, path: FilePath) -> None:
     """
-    Write an identity into a new file that only its owner can read.
+    Write an identity, see L{writePrivate}.
+
+    @raise CredentialError: when it cannot be written, or there is such a file.
+    """
+    writePrivate(identity.to_pem(), path, "the identity")
+
+
+def writePrivate(data: bytes, path: FilePath, kind: str) -> None:
+    """
+    Write a new file that only its owner can read.
 
     The name appears when all of it is on the disk. Missing directories are made, for the owner only.
 
+    @param kind: of what it is, for errors.
     @raise CredentialError: when it cannot be written, or there is such a file; that one is never touched.
         Its C{__cause__} is the L{OSError}, if there was one.
     """
-    what = f"the identity {_shown(path)} cannot be made"
+    what = f"{kind} {_shown(path)} cannot be made"
     directory, name = os.path.split(os.fspath(path))
     if not name:
         raise CredentialError(f"{what}: {_NO_NAME}")
-    data = identity.to_pem()
     try:
         _makeDirectories(directory or os.curdir)
         _writeNew(data, directory or os.curdir, name)
@@ -155,6 +165,24 @@ def readSecret(path: FilePath) -> bytes:
     if len(data) < _LEAST_SECRET:
         raise CredentialError(f"{what}: it has {len(data)} bytes, {_LEAST_SECRET} are the least; {making}")
     return data
+
+
+def readHiveKey(path: FilePath) -> str:
+    """
+    Read the key by which a cell logs in: the text of the file, without white space around it.
+
+    @raise CredentialError: when the file cannot be read, others can read it, too, or it has no text of 1,024 bytes or
+        less.
+    """
+    what = f"the key {_shown(path)} cannot be used"
+    data = _read(path, what, f"`hypermail hive-key {_word(path)}` makes one", most=_MOST_HIVE_KEY, private=True)
+    try:
+        key = data.decode().strip()
+    except UnicodeDecodeError:
+        raise CredentialError(f"{what}: it is no text in UTF-8") from None
+    if not key:
+        raise CredentialError(f"{what}: it is empty")
+    return key
 
 
 def readTrustRoots(path: FilePath) -> list[x509.Certificate]:

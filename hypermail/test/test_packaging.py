@@ -123,7 +123,7 @@ class MetadataTests(SynchronousTestCase):
         config = configparser.ConfigParser()
         config.read(checkout() / "setup.cfg")
         extras = config["options.extras_require"]
-        allowed = config["options"]["install_requires"] + extras["cli"] + extras["metrics"]
+        allowed = config["options"]["install_requires"] + extras["cli"] + extras["metrics"] + extras["hive"]
         floors = {}
         for line in allowed.strip().splitlines():
             name, _, floor = line.partition(">=")
