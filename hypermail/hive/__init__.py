@@ -6,6 +6,7 @@ L{frames}        what queen and cell say to each other, and how it is written
 L{fields}        JSON of a stranger's, key by key
 L{band}          one request at a time, and its response
 L{states}        of a band, as tables
+L{garden}        the bands of one cell
 L{headers}       what may be in headers, and which go no further
 L{targets}       what a request asks for
 L{forwarded}     for whom a proxy asks
@@ -15,6 +16,6 @@ L{aliases}       which host a request's host means
 L{directives}    the queen's configuration file
 ================ =====================================================================================
 
-All of these know no sockets. Obeys C{docs/protocol/hive}. The room may import C{hypermail.internet} and everything
+All of these know no sockets; L{garden} knows Deferreds and a clock that it is given. Obeys C{docs/protocol/hive}. The room may import C{hypermail.internet} and everything
 below.
 """
