@@ -4,6 +4,7 @@ The bands of one cell: a request takes one that is idle, or waits for one (C{doc
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Generic, TypeVar
@@ -50,7 +51,7 @@ class Garden(Generic[B]):
         self._idle: dict[B, float] = {}  # s since when, oldest first
         self._busy: set[B] = set()
         self._waiting: dict[Deferred[B], IDelayedCall] = {}  # oldest first
-        self._asked = 0  # bands that the cell has still to open
+        self._asked: deque[float] = deque()  # s, when the cell was asked for bands that it has still to open
         self._closed = False
 
     @property
@@ -80,14 +81,13 @@ class Garden(Generic[B]):
             return fail(RequestRefused(_UNAVAILABLE, "too many requests wait for the cell"))
         waiting: Deferred[B] = Deferred(self._forget)
         self._waiting[waiting] = self._clock.callLater(self._wait, partial(self._late, waiting))
-        if self.bands + self._asked < self._most:
-            self._asked += 1
-            self._need(1)
+        self._ask()
         return waiting
 
     def add(self, band: B) -> bool:
         """The cell has opened one. @return: whether there is room for it."""
-        self._asked = max(0, self._asked - 1)
+        if self._asked:
+            self._asked.popleft()
         if self._closed or self.bands >= self._most:
             return False
         self._offer(band)
@@ -103,6 +103,7 @@ class Garden(Generic[B]):
         """A band is closed; harmless when it was removed before."""
         self._busy.discard(band)
         self._idle.pop(band, None)
+        self._ask()
 
     def prune(self) -> list[B]:
         """@return: those that were idle for too long, which are to be closed."""
@@ -123,6 +124,15 @@ class Garden(Generic[B]):
         self._busy.clear()
         return bands
 
+    def _ask(self) -> None:
+        """Everybody who waits is to have a band on its way; what did not come in time will not come."""
+        now = self._clock.seconds()
+        while self._asked and self._asked[0] <= now - self._wait:
+            self._asked.popleft()
+        while len(self._asked) < min(len(self._waiting), self._most - self.bands):
+            self._asked.append(now)
+            self._need(1)
+
     def _offer(self, band: B) -> None:
         if not self._waiting:
             self._idle[band] = self._clock.seconds()
@@ -134,7 +144,6 @@ class Garden(Generic[B]):
 
     def _late(self, waiting: Deferred[B]) -> None:
         del self._waiting[waiting]
-        self._asked = max(0, self._asked - 1)  # it may never come
         waiting.errback(RequestRefused(_UNAVAILABLE, "the cell has opened no band in time"))
 
     def _forget(self, waiting: Deferred[B]) -> None:

@@ -76,8 +76,35 @@ class GardenTests(SynchronousTestCase):
         self.assertEqual([self.garden.add(band) for band in range(4)], [True, True, True, False])
         self.assertNoResult(waiting[3])
         self.garden.remove(0)
+        self.assertEqual(self.needed, [1] * 4, "there may be another one now")
         self.assertTrue(self.garden.add(4))
         self.assertEqual(self.successResultOf(waiting[3]), 4)
+
+    def test_on_its_way(self) -> None:
+        """Who came by a returned band has left the new one to the next, until that is too late to come."""
+        self.garden.add(1)
+        self.garden.lend()
+        second = self.garden.lend()
+        self.garden.give_back(1)
+        self.successResultOf(second)
+        third = self.garden.lend()
+        self.assertEqual(self.needed, [1])
+        self.clock.advance(10)
+        self.assertEqual(self.refused(third), 503)
+        fourth = self.garden.lend()
+        self.assertEqual(self.needed, [1, 1])
+        self.garden.add(2)
+        self.assertEqual(self.successResultOf(fourth), 2)
+
+    def test_removed(self) -> None:
+        """A band that is closed is lent no more, whether it was idle or not."""
+        for band in (1, 2):
+            self.garden.add(band)
+        self.successResultOf(self.garden.lend())
+        for band in (1, 2, 3):
+            self.garden.remove(band)
+        self.assertEqual((self.garden.bands, self.garden.outstanding), (0, 0))
+        self.assertNoResult(self.garden.lend().addErrback(lambda _: None))
 
     def test_cancelled(self) -> None:
         """Who gives up waits no more."""
