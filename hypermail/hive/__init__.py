@@ -16,6 +16,6 @@ L{aliases}       which host a request's host means
 L{directives}    the queen's configuration file
 ================ =====================================================================================
 
-All of these know no sockets; L{garden} knows Deferreds and a clock that it is given. Obeys C{docs/protocol/hive}. The room may import C{hypermail.internet} and everything
-below.
+All of these know no sockets; L{garden} knows Deferreds and a clock that it is given. Obeys C{docs/protocol/hive}. The
+room may import C{hypermail.services} and everything below.
 """
