@@ -8,6 +8,9 @@ L{fields}        JSON of a stranger's, key by key
 L{band}          one request at a time, and its response
 L{states}        of a band, as tables
 L{garden}        the bands of one cell
+L{framing}       a connection of frames
+L{bands}         a band as the queen has it, between a request and a cell
+L{leashes}       the queen's cells: who has logged in, and what they have mounted
 L{headers}       what may be in headers, and which go no further
 L{targets}       what a request asks for
 L{forwarded}     for whom a proxy asks
@@ -17,6 +20,6 @@ L{aliases}       which host a request's host means
 L{directives}    the queen's configuration file
 ================ =====================================================================================
 
-All of these know no sockets; L{garden} knows Deferreds and a clock that it is given. Obeys C{docs/protocol/hive}. The
-room may import C{hypermail.services} and everything below.
+L{framing}, L{bands}, L{leashes} and L{garden} know Twisted; the others know nothing of I/O. Obeys
+C{docs/protocol/hive}. The room may import C{hypermail.services} and everything below.
 """

@@ -2,8 +2,8 @@
 What queen and cell say to each other, and how it is written (seed 002).
 
 A frame is a length of 32 bits, big-endian, then that many bytes, of which the first is the kind and the others are the
-payload: bytes of a body, or JSON. L{hypermail.hive.reading} reads and writes the length; what is here is of what follows
-it.
+payload: bytes of a body, or JSON. The length is read and written by L{hypermail.hive.reading}; here it is about what
+follows it.
 
 What the seed does not know is said between ends that both know it only. A cell says in L{IAm} that it does and a queen
 in L{Accept}: keys that others pass over.

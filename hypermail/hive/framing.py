@@ -1,0 +1,104 @@
+"""
+A connection on which frames come and go: TLS, or a stream of hypermail.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hypermail.errors import FrameInvalid, HypermailError, IllegalTransition
+from hypermail.hive.frames import Body, Frame, decode
+from hypermail.hive.reading import FrameReader, framed
+from hypermail.services.paths import printable
+
+
+class FrameProtocol(Protocol):
+    """
+    Subclasses override C{frameReceived}, which may raise L{FrameInvalid} or L{IllegalTransition}: that ends it.
+
+    @ivar ended: whether nothing is read or written any more.
+    """
+
+    _log = Logger()
+    transport: Any
+
+    def __init__(self) -> None:
+        self.reader = FrameReader()
+        self.ended = False
+        self._paused = False
+        self._reading = False
+
+    def frameReceived(self, frame: Frame | Body) -> None:
+        """A frame has come. None comes while this is paused."""
+
+    def violated(self, error: HypermailError) -> None:
+        """The peer has sent what is no frame, or has no place. The connection is cut off."""
+        self.refused(error.text)
+        self.abort()
+
+    def refused(self, reason: str) -> None:
+        """Log why the peer does not get what it wants."""
+        self._log.warn("{peer}: {reason}", peer=self.transport.getPeer(), reason=printable(reason))
+
+    def send(self, frame: bytes) -> None:
+        """Write a frame."""
+        if not self.ended:
+            self.transport.writeSequence(framed(frame))
+
+    def leave(self) -> None:
+        """Nothing follows. What was written is delivered."""
+        self.ended = True
+        self.transport.loseConnection()
+
+    def abort(self) -> None:
+        """Cut it off."""
+        self.ended = True
+        self.transport.abortConnection()
+
+    # What Twisted calls, and who takes what comes
+
+    def dataReceived(self, data: bytes) -> None:
+        """See L{Protocol}."""
+        self.reader.feed(data)
+        self._read()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See L{Protocol}."""
+        self.ended = True
+
+    def pauseProducing(self) -> None:
+        """See L{twisted.internet.interfaces.IPushProducer}."""
+        if not self._paused:
+            self._paused = True
+            self.transport.pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """See L{twisted.internet.interfaces.IPushProducer}; may be called within C{frameReceived}."""
+        if self._paused:
+            self._paused = False
+            if not self.ended:
+                self.transport.resumeProducing()
+                self._read()
+
+    def stopProducing(self) -> None:
+        """See L{twisted.internet.interfaces.IPushProducer}."""
+        self.leave()
+
+    def _read(self) -> None:
+        if self._reading:
+            return
+        self._reading = True
+        try:
+            while not (self._paused or self.ended):
+                frame = self.reader.next()
+                if frame is None:
+                    break
+                self.frameReceived(decode(frame))
+        except (FrameInvalid, IllegalTransition) as error:
+            self.violated(error)
+        finally:
+            self._reading = False

@@ -1,0 +1,285 @@
+"""
+The queen's cells: who has logged in, what they have mounted, and their bands (seed 002, "Connection Initiation").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from hmac import compare_digest
+from typing import Any
+from uuid import UUID
+
+from twisted.internet.defer import Deferred
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+
+from hypermail.errors import FrameInvalid, UsageError
+from hypermail.hive.aliases import Aliases
+from hypermail.hive.bands import Band
+from hypermail.hive.frames import (
+    EXTENSIONS,
+    LARGEST,
+    Accept,
+    Body,
+    ConnectionKind,
+    Frame,
+    Heartbeat,
+    IAm,
+    Leave,
+    Mount,
+    Mounted,
+    MountRefused,
+    NeedBand,
+    Refuse,
+    Unmount,
+)
+from hypermail.hive.framing import FrameProtocol
+from hypermail.hive.garden import Garden
+from hypermail.hive.mounts import Match, Mounts, Pattern, parse_pattern
+
+#: Cells of one queen, mounts of one cell, and logins whose keys are being looked at.
+MOST_CELLS = 10_000
+MOST_MOUNTS = 1_000
+MOST_LOGINS = 64
+
+_ID_BYTES = 16
+
+
+class Cell:
+    """
+    One that has logged in: the queen's end of its leash.
+
+    @ivar uuid: by which its bands name it.
+    @ivar key: by which they show that they are its.
+    @ivar extended: whether it knows the extensions.
+    @ivar garden: its bands.
+    @ivar mounts: what it has mounted.
+    """
+
+    def __init__(self, cells: Cells, connection: FrameProtocol, uuid: str, key: str, extended: bool) -> None:
+        self._cells = cells
+        self._connection = connection
+        self.uuid = uuid
+        self.key = key
+        self.extended = extended
+        self.garden: Garden[Band] = Garden(cells.clock, self._need, age=cells.band_age)
+        self.mounts: dict[Pattern, None] = {}
+
+    def leave(self) -> None:
+        """No request follows; those that are running are finished."""
+        if self.extended:
+            self._connection.send(Leave().frame())
+
+    def take(self, frame: Frame | Body) -> None:
+        """
+        A frame of the cell's.
+
+        @raise FrameInvalid: when it has no place.
+        """
+        if isinstance(frame, Mount):
+            self._mount(frame)
+        elif isinstance(frame, Unmount):
+            self._unmount(frame)
+        elif isinstance(frame, Heartbeat) and self.extended:
+            if not frame.answer:
+                self._connection.send(Heartbeat(1).frame())
+        elif isinstance(frame, Leave) and self.extended:
+            self._cells.unmount(self, list(self.mounts))
+        else:
+            raise FrameInvalid(f"{type(frame).__name__} on a leash")
+
+    def lost(self) -> None:
+        """The leash is, and all that hangs on it."""
+        self._cells.forget(self)
+        for band in self.garden.close():
+            band.connection.abort()
+
+    def _mount(self, frame: Mount) -> None:
+        try:
+            pattern = parse_pattern(frame.host, frame.path)
+            self._cells.mount(self, pattern)
+        except UsageError as error:
+            self._connection.refused(f"cannot mount: {error.text}")
+            if self.extended:
+                self._connection.send(MountRefused(frame.host, frame.path, error.text).frame())
+        else:
+            if self.extended:
+                self._connection.send(Mounted(pattern.host, pattern.path).frame())
+
+    def _unmount(self, frame: Unmount) -> None:
+        if not frame.host and not frame.path:
+            self._cells.unmount(self, list(self.mounts))
+            return
+        try:
+            self._cells.unmount(self, [parse_pattern(frame.host, frame.path)])
+        except UsageError as error:
+            raise FrameInvalid(error.text) from None
+
+    def _need(self, count: int) -> None:
+        self._connection.send(NeedBand(count).frame())
+
+
+class Cells:
+    """
+    All of a queen's.
+
+    @param is_key: whether a key is the one that cells log in with, a Deferred, since that takes time.
+    @param chance: so many random bytes.
+    @param login_timeout: s for TLS and C{IAm}.
+    @param band_age: s that a band may be idle.
+    """
+
+    def __init__(
+        self,
+        clock: Any,
+        is_key: Callable[[str], Deferred[bool]],
+        chance: Callable[[int], bytes],
+        *,
+        login_timeout: float,
+        band_age: float,
+        aliases: Aliases,
+    ) -> None:
+        self.clock = clock
+        self.login_timeout = login_timeout
+        self.band_age = band_age
+        self.aliases = aliases
+        self.logins = 0  # whose keys are being looked at
+        self._is_key = is_key
+        self._chance = chance
+        self._cells: dict[str, Cell] = {}
+        self._mounts: Mounts[Cell] = Mounts()
+
+    def __len__(self) -> int:
+        return len(self._cells)
+
+    def find(self, authority: str, path: str) -> Match[Cell] | None:
+        """Who gets a request. @param authority: of its host, perhaps with a port."""
+        return self._mounts.find(self.aliases.resolve(authority), path)
+
+    def prune(self) -> None:
+        """Close bands that nobody has needed for long."""
+        for cell in self._cells.values():
+            for band in cell.garden.prune():
+                band.connection.leave()
+
+    # For connections
+
+    def check(self, key: str) -> Deferred[bool]:
+        """Whether a key lets in. @raise UsageError: when too many ask."""
+        if self.logins >= MOST_LOGINS or len(self._cells) >= MOST_CELLS:
+            raise UsageError("the queen has too many cells, or they all log in at once: try again later")
+        self.logins += 1
+        return self._is_key(key).addBoth(self._checked)
+
+    def _checked(self, result: Any) -> Any:
+        self.logins -= 1
+        return result
+
+    def let_in(self, connection: FrameProtocol, extended: bool) -> Cell:
+        """A new cell."""
+        uuid, key = (str(UUID(bytes=self._chance(_ID_BYTES), version=4)) for _ in range(2))
+        cell = self._cells[uuid] = Cell(self, connection, uuid, key, extended)
+        return cell
+
+    def owner(self, uuid: str, key: str) -> Cell | None:
+        """Whose band somebody says that he is, if he shows it."""
+        cell = self._cells.get(uuid)
+        return cell if cell is not None and compare_digest(cell.key.encode(), key.encode()) else None
+
+    def mount(self, cell: Cell, pattern: Pattern) -> None:
+        """@raise UsageError: when it has too many."""
+        if pattern not in cell.mounts and len(cell.mounts) >= MOST_MOUNTS:
+            raise UsageError(f"a cell has {MOST_MOUNTS:,} mounts at most")
+        cell.mounts[pattern] = None
+        self._mounts.add(pattern, cell)
+
+    def unmount(self, cell: Cell, patterns: list[Pattern]) -> None:
+        """Harmless for what is not mounted."""
+        for pattern in patterns:
+            cell.mounts.pop(pattern, None)
+            self._mounts.remove(pattern, cell)
+
+    def forget(self, cell: Cell) -> None:
+        """It is gone."""
+        self.unmount(cell, list(cell.mounts))
+        del self._cells[cell.uuid]
+
+
+class CellConnection(FrameProtocol):
+    """What a cell has opened: nobody's, until it has said whose it is; then a leash or a band."""
+
+    def __init__(self, cells: Cells) -> None:
+        super().__init__()
+        self._cells = cells
+        self._deadline: Any = None
+        self._role: Cell | Band | None = None
+
+    def connectionMade(self) -> None:
+        """See L{FrameProtocol}."""
+        self._deadline = self._cells.clock.callLater(self._cells.login_timeout, self.abort)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See L{FrameProtocol}."""
+        super().connectionLost(reason)
+        if self._deadline.active():
+            self._deadline.cancel()
+        if self._role is not None:
+            self._role.lost()
+
+    def frameReceived(self, frame: Frame | Body) -> None:
+        """See L{FrameProtocol}."""
+        if self._role is not None:
+            self._role.take(frame)
+        elif isinstance(frame, IAm):
+            self._deadline.cancel()
+            (self._beBand if frame.connection is ConnectionKind.BAND else self._beLeash)(frame)
+        else:
+            raise FrameInvalid(f"{type(frame).__name__} before IAm")
+
+    def _beLeash(self, said: IAm) -> None:
+        try:
+            checking = self._cells.check(said.key)
+        except UsageError as error:
+            self._refuse(said, error.text)
+            return
+        self.pauseProducing()
+        checking.addCallback(partial(self._checked, said))
+        checking.addErrback(self._notChecked, said)
+
+    def _checked(self, said: IAm, right: bool) -> None:
+        if self.ended:
+            return
+        if not right:
+            self._refuse(said, "the key is wrong")
+            return
+        cell = self._cells.let_in(self, said.extensions >= EXTENSIONS)
+        self._become(cell, Accept(cell.uuid, cell.key, EXTENSIONS if cell.extended else 0))
+        self.resumeProducing()
+
+    def _notChecked(self, failure: Failure, said: IAm) -> None:
+        self._log.failure("a key cannot be checked", failure)
+        if not self.ended:
+            self._refuse(said, "the queen cannot check keys now")
+
+    def _beBand(self, said: IAm) -> None:
+        cell = self._cells.owner(said.uuid, said.key)
+        if cell is None:
+            self._refuse(said, "there is no such leash, or this is not its key")
+            return
+        band = Band(self, cell.garden, cell.extended)
+        self._become(band, Accept(cell.uuid, "", EXTENSIONS if cell.extended else 0))
+        if not cell.garden.add(band):
+            self.leave()
+
+    def _become(self, role: Cell | Band, accept: Accept) -> None:
+        self._role = role
+        self.reader.largest = LARGEST
+        self.send(accept.frame())
+
+    def _refuse(self, said: IAm, reason: str) -> None:
+        """Others than ours would not know what that is, so that to them it is silence."""
+        self.refused(reason)
+        if said.extensions >= EXTENSIONS:
+            self.send(Refuse(reason).frame())
+        self.leave()
