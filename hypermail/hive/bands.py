@@ -89,9 +89,8 @@ class Band:
     def lost(self) -> None:
         """The connection is."""
         self._garden.remove(self)
-        asker, self._asker = self._asker, None
-        if asker is not None:
-            asker.lost()
+        if self._asker is not None:
+            self._asker.lost()
 
     def _end(self, asker: Asker, end: End) -> None:
         self._asker = None
@@ -99,5 +98,4 @@ class Band:
         if self._band.over:
             self.connection.leave()
         else:
-            self.connection.resumeProducing()  # whoever has paused it is through with it
             self._garden.give_back(self)

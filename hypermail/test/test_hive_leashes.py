@@ -227,7 +227,7 @@ class LoginTests(CellsCase):
             peer.hang_up()
             self.peers.remove(peer)
             self.checking[-1].callback(result)
-            self.assertEqual((peer.heard(), len(self.cells)), ([], 0))
+            self.assertEqual((peer.heard(), len(self.cells), peer.left), ([], 0, False))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
     def test_cannot_check(self) -> None:
@@ -261,6 +261,31 @@ class LoginTests(CellsCase):
             peer = self.connect().say(IAm(ConnectionKind.BAND, uuid, key, 1))
             self.assertEqual(len(peer.heard()), 1)
             self.assertTrue(peer.left)
+
+    def test_after_refusal(self) -> None:
+        """Who was refused, or cut off, is heard no more, and told no more."""
+        peer = self.connect().say(IAm(ConnectionKind.CELL, "", "x"), IAm(ConnectionKind.CELL, "", "key"))
+        self.assertEqual((peer.heard(), len(self.cells)), ([], 0))
+        peer, _ = self.leash(True, "/a")
+        [cell] = self.found("/a")
+        peer.say(IAm())
+        peer.say(Mount("@", "/b"))
+        cell.leave()
+        self.assertEqual((peer.cut, self.found("/b"), peer.heard()), (True, (), []))
+
+    def test_largest(self) -> None:
+        """Who was let in may say more at once."""
+        peer, _ = self.leash()
+        self.assertFalse(peer.say(Mount("@", "/" + "a" * LARGEST_STRANGE)).cut)
+        peer.raw((LARGEST + 1).to_bytes(4, "big"))
+        self.assertTrue(peer.cut)
+
+    def test_too_many_bands(self) -> None:
+        """Bands beyond the limit are closed."""
+        _, accept = self.leash(False, "/")
+        self.found()[0].garden._most = 1
+        self.assertFalse(self.band(accept).left)
+        self.assertTrue(self.band(accept).left)
 
     def test_order(self) -> None:
         """Frames that have no place end the connection: before who it is, twice, of the other kind."""
@@ -319,6 +344,8 @@ class MountTests(CellsCase):
         peer, _ = self.leash(True)
         peer.say(*(Mount("@", path) for path in ("/a", "/b", "/a", "/c")))
         self.assertEqual([type(frame) for frame in peer.heard()], [Mounted, Mounted, Mounted, MountRefused])
+        peer.say(Unmount("@", "/a"), Mount("@", "/c"))
+        self.assertEqual([type(frame) for frame in peer.heard()], [Mounted])
 
     def test_several(self) -> None:
         """Several cells on one mount; when one goes the other stays."""
@@ -409,8 +436,19 @@ class BandTests(CellsCase):
             band.connection.resumeProducing()
 
         self.patch(asker, "dataReceived", dataReceived)
-        peer.say(ResponseHead(200, {}), *(ResponseBody(bytes((one,))) for one in range(5)), ResponseEnd())
-        self.assertEqual(asker.learnt[1:], [bytes((one,)) for one in range(5)] + [End({})])
+        bodies = [b"%d" % one for one in range(5_000)]
+        peer.say(ResponseHead(200, {}), *map(ResponseBody, bodies), ResponseEnd())
+        self.assertEqual(asker.learnt[1:], [*bodies, End({})])
+
+    def test_resumed_too_late(self) -> None:
+        """Who resumes what is lost does no harm."""
+        peer, band, _ = self.asked()
+        band.connection.pauseProducing()
+        peer.say(ResponseHead(200, {}))
+        peer.hang_up()
+        self.peers.remove(peer)
+        band.connection.resumeProducing()
+        self.assertEqual(peer.transport.producerState, "paused")
 
     def test_violated(self) -> None:
         """A cell that is out of step loses the band, and the request learns it; the leash stays."""
@@ -428,8 +466,10 @@ class BandTests(CellsCase):
         """A response that ends before the request's body is the last one of its band."""
         peer, _, asker = self.asked(RequestHead(method="POST"))
         peer.say(ResponseWant(10), ResponseHead(200, {}), ResponseEnd())
-        self.assertEqual(asker.learnt[-1], End({}))
         self.assertTrue(peer.left)
+        peer.hang_up()
+        self.peers.remove(peer)
+        self.assertEqual(asker.learnt[-1], End({}))
         self.assertEqual(self.failureResultOf(self.late(), RequestRefused).value.status, 503)
 
     def late(self) -> Deferred[Band]:
