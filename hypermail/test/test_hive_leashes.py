@@ -264,8 +264,9 @@ class LoginTests(CellsCase):
 
     def test_after_refusal(self) -> None:
         """Who was refused, or cut off, is heard no more, and told no more."""
-        peer = self.connect().say(IAm(ConnectionKind.CELL, "", "x"), IAm(ConnectionKind.CELL, "", "key"))
-        self.assertEqual((peer.heard(), len(self.cells)), ([], 0))
+        for first in (IAm(ConnectionKind.CELL, "", "x"), IAm(ConnectionKind.BAND, "x", "y")):
+            peer = self.connect().say(first, IAm(ConnectionKind.CELL, "", "key"))
+            self.assertEqual((peer.heard(), peer.left, len(self.cells)), ([], True, 0))
         peer, _ = self.leash(True, "/a")
         [cell] = self.found("/a")
         peer.say(IAm())
