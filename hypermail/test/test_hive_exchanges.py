@@ -1,0 +1,207 @@
+"""
+Tests for L{hypermail.hive.exchanges}: requests through both ends of a band, over a simulated wire.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.defer import succeed
+from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransport
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from hypermail.errors import IllegalTransition
+from hypermail.hive.aliases import Aliases
+from hypermail.hive.band import End, Response
+from hypermail.hive.bands import Band
+from hypermail.hive.exchanges import UNLIMITED, BandProtocol, Exchange
+from hypermail.hive.frames import Accept, ConnectionKind, IAm, RequestHead, decode
+from hypermail.hive.leashes import CellConnection, Cells
+from hypermail.hive.reading import FrameReader
+from hypermail.test.test_hive_leashes import Listening
+
+
+class Reading:
+    """A reader, which remembers."""
+
+    def __init__(self) -> None:
+        self.learnt: list[Any] = []
+
+    def dataReceived(self, data: bytes) -> None:
+        """See L{hypermail.hive.exchanges.Reader}."""
+        self.learnt.append(data)
+
+    def bodyEnded(self, end: End) -> None:
+        """See L{hypermail.hive.exchanges.Reader}."""
+        self.learnt.append(end)
+
+    def lost(self) -> None:
+        """See L{hypermail.hive.exchanges.Reader}."""
+        self.learnt.append("lost")
+
+
+class BandCase(SynchronousTestCase):
+    """A queen, and a cell of hers that has one band."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.cells = Cells(
+            self.clock,
+            lambda _: succeed(True),
+            lambda size: bytes(size),
+            login_timeout=1.0,
+            band_age=60.0,
+            aliases=Aliases(),
+        )
+        self.leash = CellConnection(self.cells)
+        self.leash.makeConnection(StringTransport())
+        login = IAm(ConnectionKind.CELL, "", "key", 1).frame()
+        self.leash.dataReceived(len(login).to_bytes(4, "big") + login)
+        reader = FrameReader()
+        reader.feed(self.leash.transport.value())
+        accept = decode(reader.next() or b"")
+        assert isinstance(accept, Accept)
+        self.served: list[Exchange] = []
+        self.gone: list[BandProtocol] = []
+        self.cell = BandProtocol(accept.uuid, accept.key, self.served.append, self.gone.append)
+        self.queen = CellConnection(self.cells)
+        owner = self.cells.owner(accept.uuid, accept.key)
+        assert owner is not None
+        self.owner = owner
+        for end in (self.queen, self.cell):
+            end.makeConnection(StringTransport())
+        self.asker = Listening()
+        self.flush()
+
+    def flush(self) -> None:
+        """What was written arrives, both ways, as long as nobody is paused or has closed."""
+        moved = True
+        while moved:
+            moved = False
+            for here, there in ((self.queen, self.cell), (self.cell, self.queen)):
+                data = here.transport.value()
+                if data and there.transport.producerState == "producing":
+                    here.transport.clear()
+                    there.dataReceived(data)
+                    moved = True
+
+    def ask(self, method: str = "GET", upgrade: bool = False) -> tuple[Band, Exchange]:
+        """Send a request to the cell."""
+        band = self.successResultOf(self.owner.garden.lend())
+        band.ask(self.asker, RequestHead(method=method, path="/x"), upgrade)
+        self.flush()
+        return band, self.served[-1]
+
+
+class ExchangeTests(BandCase):
+    """Requests that cells are asked."""
+
+    def test_response(self) -> None:
+        """A response, and another one on the same band."""
+        for _ in range(2):
+            _, exchange = self.ask()
+            self.assertEqual((exchange.head.path, exchange.over, self.cell.idle), ("/x", False, False))
+            exchange.respond(200, {"a": ("b",)})
+            exchange.write(b"body")
+            exchange.end({"c": ("d",)})
+            self.flush()
+            self.assertEqual((exchange.over, self.cell.idle), (True, True))
+            self.assertEqual(
+                self.asker.learnt[-3:], [Response(200, {"a": ("b",)}, None, False), b"body", End({"c": ("d",)})]
+            )
+
+    def test_body(self) -> None:
+        """A body that is read, with back pressure."""
+        band, exchange = self.ask("POST")
+        reading = Reading()
+        exchange.read(reading, 10)
+        self.flush()
+        self.assertEqual(self.asker.learnt, [10])
+        exchange.connection.pauseProducing()
+        band.body(b"abc")
+        band.endBody({"t": ("u",)})
+        self.flush()
+        self.assertEqual(reading.learnt, [])
+        exchange.connection.resumeProducing()
+        self.flush()
+        self.assertEqual(reading.learnt, [b"abc", End({"t": ("u",)})])
+        self.assertRaises(IllegalTransition, exchange.read, reading)
+
+    def test_early(self) -> None:
+        """Who has answered reads no more, and is read from again for the next request."""
+        band, exchange = self.ask("POST")
+        reading = Reading()
+        exchange.read(reading)
+        self.flush()
+        exchange.connection.pauseProducing()
+        band.body(b"abc")
+        exchange.respond(413, {})
+        exchange.end()
+        band.endBody()
+        self.flush()
+        self.assertEqual(reading.learnt, [])
+        self.assertTrue(self.cell.idle)
+
+    def test_upgrade(self) -> None:
+        """Another protocol, both ways, and its ends one after the other."""
+        band, exchange = self.ask(upgrade=True)
+        reading = Reading()
+        exchange.read(reading)
+        exchange.respond(101, {"upgrade": ("x",)})
+        self.flush()
+        self.assertEqual(self.asker.learnt, [UNLIMITED, Response(101, {"upgrade": ("x",)}, None, True)])
+        band.body(b"ping")
+        exchange.write(b"pong")
+        band.endBody()
+        self.flush()
+        exchange.write(b"more")
+        exchange.end()
+        self.flush()
+        self.assertEqual(reading.learnt, [b"ping", End({})])
+        self.assertEqual(self.asker.learnt[2:], [b"pong", b"more", End({})])
+        self.assertTrue(self.cell.idle)
+
+    def test_lost(self) -> None:
+        """Who reads learns that the connection is lost; what is written then goes nowhere."""
+        _, exchange = self.ask("POST")
+        reading = Reading()
+        exchange.read(reading)
+        self.cell.connectionLost(Failure(ConnectionError()))
+        self.assertEqual((reading.learnt, exchange.over, self.gone), (["lost"], True, [self.cell]))
+        self.cell.transport.clear()
+        exchange.respond(200, {})
+        exchange.write(b"x")
+        exchange.end()
+        self.assertEqual(self.cell.transport.value(), b"")
+
+    def test_refused(self) -> None:
+        """A band that the queen refuses is closed by both."""
+        other, queen = BandProtocol("no", "leash", self.served.append, self.gone.append), CellConnection(self.cells)
+        for end in (queen, other):
+            end.makeConnection(StringTransport())
+        queen.dataReceived(other.transport.value())
+        other.dataReceived(queen.transport.value())
+        self.assertTrue(queen.transport.disconnecting)
+        self.assertTrue(other.transport.disconnected)
+
+    def test_before_accept(self) -> None:
+        """A request may come before C{Accept}."""
+        early = BandProtocol("u", "k", self.served.append, self.gone.append)
+        early.makeConnection(StringTransport())
+        for frame in (RequestHead(method="GET").frame(), Accept("u", "", 1).frame()):
+            early.dataReceived(len(frame).to_bytes(4, "big") + frame)
+        self.served[-1].respond(200, {})
+        self.served[-1].end({"a": ("b",)})
+        self.assertIn(b"trailers", early.transport.value())
+
+    def test_trailers(self) -> None:
+        """A queen that does not know them is sent none."""
+        plain = BandProtocol("u", "k", self.served.append, self.gone.append)
+        plain.makeConnection(StringTransport())
+        for frame in (Accept("u", "").frame(), RequestHead(method="GET").frame()):
+            plain.dataReceived(len(frame).to_bytes(4, "big") + frame)
+        self.served[-1].respond(200, {})
+        self.served[-1].end({"a": ("b",)})
+        self.assertNotIn(b"trailers", plain.transport.value())
