@@ -45,8 +45,8 @@ class Reader(Protocol):
 
 class Exchange:
     """
-    One request: what a handler is called with. What is said once the client is lost goes nowhere; what is said after the
-    end raises L{UsageError}.
+    One request: what a handler is called with. What it says once the client is lost goes nowhere; what it says after
+    the end raises L{UsageError}.
 
     @ivar head: of the request.
     @ivar over: whether nothing can be written any more: the response has ended, or the client is lost.
@@ -68,33 +68,28 @@ class Exchange:
 
         @param most: bytes; of a longer one the client learns that it is too long, and C{reader} that it is lost.
         """
-        if self._speaks():
-            self._reader = reader
-            self.connection.send(self._band.want(most))
+        self._send(self._band.want, most)
+        self._reader = reader
 
     def respond(self, status: int, headers: Lists) -> None:
         """The head of the response."""
-        if self._speaks():
-            self.connection.send(self._band.answer(status, headers))
+        self._send(self._band.answer, status, headers)
 
     def write(self, data: bytes) -> None:
         """Some of its body."""
-        if self._speaks():
-            self.connection.send(self._band.write(data))
+        self._send(self._band.write, data)
 
     def end(self, trailers: Lists | None = None) -> None:
         """It is over. The rest of the request's body is dropped."""
-        if not self._speaks():
-            return
-        self.connection.send(self._band.end(trailers if self.connection.extended else None))
+        self._send(self._band.end, trailers if self.connection.extended else None)
         self.over = self._ended = True
         self._reader = None
         self.connection.resumeProducing()
 
-    def _speaks(self) -> bool:
+    def _send(self, say: Callable[..., bytes], *arguments: Any) -> None:
         if self._ended:  # the band may carry another request by now
             raise UsageError("the response has ended")
-        return not self.over
+        self.connection.send(say(*arguments))
 
     # For the connection
 
@@ -111,9 +106,8 @@ class Exchange:
     def lose(self) -> None:
         """The connection is lost."""
         self.over = True
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            reader.lost()
+        if self._reader is not None:
+            self._reader.lost()
 
 
 class BandProtocol(FrameProtocol):

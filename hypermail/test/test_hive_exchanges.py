@@ -12,7 +12,7 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.errors import IllegalTransition
+from hypermail.errors import IllegalTransition, UsageError
 from hypermail.hive.aliases import Aliases
 from hypermail.hive.band import End, Response
 from hypermail.hive.bands import Band
@@ -108,9 +108,20 @@ class ExchangeTests(BandCase):
             exchange.end({"c": ("d",)})
             self.flush()
             self.assertEqual((exchange.over, self.cell.idle), (True, True))
-            self.assertEqual(
-                self.asker.learnt[-3:], [Response(200, {"a": ("b",)}, None, False), b"body", End({"c": ("d",)})]
-            )
+            response = Response(200, {"a": ("b",)}, None, False)
+            self.assertEqual(self.asker.learnt[-3:], [response, b"body", End({"c": ("d",)})])
+
+    def test_ended(self) -> None:
+        """What is said after the end cannot reach the next request."""
+        _, exchange = self.ask()
+        exchange.respond(200, {})
+        exchange.end()
+        self.flush()
+        self.ask()
+        for say in (lambda: exchange.respond(200, {}), lambda: exchange.write(b"x"), exchange.end):
+            self.assertRaises(UsageError, say)
+        self.assertRaises(UsageError, exchange.read, Reading())
+        self.assertEqual(self.cell.transport.value(), b"")
 
     def test_body(self) -> None:
         """A body that is read, with back pressure."""
@@ -128,6 +139,8 @@ class ExchangeTests(BandCase):
         self.flush()
         self.assertEqual(reading.learnt, [b"abc", End({"t": ("u",)})])
         self.assertRaises(IllegalTransition, exchange.read, reading)
+        self.cell.connectionLost(Failure(ConnectionError()))
+        self.assertEqual(len(reading.learnt), 2)
 
     def test_early(self) -> None:
         """Who has answered reads no more, and is read from again for the next request."""
@@ -141,8 +154,9 @@ class ExchangeTests(BandCase):
         exchange.end()
         band.endBody()
         self.flush()
-        self.assertEqual(reading.learnt, [])
         self.assertTrue(self.cell.idle)
+        self.cell.connectionLost(Failure(ConnectionError()))
+        self.assertEqual(reading.learnt, [])
 
     def test_upgrade(self) -> None:
         """Another protocol, both ways, and its ends one after the other."""
@@ -181,16 +195,19 @@ class ExchangeTests(BandCase):
         other, queen = BandProtocol("no", "leash", self.served.append, self.gone.append), CellConnection(self.cells)
         for end in (queen, other):
             end.makeConnection(StringTransport())
+        said: list[str] = []
+        self.patch(other, "refused", said.append)
         queen.dataReceived(other.transport.value())
         other.dataReceived(queen.transport.value())
         self.assertTrue(queen.transport.disconnecting)
         self.assertTrue(other.transport.disconnected)
+        self.assertIn("there is no such leash", said[0])
 
     def test_before_accept(self) -> None:
         """A request may come before C{Accept}."""
         early = BandProtocol("u", "k", self.served.append, self.gone.append)
         early.makeConnection(StringTransport())
-        for frame in (RequestHead(method="GET").frame(), Accept("u", "", 1).frame()):
+        for frame in (RequestHead(method="GET", path="/" * 5_000).frame(), Accept("u", "", 1).frame()):
             early.dataReceived(len(frame).to_bytes(4, "big") + frame)
         self.served[-1].respond(200, {})
         self.served[-1].end({"a": ("b",)})
