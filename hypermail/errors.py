@@ -133,6 +133,21 @@ class RequestRefused(ProtocolViolation):
         self.status = status
 
 
+# The hive.
+
+
+class LeashLost(HypermailError):
+    """A cell has no leash to its queen, or lost it; the text has the reason, hers if she has given one."""
+
+    default_code = Reason.RESET
+
+
+class MountRejected(HypermailError):
+    """A queen does not send a cell the requests that it wants; the text has her reason."""
+
+    default_code = Reason.NOT_ALLOWED
+
+
 # How sessions end.
 
 
