@@ -1,7 +1,8 @@
 """
 What C{hypermail status} does: ask a running program for its status, and show it.
 
-What answers may be anything: whatever it says is checked before it is shown, and is no more than L{MOST} bytes.
+What answers may be anything: whatever it says is checked before it is shown, is no more than L{MOST} bytes, and takes
+no longer than L{LONGEST}.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import socket
 from collections.abc import Callable, Iterator
 from http.client import HTTPConnection, HTTPException
+from time import monotonic
 from typing import Any, TextIO
 
 from hypermail.errors import HypermailError
@@ -25,8 +27,11 @@ INTERVAL = 1.0
 PATIENCE = 5.0
 """Seconds of silence after which no answer is expected any more."""
 
+LONGEST = 20.0
+"""Seconds that a whole answer may take, however little of it comes at a time."""
+
 MOST = 64 << 20
-"""Bytes of an answer."""
+"""Bytes of an answer, head and all."""
 
 TITLES = (
     "peer",
@@ -61,18 +66,21 @@ def look(where: Destination) -> dict[str, Any]:
     @return: a snapshot of L{hypermail.services.status.Status}, as far as it was written by such a one.
     @raise NoStatus: when there is none.
     """
-    connection = HTTPConnection(where.host, where.port, timeout=PATIENCE)
+    connection = HTTPConnection(where.host, where.port)
     try:
+        connection.sock = _connected(where)
         connection.request("GET", "/", headers={"Accept": "application/json"})
         answer = connection.getresponse()
-        content = answer.read(MOST + 1)
+        content = answer.read()
+    except _TooSlow:
+        raise NoStatus(f"the answer from {where} was not complete after {LONGEST:g} s") from None
     except ConnectionRefusedError:
         raise NoStatus(f"nobody listens at {where}: start twistd hypermail with --status-port {where.port}") from None
     except TimeoutError:
         raise NoStatus(f"there was no answer from {where} for {PATIENCE:g} s") from None
     except (socket.gaierror, UnicodeError):  # the latter for what is no name of DNS
         raise NoStatus(f"there is no host {where.host!r}") from None
-    except HTTPException:
+    except (HTTPException, _TooMuch):
         raise NoStatus(_something_else(where)) from None
     except OSError as error:
         if error.errno == errno.ECONNRESET:
@@ -82,12 +90,71 @@ def look(where: Destination) -> dict[str, Any]:
         connection.close()
     if answer.status == MISDIRECTED:
         raise NoStatus(f"{where} is not to be asked for by this name: say localhost, 127.0.0.1 or [::1]")
-    if answer.status != 200 or len(content) > MOST:
+    if answer.status != 200:
         raise NoStatus(_something_else(where))
     try:
         return checked(json.loads(content))
     except (ValueError, RecursionError):
         raise NoStatus(_something_else(where)) from None
+
+
+class _TooSlow(OSError):
+    """Not a L{TimeoutError}, which tells of silence."""
+
+
+class _TooMuch(Exception):
+    """More than L{MOST}."""
+
+
+class _Hurried(socket.socket):
+    """
+    A socket that has no more than L{LONGEST} and L{MOST} for all that is done with it. L{HTTPConnection}'s own timeout
+    begins anew with each byte, and nothing there counts what an answer has before its body.
+    """
+
+    def __init__(self, family: int, kind: int, protocol: int, end: float) -> None:
+        """@param end: s, of L{monotonic}."""
+        super().__init__(family, kind, protocol)
+        self._end = end
+        self._room = MOST
+
+    def hurry(self) -> None:
+        """Before each call that may wait. @raise _TooSlow: when it is too late for it."""
+        left = self._end - monotonic()
+        if left <= 0:
+            raise _TooSlow
+        self.settimeout(min(left, PATIENCE))
+
+    def recv_into(self, *arguments: Any) -> int:
+        """See L{socket.socket.recv_into}; this is what L{socket.SocketIO} reads with."""
+        self.hurry()
+        try:
+            count = super().recv_into(*arguments)
+        except TimeoutError:
+            self.hurry()
+            raise
+        self._room -= count
+        if self._room < 0:
+            raise _TooMuch
+        return count
+
+
+def _connected(where: Destination) -> _Hurried:
+    """A connection, to the first of the host's addresses that takes one. Looking these up takes what time it takes."""
+    found = socket.getaddrinfo(where.host, where.port, type=socket.SOCK_STREAM)
+    end = monotonic() + LONGEST
+    failed: OSError | None = None
+    for family, kind, protocol, _, address in found:
+        connection = _Hurried(family, kind, protocol, end)
+        try:
+            connection.hurry()
+            connection.connect(address)
+        except OSError as error:
+            connection.close()
+            failed = failed or error
+        else:
+            return connection
+    raise failed or OSError("no address")
 
 
 def _something_else(where: Destination) -> str:

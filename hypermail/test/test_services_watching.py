@@ -4,6 +4,7 @@ Tests of L{hypermail.services.watching} and L{hypermail.services.live}: a status
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import socket
@@ -162,6 +163,59 @@ class LookTests(SynchronousTestCase):
         with socket.create_server(("127.0.0.1", 0)) as silent:
             where = Destination("127.0.0.1", silent.getsockname()[1])
             self.assertIn(f"there was no answer from {where} for 0.05 s", self.why(where))
+
+    def dripping(self, head: bytes, drip: bytes) -> Destination:
+        """A port at which whoever asks is told something, and then a little more, again and again."""
+        listening = socket.create_server(("127.0.0.1", 0))
+        self.addCleanup(listening.close)
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(head)
+                while True:
+                    connection.sendall(drip)
+                    gone.wait(0.005)
+
+        gone = threading.Event()
+        thread = threading.Thread(target=answer, daemon=True)
+        thread.start()
+        self.addCleanup(thread.join)
+        return Destination("127.0.0.1", listening.getsockname()[1])
+
+    def test_drips(self) -> None:
+        """One that says a little again and again is not waited for without end: in its body, its head, before it."""
+        self.patch(watching, "LONGEST", 0.1)
+        for head, drip in (
+            (b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n", b" "),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\n \r\n"),
+            (b"HTTP/1.1 200 OK\r\n", b"x"),
+            (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        ):
+            where = self.dripping(head, drip)
+            self.assertIn(f"the answer from {where} was not complete after 0.1 s", self.why(where))
+
+    def test_endlessHead(self) -> None:
+        """What comes before the body, and after it, counts, too."""
+        self.patch(watching, "MOST", 10_000)
+        for head, drip in (
+            (b"", b"HTTP/1.1 100 Continue\r\n\r\n" * 100),
+            (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"a: b\r\n" * 100),
+        ):
+            self.assertIn("is not the status", self.why(self.dripping(head, drip)))
+
+    def test_secondAddress(self) -> None:
+        """A host's next address is asked when nobody listens at the first; of several failures the first is told."""
+        where = self.page(json.dumps(SNAPSHOT).encode())
+        with socket.socket() as bound:
+            bound.bind(("127.0.0.1", 0))
+            here = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", bound.getsockname()[1]))]
+            there = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", where.port))]
+            nowhere = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("255.255.255.255", 1))]
+            with patch.object(socket, "getaddrinfo", lambda *_, **__: here + there):
+                self.assertEqual(look(where), SNAPSHOT)
+            with patch.object(socket, "getaddrinfo", lambda *_, **__: here + nowhere):
+                self.assertIn("nobody listens", self.why(where))
 
     def test_noHost(self) -> None:
         """A host that there is not."""
