@@ -11,10 +11,14 @@ from __future__ import annotations
 import atexit
 import os
 import sys
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn
 
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from hypermail.errors import HypermailError
 
@@ -51,6 +55,42 @@ def endWithFailure(reactor: Any, log: Logger, text: str) -> None:
     _say(text)
     atexit.register(_exitWithFailure)
     reactor.callWhenRunning(reactor.stop)
+
+
+def listening(
+    reactor: Any,
+    log: Logger,
+    deferred: Deferred[Any],
+    bound: Callable[[Any], Any],
+    whyNot: Callable[[Failure], str],
+) -> Deferred[Any]:
+    """
+    Wait for an endpoint that begins to listen: without it the program ends.
+
+    @param deferred: of its C{listen}.
+    @param bound: called with its port.
+    @param whyNot: tells in one line why there is none.
+    @return: a Deferred of what C{bound} has returned, or of None.
+    @raise CannotStart: when it is known at once that it cannot be listened there.
+    """
+    failures: list[Failure] = []
+    deferred.addCallbacks(bound, failures.append)
+    for failure in failures:
+        cannotStart(log, whyNot(failure))
+
+    def late(result: Any) -> Any:
+        for failure in failures:
+            if not failure.check(CancelledError):
+                endWithFailure(reactor, log, whyNot(failure))
+        return result
+
+    return deferred.addCallback(late)
+
+
+def causeOf(error: CannotListenError) -> str:
+    """What the system says of a socket that cannot be bound."""
+    cause: Any = error.socketError
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
 def _exitWithFailure() -> None:

@@ -5,10 +5,11 @@ The starter's end of a tunnel: what connects where C{--listen} says goes through
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService, Service
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IAddress, IListeningPort, IStreamServerEndpoint
@@ -21,10 +22,10 @@ from hypermail.internet.address import HypermailAddress
 from hypermail.internet.endpoints import SessionClientEndpoint
 from hypermail.internet.protocol import SessionFactory, SessionProtocol
 from hypermail.services.addresses import describe
-from hypermail.services.ending import cannotStart, endWithFailure
+from hypermail.services.ending import cannotStart, causeOf, listening
 from hypermail.services.flows import DatagramEntrance, Flows
 from hypermail.services.keeping import StarterService
-from hypermail.services.passages import Passage, parse_udp_source
+from hypermail.services.passages import Passage, endpoint_of, parse_udp_source
 from hypermail.services.paths import printable
 from hypermail.services.pipes import PipeEnd, PipeFactory
 from hypermail.services.status import Status
@@ -47,9 +48,9 @@ class _Caller(PipeEnd):
         self._leading.addErrback(self._failed)
 
     def _failed(self, failure: Failure) -> None:
-        failure.trap(HypermailError, CancelledError)
         if not self.gone:
             self.transport.abortConnection()
+        failure.trap(HypermailError, CancelledError)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         super().connectionLost(reason)
@@ -205,22 +206,18 @@ class TunnelService(MultiService):
     def _entrance(self, passage: Passage, starter: StarterService) -> Service:
         if passage.datagrams:
             return _DatagramEntranceService(self._reactor, passage, self._flows)
-        try:
-            endpoint = serverFromString(self._reactor, passage.description)
-        except HypermailError as error:
-            raise UsageError(f"--listen {passage}: {error.text}") from error
-        except Exception as error:  # each kind of endpoint has its own
-            raise UsageError(
-                f"--listen {passage}: {printable(str(error) or type(error).__name__)};"
-                f" it takes an endpoint to listen on, as tcp:2222:interface=127.0.0.1"
-            ) from error
+        parse = partial(serverFromString, self._reactor)
+        endpoint = endpoint_of(passage, "--listen", parse, "to listen on, as tcp:2222:interface=127.0.0.1")
         return _EntranceService(self._reactor, endpoint, passage, Entrance(self._reactor, passage, starter))
 
     def stopService(self) -> Deferred[Any]:
         """See L{MultiService}."""
         self._flows.clear()
-        stopping: Deferred[Any] = MultiService.stopService(self)
-        return stopping
+        Service.stopService(self)
+        stopping = [maybeDeferred(service.stopService) for service in self]
+        for service in list(self):  # others are made at the next start
+            self.removeService(service)  # type: ignore[no-untyped-call]
+        return gatherResults(stopping, consumeErrors=True)
 
 
 class _EntranceService(Service):
@@ -238,23 +235,14 @@ class _EntranceService(Service):
     def startService(self) -> None:
         """@raise hypermail.services.ending.CannotStart: when it is known at once that it cannot be listened there."""
         Service.startService(self)
-        failures: list[Failure] = []
-        listening: Deferred[Any] = self._endpoint.listen(self._entrance).addCallbacks(self._bound, failures.append)
-        for failure in failures:
-            cannotStart(self._log, self._whyNot(failure))
-        self._listening = listening.addCallback(self._late, failures)
+        begun = self._endpoint.listen(self._entrance)
+        self._listening = listening(self._reactor, self._log, begun, self._bound, self._whyNot)
 
     def _bound(self, port: IListeningPort) -> IListeningPort:
         where = port.getHost()
         self._log.info(
             "{passage}: connections to {where} go through the tunnel", passage=self._passage, where=describe(where)
         )
-        return port
-
-    def _late(self, port: IListeningPort | None, failures: list[Failure]) -> IListeningPort | None:
-        for failure in failures:
-            if not failure.check(CancelledError):
-                endWithFailure(self._reactor, self._log, self._whyNot(failure))
         return port
 
     def _whyNot(self, failure: Failure) -> str:
@@ -315,6 +303,5 @@ async def _stopped(stopping: Deferred[Any] | None) -> None:
 
 def _reason(error: BaseException | None) -> str:
     if isinstance(error, CannotListenError):
-        cause = error.socketError
-        return f"cannot listen on port {error.port}: {getattr(cause, 'strerror', None) or cause}"
+        return f"cannot listen on port {error.port}: {causeOf(error)}"
     return printable(str(error) or type(error).__name__)

@@ -5,17 +5,19 @@ The listener's end of a tunnel: streams and datagrams go on to where C{--forward
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import clientFromString
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.logger import Logger
 
-from hypermail.errors import HypermailError, Reason, StreamRejected, UsageError
+from hypermail.errors import HypermailError, Reason, StreamRejected
 from hypermail.interfaces import ISession
 from hypermail.services.flows import DatagramExits
-from hypermail.services.passages import Passage, parse_udp_target
+from hypermail.services.passages import Passage, endpoint_of, parse_udp_target
 from hypermail.services.paths import printable
 from hypermail.services.pipes import PipeEnd, PipeFactory
 
@@ -45,16 +47,9 @@ class Exits:
         self.names = frozenset(self._endpoints)
 
     def _endpoint(self, passage: Passage) -> IStreamClientEndpoint:
-        try:
-            endpoint: IStreamClientEndpoint = clientFromString(self._reactor, passage.description)
-            return endpoint
-        except HypermailError as error:
-            raise UsageError(f"--forward {passage}: {error.text}") from error
-        except Exception as error:  # each kind of endpoint has its own
-            raise UsageError(
-                f"--forward {passage}: {printable(str(error) or type(error).__name__)};"
-                f" it takes an endpoint to connect to, as tcp:127.0.0.1:22"
-            ) from error
+        parse = partial(clientFromString, self._reactor)
+        endpoint: IStreamClientEndpoint = endpoint_of(passage, "--forward", parse, "to connect to, as tcp:127.0.0.1:22")
+        return endpoint
 
     def datagrams(self, session: ISession) -> DatagramExits | None:
         """The exits of a session's datagrams; None when no passage takes any."""
@@ -75,7 +70,7 @@ class Exits:
         outer = PipeEnd()
         try:
             await endpoint.connect(PipeFactory(outer))
-        except CancelledError:
+        except (CancelledError, ConnectingCancelledError):  # the opener does not want the stream any more
             raise
         except Exception as error:
             why = printable(error.text if isinstance(error, HypermailError) else str(error))

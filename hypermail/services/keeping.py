@@ -21,11 +21,14 @@ from hypermail.internet.address import HypermailAddress
 from hypermail.internet.endpoints import SessionClientEndpoint
 from hypermail.internet.protocol import SessionFactory
 from hypermail.services.paths import printable
+from hypermail.session.states import State
 
 #: s that an open session has to close when the service stops.
 CLOSING = 2.0
 #: Who may wait for a session at one time.
 MOST_WAITING = 1_024
+
+_OPEN = State.OPEN.name.lower()
 
 
 class StarterService(Service):
@@ -78,7 +81,7 @@ class StarterService(Service):
         """
         Keep none any more.
 
-        @return: fires when the session is closed, which takes L{CLOSING} at most.
+        @return: fires when the session is closed, which takes L{CLOSING} at most; cancelled, it is aborted at once.
         """
         Service.stopService(self)
         return Deferred.fromCoroutine(self._stop())
@@ -102,10 +105,11 @@ class StarterService(Service):
         """
         Wait for a session.
 
-        @return: a Deferred of the protocol, at once when a session is open. It errbacks with L{SessionLost} when the
-            service stops or does not run, with L{UsageError} when too many wait; it may be cancelled.
+        @return: a Deferred of the protocol, at once when a session is open and is not being closed. It errbacks with
+            L{SessionLost} when the service stops or does not run, with L{UsageError} when too many wait; it may be
+            cancelled.
         """
-        if self.protocol is not None:
+        if self.protocol is not None and self.protocol.session.statistics()["state"] == _OPEN:
             return succeed(self.protocol)
         if self._keeping is None:
             return fail(SessionAborted("the service does not run"))
@@ -150,8 +154,9 @@ class StarterService(Service):
         """For L{_Kept}: the session is open."""
         self.protocol = protocol
         self._log.info("session with {peer} is open", peer=protocol.session.getPeer())
-        waiting, self._waiting = self._waiting, {}
-        for one in waiting:
+        while self._waiting:  # whose callbacks may cancel others
+            one = next(iter(self._waiting))
+            del self._waiting[one]
             one.callback(protocol)
 
     def over(self, protocol: ISessionProtocol) -> None:

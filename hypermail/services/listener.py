@@ -35,7 +35,7 @@ from hypermail.services.addresses import Destination, Listening, describe
 from hypermail.services.directory import InboxDirectory, check_trace_directory, reason
 from hypermail.services.disk import Disk
 from hypermail.services.echo import MessageEcho, StreamEcho
-from hypermail.services.ending import cannotStart, endWithFailure
+from hypermail.services.ending import cannotStart, causeOf, listening
 from hypermail.services.exits import Exits
 from hypermail.services.files import NAME
 from hypermail.services.flows import DatagramExits
@@ -253,13 +253,17 @@ class ListenerService(Service):
     def __init__(self, reactor: Any, doing: Doing, disk: Disk | None = None) -> None:
         self._reactor = reactor
         self._doing = doing
-        self._sessions = ListenerSessions(doing.echo)
-        self._sessions.status = doing.status
+        self._sessions = self._noSessions()
         self._binding: Deferred[None] | None = None
         self._port: Any = None
         self._security: Security | None = None
         self._workers = Workers(reactor, name="hypermail inbox")
         self._directory = None if doing.inbox is None else InboxDirectory(doing.inbox, disk)
+
+    def _noSessions(self) -> ListenerSessions:
+        sessions = ListenerSessions(self._doing.echo)
+        sessions.status = self._doing.status
+        return sessions
 
     def privilegedStartService(self) -> None:
         """Bind the socket, which may need privileges; C{twistd} gives them up afterwards."""
@@ -294,28 +298,20 @@ class ListenerService(Service):
             )
         except HypermailError as error:
             cannotStart(self._log, error.text)
-        failures: list[Failure] = []
-        self._binding = endpoint.listen(self._sessions).addCallbacks(self._bound, failures.append)
-        for failure in failures:
-            cannotStart(self._log, self._whyNotBound(failure))
         # An endpoint that closes one socket again because another could not be opened takes its time.
-        self._binding.addCallback(self._boundLate, failures)
+        binding = endpoint.listen(self._sessions)
+        self._binding = listening(self._reactor, self._log, binding, self._bound, self._whyNotBound)
 
     def _bound(self, port: IListeningPort) -> None:
         self._port = port
         if self._doing.status is not None:
             self._doing.status.listening(port)
 
-    def _boundLate(self, _: object, failures: list[Failure]) -> None:
-        for failure in failures:
-            endWithFailure(self._reactor, self._log, self._whyNotBound(failure))
-
     def _whyNotBound(self, failure: Failure) -> str:
         error = failure.value
         if isinstance(error, CannotListenError):
             where = f"UDP port {error.port}" + (f" of {error.interface}" if error.interface else "")
-            cause = error.socketError
-            return f"cannot listen on {where}: {reason(cause) if isinstance(cause, OSError) else cause}"
+            return f"cannot listen on {where}: {causeOf(error)}"
         if isinstance(error, OSError):
             return f"cannot listen on UDP port {self._doing.listening.port}: {reason(error)}"
         return error.text if isinstance(error, HypermailError) else failure.getErrorMessage()
@@ -383,6 +379,10 @@ class ListenerService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        binding, self._binding = self._binding, None
+        if binding is not None:
+            binding.cancel()
+            await binding
         await self._sessions.end(self._reactor)
         port, self._port = self._port, None
         if port is not None:
@@ -392,3 +392,6 @@ class ListenerService(Service):
         await self._workers.stop()
         if self._directory is not None:
             self._directory.close()
+        # For another start.
+        self._sessions = self._noSessions()
+        self._workers = Workers(self._reactor, name="hypermail inbox")

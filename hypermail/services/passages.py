@@ -6,13 +6,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
-from hypermail.errors import UsageError
+from hypermail.errors import HypermailError, UsageError
 from hypermail.services.addresses import Destination, parse_listening, parse_port, unescape
+from hypermail.services.paths import printable
 
 _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})=(.+)", re.DOTALL)
 _UDP = "udp:"
+
+E = TypeVar("E")
 
 
 class Passage(NamedTuple):
@@ -100,3 +103,21 @@ def parse_udp_target(passage: Passage) -> Destination:
     if len(fields) != 3 or not fields[1] or not fields[1].isprintable() or re.search(r"\s", fields[1]):
         raise UsageError(f"{passage.description!r} is not udp:HOST:PORT")
     return Destination(fields[1], parse_port(fields[2], least=1))
+
+
+def endpoint_of(passage: Passage, option: str, parse: Callable[[str], E], wanted: str) -> E:
+    """
+    The endpoint that a passage describes.
+
+    @param option: where it was given, C{--forward} or C{--listen}.
+    @param parse: one of Twisted's parsers of such descriptions.
+    @param wanted: what would be right, with an example.
+    @raise UsageError: when it describes none.
+    """
+    try:
+        return parse(passage.description)
+    except HypermailError as error:
+        raise UsageError(f"{option} {passage}: {error.text}") from error
+    except Exception as error:  # each kind of endpoint has its own
+        why = printable(str(error) or type(error).__name__)
+        raise UsageError(f"{option} {passage}: {why}; it takes an endpoint {wanted}") from error

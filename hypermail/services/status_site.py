@@ -25,8 +25,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from hypermail.services.addresses import Destination
-from hypermail.services.directory import reason
-from hypermail.services.ending import cannotStart
+from hypermail.services.ending import cannotStart, causeOf
 from hypermail.services.status import MISDIRECTED, Status
 
 PATIENCE = 10
@@ -173,9 +172,7 @@ class StatusService(Service):
         try:
             self._port = self._reactor.listenTCP(port, self._site, interface=host)
         except CannotListenError as error:
-            cause: Any = error.socketError
-            why = reason(cause) if isinstance(cause, OSError) else cause
-            cannotStart(self._log, f"--status-port: cannot listen on TCP port {port} of {host}: {why}")
+            cannotStart(self._log, f"--status-port: cannot listen on TCP port {port} of {host}: {causeOf(error)}")
         bound: Any = self._port.getHost()
         self._log.info("status at http://{where}/", where=Destination(host, bound.port))
         if not self._local:

@@ -6,17 +6,12 @@ network, until it has fired by itself. It fires once, nothing is left, and nothi
 from __future__ import annotations
 
 import errno
-import gc
-from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ConnectingCancelledError
-from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import DatagramProtocol, Factory
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
-from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import HypermailError, MessageCancelled
 from hypermail.internet.endpoints import (
@@ -26,90 +21,14 @@ from hypermail.internet.endpoints import (
     SessionServerEndpoint,
 )
 from hypermail.internet.security import ListenerTLS, Plain, SharedSecret, StarterTLS
+from hypermail.test.cancelling import DELAYED, LOSSY, CancellingCase
 from hypermail.test.securing import SELF_MADE
 from hypermail.test.sessions import CLIENT, PORT, SERVER, Hosts, RecordingStream
 from hypermail.test.test_internet_shared import Streams
-from hypermail.testing import Conditions
-
-#: Loss, so that things happen that don't happen in a perfect network, too.
-LOSSY = Conditions(delay=0.01, loss=0.2)
-DELAYED = Conditions(delay=0.01)
-
-Begin = Callable[[Hosts], Deferred[Any]]
 
 
-class CancellingTests(SynchronousTestCase):
-    """
-    Cancelled after 0, 1, 2 … events
-    """
-
-    def everywhere(
-        self,
-        prepare: Callable[[Hosts], object],
-        begin: Begin,
-        least: int,
-        conditions: Conditions = DELAYED,
-        errors: tuple[type[Exception], ...] = (CancelledError,),
-    ) -> None:
-        """
-        @param prepare: makes what is needed before.
-        @param begin: hands out the Deferred.
-        @param least: how many points there must be at least.
-        @param errors: what it fails with when it is cancelled in time.
-        """
-        events = 0
-        while not self._once(prepare, begin, conditions, errors, events):
-            events += 1
-        self.assertGreaterEqual(events, least)
-
-    def _once(
-        self,
-        prepare: Callable[[Hosts], object],
-        begin: Begin,
-        conditions: Conditions,
-        errors: tuple[type[Exception], ...],
-        events: int,
-    ) -> bool:
-        hosts = Hosts(conditions, seed=1)
-        prepare(hosts)
-        results: list[Any] = []
-        deferred = begin(hosts)
-        deferred.addBoth(results.append)
-        for _ in range(events):
-            if not results:
-                self.assertTrue(hosts.network.step())
-        done = bool(results)
-        deferred.cancel()
-        hosts.settle(30)
-        self.assertEqual(len(results), 1, f"after {events} events")
-        (result,) = results
-        if not done:
-            self.assertIsInstance(result, Failure)
-            self.assertIsNotNone(result.check(*errors), result)
-        self._end(hosts, result)
-        return done
-
-    def tearDown(self) -> None:
-        """Nothing was logged as an error, also not of Deferreds that nobody looks at any more."""
-        gc.collect()
-        self.assertEqual(self.flushLoggedErrors(), [])
-
-    def _end(self, hosts: Hosts, result: Any) -> None:
-        """Take down what is there besides; then nothing may be left."""
-        if hasattr(result, "session"):
-            result.session.abort()
-        elif hasattr(result, "transport"):
-            result.transport.abortConnection()
-        elif IListeningPort.providedBy(result):
-            hosts.run(maybeDeferred(result.stopListening))
-        for protocol in [*hosts.starting.built, *hosts.listening.built]:
-            if hasattr(protocol, "session"):
-                protocol.session.abort()
-                self.assertEqual(protocol.calls.count("sessionOpened"), 1)
-        hosts.settle(1)
-        hosts.end()
-        for protocol in [*hosts.starting.built, *hosts.listening.built]:
-            self.assertEqual((protocol.calls or ["sessionLost"]).count("sessionLost"), 1)
+class CancellingTests(CancellingCase):
+    """Of endpoints, sessions and streams."""
 
     # Endpoints.
 

@@ -146,6 +146,40 @@ class KeepingTests(SynchronousTestCase):
             self.failureResultOf(waiting, SessionAborted)
             self.failureResultOf(service.whenOpened(), SessionAborted)
 
+    def test_cancelsOther(self) -> None:
+        """Who is told of the session may cancel another one that waits, and wait again."""
+        self.hosts.listen()
+        self.service.startService()
+        first, second, third = (self.service.whenOpened() for _ in range(3))
+        again: list[Any] = []
+
+        def opened(_: object) -> None:
+            second.cancel()
+            again.append(self.service.whenOpened())
+
+        first.addCallback(opened)
+        self.hosts.settle(1)
+        self.failureResultOf(second, CancelledError)
+        for one in (third, *again):
+            self.assertIs(self.successResultOf(one), self.service.protocol)
+        self.assertEqual(self.factory.built[-1].calls, ["sessionOpened"])
+
+    def test_closing(self) -> None:
+        """Who asks while the application closes the session waits for the next one."""
+        self.hosts.listen()
+        self.service.startService()
+        self.hosts.settle(1)
+        before = self.service.protocol
+        assert before is not None
+        closing = before.session.close()
+        waiting = self.service.whenOpened()
+        self.assertIs(self.service.protocol, before)
+        self.assertNoResult(waiting)
+        self.hosts.settle(3)
+        self.successResultOf(closing)
+        self.assertIs(self.successResultOf(waiting), self.service.protocol)
+        self.assertIsNot(self.service.protocol, before)
+
     def test_waiting(self) -> None:
         """Who waits may give up; too many can't wait."""
         self.service.startService()

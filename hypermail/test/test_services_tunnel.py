@@ -5,6 +5,7 @@ L{hypermail.services.pipes} and L{hypermail.services.flows}.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -300,6 +301,27 @@ class StreamTests(TunnelCase):
         await service.stopService()
         found = status.snapshot()
         self.assertEqual((found["sessions"], found["totals"]["sessions_opened"]), ([], 1))
+
+    async def test_startsAgain(self) -> None:
+        """Both ends may be stopped and started again."""
+        listener = await self.listener(f"tcp:{HERE}:{await self.serve()}")
+        await self.tunnel(f"tcp:0:interface={HERE}")
+        for _ in range(2):
+            await self.service.stopService()
+            await listener.stopService()
+            listener._doing = replace(listener._doing, listening=Listening(self.port, HERE))
+            listener.startService()
+            self.service.startService()
+            assert self.service.starter is not None
+            await self.service.starter.whenOpened()
+            port = cast(Any, self.service.services[0])._listening.result.getHost().port
+            talker = await self.call(port)
+            talker.transport.write(b"again")
+            talker.transport.loseWriteConnection()
+            await talker.ended
+            self.assertEqual(talker.data, b"niaga")
+            talker.transport.loseConnection()
+            await talker.lost
 
     async def test_gaveUp(self) -> None:
         """A service that stops cuts off who waits for a session."""
