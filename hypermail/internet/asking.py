@@ -15,7 +15,7 @@ from twisted.python.failure import Failure
 
 from hypermail.errors import HypermailError, MessageRejected, MessageTooLarge, Reason, UsageError
 from hypermail.interfaces import ISessionProtocol, Octets
-from hypermail.internet.callbacks import verdict
+from hypermail.internet.callbacks import verdict, withdraw
 from hypermail.internet.messaging import MessagesUser, ReceivedMessages, SentMessages, octets
 
 if TYPE_CHECKING:
@@ -154,4 +154,4 @@ class ReceivedAsks:
         """The session is over: no answer is wanted any more."""
         pending, self._pending = self._pending, {}
         for deferred in pending.values():
-            deferred.cancel()
+            withdraw(deferred)

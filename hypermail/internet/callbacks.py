@@ -8,12 +8,15 @@ from collections.abc import Coroutine
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hypermail.errors import HypermailError
 
 #: Characters of a text for the peer; what is longer is cut.
 MAX_TEXT = 200
+
+_log = Logger()
 
 
 def pending(answer: object) -> Deferred[Any] | None:
@@ -32,6 +35,14 @@ def pending(answer: object) -> Deferred[Any] | None:
     if deferred.called and not deferred.paused and not isinstance(deferred.result, (Failure, Deferred)):
         return None
     return deferred
+
+
+def withdraw(answer: Deferred[Any]) -> None:
+    """Cancel an answer that is not wanted any more; should the application's canceller fail, others are not held up."""
+    try:
+        answer.cancel()
+    except Exception:
+        _log.failure("the canceller of {answer!r} has failed", answer=answer)
 
 
 def verdict(failure: Failure, code: int, deed: str) -> tuple[int, str]:

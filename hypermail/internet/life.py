@@ -22,7 +22,7 @@ from hypermail.errors import HypermailError, PeerSilent, Reason, SessionClosed
 from hypermail.interfaces import ISession, ISessionFactory, ISessionProtocol
 from hypermail.internet.address import HypermailAddress, addressOf
 from hypermail.internet.asking import ReceivedAsks, SentAsks
-from hypermail.internet.callbacks import APPLICATION_FAILED, meantForPeer, pending, verdict
+from hypermail.internet.callbacks import APPLICATION_FAILED, meantForPeer, pending, verdict, withdraw
 from hypermail.internet.messaging import ReceivedMessages, SentMessages
 from hypermail.internet.protocol import SessionProtocol
 from hypermail.internet.streaming import SessionStreams
@@ -361,7 +361,7 @@ class SessionLife:
         elif not self._rejected:
             self._note("session {session} with {peer} ended: {reason}", error.code, error.text)
         if self._decision is not None:
-            self._decision.cancel()
+            withdraw(self._decision)
         if self.opened:
             self._lost(error)
         elif self._factory is not None and self.protocol is not None:

@@ -19,7 +19,7 @@ from twisted.python.failure import Failure
 from hypermail.errors import HypermailError, Reason, StreamAborted, UsageError
 from hypermail.events import StreamOptions
 from hypermail.interfaces import ISessionProtocol
-from hypermail.internet.callbacks import meantForPeer, verdict
+from hypermail.internet.callbacks import meantForPeer, verdict, withdraw
 from hypermail.internet.likeness import StreamUser
 from hypermail.internet.transport import StreamTransport
 
@@ -129,9 +129,11 @@ class SessionStreams:
         except Exception:
             self._giveUp(stream, Failure())
             return
-        del self._opening[stream]
+        if self._opening.pop(stream, None) is None:
+            return  # cancelled by the factory
         self._connect(stream, protocol, opening.over)
-        opening.deferred.callback(protocol)
+        if not opening.deferred.called:  # the protocol may have cancelled it
+            opening.deferred.callback(protocol)
 
     # Streams that the peer opens.
 
@@ -202,7 +204,7 @@ class SessionStreams:
         """A stream is over."""
         requested = self._requested.pop(stream, None)
         if requested is not None:
-            requested.cancel()
+            withdraw(requested)
         self._failed(stream, Failure(error or StreamAborted("the stream ended before it was accepted")))
         transport = self._transports.pop(stream, None)
         if transport is not None:
@@ -211,7 +213,7 @@ class SessionStreams:
     def lost(self, error: HypermailError) -> None:
         """The session is over, and with it every stream."""
         while self._requested:
-            self._requested.popitem()[1].cancel()
+            withdraw(self._requested.popitem()[1])
         while self._opening:
             self._failed(next(iter(self._opening)), Failure(error))
         while self._transports:
