@@ -98,7 +98,10 @@ def exposition(snapshot: dict[str, Any], accept: str) -> tuple[str, bytes]:
     @param accept: the C{Accept} field of the request, by which the format is chosen.
     @return: content type and content.
     """
-    encode, kind = choose_encoder(accept)
+    try:
+        encode, kind = choose_encoder(accept)
+    except Exception:  # it cannot read everything; RFC 9110 §12.5.1: a field may be disregarded
+        encode, kind = choose_encoder("")
     registry = CollectorRegistry(auto_describe=False)
     registry.register(StatusCollector(snapshot))
     return kind, encode(registry)

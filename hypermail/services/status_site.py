@@ -19,7 +19,10 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
+from twisted.internet.protocol import connectionDone
 from twisted.logger import Logger
+from twisted.protocols.policies import ProtocolWrapper, WrappingFactory
+from twisted.python.failure import Failure
 from twisted.web import http
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request, Site
@@ -30,6 +33,12 @@ from hypermail.services.status import MISDIRECTED, Status
 
 PATIENCE = 10
 """Seconds that a connection may be idle."""
+
+LONGEST = 30
+"""Seconds that a connection may last, however busy it is."""
+
+MOST = 64
+"""Connections at one time; others are closed as they come."""
 
 TEXT = "text/plain; charset=utf-8"
 WITHOUT_METRICS = "Prometheus metrics need the extra \"metrics\": pip install 'hypermail[metrics]'"
@@ -98,7 +107,8 @@ class StatusPages(Resource):
             from hypermail.services.metrics import exposition
         except ModuleNotFoundError:
             return _line(http.NOT_IMPLEMENTED, WITHOUT_METRICS)
-        kind, body = exposition(self._status.snapshot(), request.getHeader("accept") or "")
+        accept = (request.getHeader(b"accept") or b"").decode("latin-1")
+        kind, body = exposition(self._status.snapshot(), accept)
         return http.OK, kind, body
 
 
@@ -107,11 +117,18 @@ def _line(code: int, text: str) -> tuple[int, str, bytes]:
 
 
 class StatusRequest(Request):
-    """A request whose body, which nobody wants, is not kept: Twisted would write a large one to the disk."""
+    """
+    A request whose body, which nobody wants, is not kept: Twisted would write a large one to the disk.
+
+    It is the only one of its connection: what waits behind it would be answered before the client has read anything,
+    each with another snapshot.
+    """
 
     def gotLength(self, length: int | None) -> None:
-        """A body may follow."""
+        """The head is complete; a body may follow."""
         self.content = BytesIO()
+        self.channel.persistent = False
+        self.responseHeaders.setRawHeaders(b"Connection", [b"close"])
 
     def handleContentChunk(self, data: bytes) -> None:
         """A piece of it."""
@@ -134,6 +151,37 @@ class StatusSite(Site):
         """See L{http.HTTPFactory}: nothing is written."""
 
 
+class _Visit(ProtocolWrapper):
+    """A connection that ends in time."""
+
+    def makeConnection(self, transport: Any) -> None:
+        """See L{ProtocolWrapper}."""
+        visits: Any = self.factory
+        self._end = visits.reactor.callLater(LONGEST, transport.abortConnection)
+        super().makeConnection(transport)  # type: ignore[no-untyped-call]
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """See L{ProtocolWrapper}."""
+        if self._end.active():
+            self._end.cancel()
+        super().connectionLost(reason)  # type: ignore[no-untyped-call]
+
+
+class Visits(WrappingFactory):
+    """No more than L{MOST} connections, none of which lasts longer than L{LONGEST}."""
+
+    noisy = False
+    protocol = _Visit
+
+    def __init__(self, site: StatusSite, reactor: Any) -> None:
+        super().__init__(site)  # type: ignore[no-untyped-call]
+        self.reactor = reactor
+
+    def buildProtocol(self, addr: Any) -> Any:
+        """See L{WrappingFactory}."""
+        return None if len(self.protocols) >= MOST else super().buildProtocol(addr)
+
+
 class StatusService(Service):
     """
     Shows a status while it runs.
@@ -150,7 +198,7 @@ class StatusService(Service):
         self._reactor = reactor
         self._where = where
         self._local = ip_address(where.host).is_loopback
-        self._site = StatusSite(status, reactor, local=self._local)
+        self._visits = Visits(StatusSite(status, reactor, local=self._local), reactor)
         self._port: IListeningPort | None = None
 
     def privilegedStartService(self) -> None:
@@ -170,7 +218,7 @@ class StatusService(Service):
     def _bind(self) -> None:
         host, port = self._where
         try:
-            self._port = self._reactor.listenTCP(port, self._site, interface=host)
+            self._port = self._reactor.listenTCP(port, self._visits, interface=host)
         except CannotListenError as error:
             cannotStart(self._log, f"--status-port: cannot listen on TCP port {port} of {host}: {causeOf(error)}")
         bound: Any = self._port.getHost()

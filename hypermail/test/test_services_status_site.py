@@ -14,8 +14,9 @@ from unittest.mock import patch
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as read_plain
 from twisted.internet.address import IPv4Address
-from twisted.internet.error import CannotListenError
+from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail._version import __version__
@@ -23,7 +24,7 @@ from hypermail.services.addresses import Destination
 from hypermail.services.ending import CannotStart
 from hypermail.services.metrics import ROUND_TRIPS, exposition
 from hypermail.services.status import COUNTERS, Status
-from hypermail.services.status_site import PATIENCE, StatusService, StatusSite, namesLoopback
+from hypermail.services.status_site import LONGEST, MOST, PATIENCE, StatusService, StatusSite, Visits, namesLoopback
 from hypermail.test.sessions import logged
 
 LOCAL = IPv4Address("TCP", "127.0.0.1", 5_000)
@@ -156,11 +157,58 @@ class PageTests(SiteCase):
         self.reactor.advance(0.2)
         self.assertTrue(transport.disconnecting)
 
+    def test_oneAnswer(self) -> None:
+        """A connection is for one request: what waits behind it costs nothing, and the connection is closed."""
+        protocol, transport = self.connect()
+        protocol.dataReceived(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1_000)
+        self.reactor.advance(1)
+        self.assertEqual(transport.value().count(b"HTTP/1.1 "), 1)
+        self.assertEqual(Answer(transport.value()).fields["connection"], "close")
+        self.assertTrue(transport.disconnecting)
+
     def test_quiet(self) -> None:
         """A look leaves no line in the log."""
         lines = logged(self)
         self.get()
         self.assertEqual(lines, [])
+
+
+class VisitTests(SiteCase):
+    """Clients that are slow, or many."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.site = Visits(self.site, self.reactor)  # type: ignore[assignment]
+
+    def test_answer(self) -> None:
+        """Who just asks is answered, and leaves nothing behind."""
+        protocol, transport = self.connect()
+        protocol.dataReceived(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        self.reactor.advance(1)
+        self.assertEqual(Answer(transport.value()).code, 200)
+        protocol.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(len(self.reactor.getDelayedCalls()), 1)  # the site's own clock
+        self.assertEqual(self.site.protocols, {})  # type: ignore[attr-defined]
+
+    def test_drips(self) -> None:
+        """Who sends a little again and again is cut off in time."""
+        for begin in (b"GET / HTTP/1.1\r\n", b"POST / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n"):
+            protocol, transport = self.connect()
+            protocol.dataReceived(begin)
+            for _ in range(LONGEST):
+                self.assertFalse(transport.disconnected)
+                protocol.dataReceived(b"x")
+                self.reactor.advance(1)
+            self.assertTrue(transport.disconnected)
+
+    def test_most(self) -> None:
+        """Those that are too many are let go; when others have gone they are served again."""
+        first, _ = self.connect()
+        for _ in range(MOST - 1):
+            self.connect()
+        self.assertIsNone(self.site.buildProtocol(LOCAL))
+        first.connectionLost(Failure(ConnectionDone()))
+        self.assertIsNotNone(self.site.buildProtocol(LOCAL))
 
 
 class HostTests(SiteCase):
@@ -236,6 +284,18 @@ class MetricsTests(SiteCase):
             for family in families
             for sample in family.samples
         }
+
+    def test_oddAccept(self) -> None:
+        """A field that nobody can read is disregarded, and nothing is logged."""
+        for accept in (
+            "\xff\xfe",
+            "text/plain;version=a.b.c",
+            "application/openmetrics-text;version=;escaping=",
+            ";=,",
+        ):
+            answer = self.get("/metrics", f"Accept: {accept}")
+            self.assertEqual(answer.code, 200)
+            self.assertIn(b"hypermail_uptime_seconds", answer.body)
 
     def test_page(self) -> None:
         """/metrics is in the format that is asked for."""
@@ -322,7 +382,7 @@ class ServiceTests(SynchronousTestCase):
             service = self.start(privileged=privileged)
             ((port, site, _, interface),) = self.reactor.tcpServers
             self.assertEqual((port, interface), (4701, "127.0.0.1"))
-            self.assertTrue(site.resource._local)
+            self.assertTrue(site.wrappedFactory.resource._local)
             self.assertTrue(any(line.startswith("status at http://127.0.0.1:") for line in self.lines), self.lines)
             self.assertFalse(any("anybody" in line for line in self.lines))
             service.stopService()
@@ -334,7 +394,7 @@ class ServiceTests(SynchronousTestCase):
             self.setUp()
             self.start(host)
             ((_, site, _, interface),) = self.reactor.tcpServers
-            self.assertEqual((interface, site.resource._local), (host, local))
+            self.assertEqual((interface, site.wrappedFactory.resource._local), (host, local))
             self.assertEqual(any("anybody who reaches" in line for line in self.lines), not local)
 
     def test_inUse(self) -> None:
