@@ -23,7 +23,7 @@ from hypermail.internet.endpoints import SessionClientEndpoint
 from hypermail.internet.protocol import SessionFactory, SessionProtocol
 from hypermail.services.addresses import describe
 from hypermail.services.ending import cannotStart, causeOf, listening
-from hypermail.services.flows import DatagramEntrance, Flows
+from hypermail.services.flows import LARGEST, DatagramEntrance, Flows
 from hypermail.services.keeping import StarterService
 from hypermail.services.passages import Passage, endpoint_of, parse_udp_source
 from hypermail.services.paths import printable
@@ -283,7 +283,7 @@ class _DatagramEntranceService(Service):
         Service.startService(self)
         port, interface = self._source
         try:
-            self._port = self._reactor.listenUDP(port, self._entrance, interface=interface)
+            self._port = self._reactor.listenUDP(port, self._entrance, interface=interface, maxPacketSize=LARGEST)
         except CannotListenError as error:
             cannotStart(self._log, f"--listen {self._passage}: {_reason(error)}")
         where = describe(self._port.getHost())

@@ -20,6 +20,7 @@ from hypermail.services.flows import DatagramExits
 from hypermail.services.passages import Passage, endpoint_of, parse_udp_target
 from hypermail.services.paths import printable
 from hypermail.services.pipes import PipeEnd, PipeFactory
+from hypermail.services.targets import Target
 
 
 class Exits:
@@ -37,11 +38,11 @@ class Exits:
         """
         self._reactor = reactor
         self._endpoints: dict[bytes, tuple[IStreamClientEndpoint, Passage]] = {}
-        self._targets = {}
+        self._targets: dict[bytes, Target] = {}
         for passage in passages:
             name = passage.name.encode()
             if passage.datagrams:
-                self._targets[name] = parse_udp_target(passage)
+                self._targets[name] = Target(reactor, parse_udp_target(passage))
             else:
                 self._endpoints[name] = (self._endpoint(passage), passage)
         self.names = frozenset(self._endpoints)

@@ -23,8 +23,9 @@ from twisted.python.failure import Failure
 
 from hypermail.errors import HypermailError, MessageTooLarge
 from hypermail.interfaces import ISession
-from hypermail.internet.resolution import resolve
-from hypermail.services.addresses import Destination, describe
+from hypermail.services.addresses import describe
+from hypermail.services.ending import causeOf
+from hypermail.services.targets import Target, Trouble
 
 #: s without a datagram after which a flow is forgotten (RFC 4787, REQ-5: no less than 2 minutes).
 IDLE = 120.0
@@ -34,6 +35,8 @@ LOOK = 10.0
 MOST_FLOWS = 4_096
 #: Flows of one session at the listener, each of which has a socket.
 MOST_TARGETS = 256
+#: Bytes of the largest datagram there is; Twisted cuts off what is more than it was told, in silence.
+LARGEST = 65_535
 #: Datagrams that wait until the target's name is resolved.
 MOST_EARLY = 16
 
@@ -99,6 +102,12 @@ class _Idle:
         if not self._looking.running:
             self._looking.start(LOOK, now=False)
 
+    def drop(self, number: int) -> None:
+        """Forget what has a number."""
+        found = self._used.pop(number, None)
+        if found is not None:
+            self._forget(found[1])
+
     def clear(self) -> None:
         """Forget everything."""
         if self._looking.running:
@@ -149,9 +158,11 @@ class Flows:
     The starter's side: who has sent what, so that answers find their way.
 
     @param session: answers the session that is open, or None.
+    @ivar clock: of its timers.
     """
 
     def __init__(self, clock: Any, session: Callable[[], ISession | None]) -> None:
+        self.clock = clock
         self._session = session
         self._numbers: dict[_Source, int] = {}
         self._flows = _Idle(clock, MOST_FLOWS, self._forget)
@@ -200,6 +211,7 @@ class DatagramEntrance(DatagramProtocol):
     def __init__(self, name: str, flows: Flows) -> None:
         self.name = name.encode()
         self._flows = flows
+        self._trouble = Trouble(flows.clock, f"those who send to {name or 'the tunnel'}")
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """See L{DatagramProtocol}."""
@@ -208,7 +220,7 @@ class DatagramEntrance(DatagramProtocol):
     def answer(self, data: bytes, address: Any) -> None:
         """An answer for one who has sent something here."""
         if self.transport is not None:
-            self.transport.write(data, address)
+            self._trouble.write(self.transport, data, address)
 
 
 class DatagramExits:
@@ -220,7 +232,7 @@ class DatagramExits:
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, session: ISession, targets: Mapping[bytes, Destination]) -> None:
+    def __init__(self, reactor: Any, session: ISession, targets: Mapping[bytes, Target]) -> None:
         self._reactor = reactor
         self._session = session
         self._targets = targets
@@ -242,8 +254,10 @@ class DatagramExits:
             if target is None:
                 self._refuse(parcel.name)
                 return
-            exit = _Exit(self._reactor, target, partial(self._back, parcel.flow))
+            back, failed = partial(self._back, parcel.flow), partial(self._flows.drop, parcel.flow)
+            exit = _Exit(self._reactor, target, back, failed)
             self._flows.add(parcel.flow, exit)
+            exit.open()
         exit.send(parcel.data)
 
     def _back(self, flow: int, data: bytes) -> None:
@@ -269,40 +283,53 @@ class _Exit(DatagramProtocol):
     A socket of one flow. It is not connected: with Twisted's C{epoll} reactor a target that is down would close it.
 
     @param back: called with each datagram of the target's.
+    @param failed: called when there will be no socket.
     """
 
     transport: Any
-    _log = Logger()
 
-    def __init__(self, reactor: Any, target: Destination, back: Callable[[bytes], object]) -> None:
+    def __init__(
+        self, reactor: Any, target: Target, back: Callable[[bytes], object], failed: Callable[[], object]
+    ) -> None:
         self._reactor = reactor
         self._target = target
         self._back = back
+        self._failed = failed
         self._early: deque[bytes] | None = deque(maxlen=MOST_EARLY)
         self._address = ("", 0)
-        self._opening: Deferred[None] = Deferred.fromCoroutine(self._open())
-        self._opening.addErrback(self._failed)
+        self._opening: Deferred[None] | None = None
+
+    def open(self) -> None:
+        """Open the socket, once it is known where the target is."""
+        self._opening = Deferred.fromCoroutine(self._open())
+        self._opening.addErrback(self._notOpened)
 
     async def _open(self) -> None:
-        host, port = (await resolve(self._reactor, *self._target))[0]
-        self._reactor.listenUDP(0, self, interface="::" if ":" in host else "0.0.0.0")
+        host, port = await self._target.address()
+        interface = "::" if ":" in host else "0.0.0.0"
+        try:
+            self._reactor.listenUDP(0, self, interface=interface, maxPacketSize=LARGEST)
+        except CannotListenError as error:
+            self._target.trouble.say(f"there is no socket ({causeOf(error)})")
+            raise
         self._address = (host, port)
         early: Iterable[bytes] = self._early or ()
         self._early = None
         for data in early:
             self.send(data)
 
-    def _failed(self, failure: Failure) -> None:
-        failure.trap(HypermailError, CannotListenError, OSError, CancelledError)
+    def _notOpened(self, failure: Failure) -> None:
+        """That was said."""
+        failure.trap(HypermailError, CannotListenError, CancelledError)
         if not failure.check(CancelledError):
-            self._log.warn("no datagrams to {target}: {reason}", target=self._target, reason=failure.getErrorMessage())
+            self._failed()
 
     def send(self, data: bytes) -> None:
         """To the target."""
         if self._early is not None:
             self._early.append(data)
         elif self.transport is not None:
-            self.transport.write(data, self._address)
+            self._target.trouble.write(self.transport, data, self._address)
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """See L{DatagramProtocol}: only the target may answer."""
@@ -311,6 +338,7 @@ class _Exit(DatagramProtocol):
 
     def close(self) -> None:
         """The flow is over."""
-        self._opening.cancel()
+        if self._opening is not None:
+            self._opening.cancel()
         if self.transport is not None:
             self.transport.stopListening()

@@ -8,8 +8,12 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from twisted.internet.address import IPv4Address
+from twisted.internet.error import CannotListenError, MessageLengthError
+from twisted.internet.interfaces import IReactorPluggableNameResolver
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import directlyProvides
 
 from hypermail.errors import MessageTooLarge, SessionLost
 from hypermail.services.addresses import Destination
@@ -25,6 +29,7 @@ from hypermail.services.flows import (
     Parcel,
     parse_parcel,
 )
+from hypermail.services.targets import RESOLVED, SPAN, UNRESOLVED, Target
 from hypermail.test.sessions import logged
 
 
@@ -49,14 +54,17 @@ class Direct:
 
 
 class Socket:
-    """A UDP transport."""
+    """A UDP transport. @ivar error: raised by C{write}."""
 
     def __init__(self) -> None:
         self.written: list[tuple[bytes, Any]] = []
         self.stopped = False
+        self.error: Exception | None = None
 
     def write(self, data: bytes, address: Any) -> None:
         """See L{IUDPTransport}."""
+        if self.error is not None:
+            raise self.error
         self.written.append((data, address))
 
     def stopListening(self) -> None:
@@ -70,9 +78,15 @@ class Sockets(Clock):
     def __init__(self) -> None:
         super().__init__()
         self.opened: list[Any] = []
+        self.sizes: list[int] = []
+        self.nameResolver: Any = None
+        self.fails = False
 
-    def listenUDP(self, port: int, protocol: Any, interface: str = "") -> None:
+    def listenUDP(self, port: int, protocol: Any, interface: str = "", maxPacketSize: int = 8192) -> None:
         """See L{IReactorUDP}."""
+        if self.fails:
+            raise CannotListenError(interface, port, OSError(24, "Too many open files"))
+        self.sizes.append(maxPacketSize)
         protocol.transport = Socket()
         self.opened.append(protocol)
 
@@ -177,8 +191,12 @@ class ExitsTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.reactor = Sockets()
         self.session = Direct()
-        targets = {b"dns": Destination("192.0.2.1", 53), b"six": Destination("2001:db8::1", 53)}
-        self.exits = DatagramExits(self.reactor, self.session, targets)
+        self.exits = self.new({b"dns": Destination("192.0.2.1", 53), b"six": Destination("2001:DB8:0::1", 53)})
+
+    def new(self, targets: dict[bytes, Destination]) -> DatagramExits:
+        """Exits to targets."""
+        found = {name: Target(self.reactor, destination) for name, destination in targets.items()}
+        return DatagramExits(self.reactor, self.session, found)
 
     def forth(self, flow: int, data: bytes, name: bytes = b"dns") -> None:
         """A datagram comes."""
@@ -197,6 +215,7 @@ class ExitsTests(SynchronousTestCase):
         nine.datagramReceived(b"?", ("192.0.2.2", 53))
         six.datagramReceived(b"6", ("2001:db8::1", 53, 0, 0))
         self.assertEqual(self.session.sent, [Parcel(9, b"", b"!"), Parcel(1, b"", b"6")])
+        self.assertEqual(self.reactor.sizes, [65_535] * 3)
 
     def test_unknown(self) -> None:
         """What has no target opens no socket, and what is no datagram is ignored."""
@@ -221,9 +240,113 @@ class ExitsTests(SynchronousTestCase):
     def test_unresolved(self) -> None:
         """Few datagrams wait for a name; one that is unknown is logged."""
         lines = logged(self)
-        exits = DatagramExits(self.reactor, self.session, {b"": Destination("nowhere", 53)})
+        exits = self.new({b"": Destination("nowhere", 53)})
         for _ in range(2 * MOST_EARLY):
             exits.forth(Parcel(1, b"", b"x").encode())
         self.assertEqual(len(lines), 1)
         self.assertIn("no datagrams to nowhere:53: ", lines[0])
         exits.clear()
+
+    def test_name(self) -> None:
+        """A name is looked up once for all flows that want it, of all sessions; again when that is a while ago."""
+        resolver = Resolver()
+        self.reactor.nameResolver = resolver
+        directlyProvides(self.reactor, IReactorPluggableNameResolver)
+        exits = self.new({b"": Destination("somewhere", 53)})
+        for flow in range(10):
+            exits.forth(Parcel(flow, b"", b"%d" % flow).encode())
+        self.assertEqual((len(resolver.asked), self.reactor.opened), (1, []))
+        exits._flows.drop(9)
+        resolver.answer("192.0.2.7")
+        written = [protocol.transport.written for protocol in self.reactor.opened]
+        self.assertEqual(sorted(written), [[(b"%d" % flow, ("192.0.2.7", 53))] for flow in range(9)])
+        self.reactor.advance(RESOLVED - 1)
+        exits.forth(Parcel(10, b"", b"").encode())
+        self.assertEqual((len(resolver.asked), len(self.reactor.opened)), (1, 10))
+        self.reactor.advance(1)
+        exits.forth(Parcel(11, b"", b"").encode())
+        self.assertEqual(len(resolver.asked), 2)
+        exits.clear()
+        resolver.answer("192.0.2.8")
+        self.assertEqual((len(self.reactor.opened), self.reactor.getDelayedCalls()), (10, []))
+
+    def test_nameAgain(self) -> None:
+        """A name that was not found is looked up again for the same flow, but neither that nor a line with each."""
+        lines = logged(self)
+        resolver = Resolver()
+        self.reactor.nameResolver = resolver
+        directlyProvides(self.reactor, IReactorPluggableNameResolver)
+        exits = self.new({b"": Destination("somewhere", 53)})
+        for _ in range(2):
+            for _ in range(5):
+                exits.forth(Parcel(1, b"", b"x").encode())
+                exits.forth(Parcel(2, b"", b"x").encode())
+                if len(resolver.asked) > len(resolver.answered):
+                    resolver.answer()
+            self.assertEqual(len(exits), 0)
+            self.reactor.advance(UNRESOLVED)
+        self.assertEqual((len(resolver.asked), len(lines)), (2, 1))
+        exits.forth(Parcel(1, b"", b"y").encode())
+        resolver.answer("192.0.2.7")
+        self.assertEqual(self.reactor.opened[0].transport.written, [(b"y", ("192.0.2.7", 53))])
+        exits.clear()
+
+    def test_noSocket(self) -> None:
+        """Without a socket datagrams are lost, and that is said seldom; with one again the flow goes on."""
+        lines = logged(self)
+        self.reactor.fails = True
+        for flow in range(100):
+            self.forth(flow, b"x")
+        self.assertEqual(lines, ["no datagrams to 192.0.2.1:53: there is no socket (Too many open files)"])
+        self.assertEqual(len(self.exits), 0)
+        self.reactor.advance(SPAN)
+        self.forth(1, b"x")
+        self.assertEqual(len(lines), 2)
+        self.reactor.fails = False
+        self.forth(1, b"y")
+        self.assertEqual(self.reactor.opened[0].transport.written, [(b"y", ("192.0.2.1", 53))])
+        self.exits.clear()
+
+    def test_refused(self) -> None:
+        """What the system does not send is lost, on both sides, and said seldom; nothing is raised."""
+        lines = logged(self)
+        self.forth(1, b"x")
+        flows = Flows(self.reactor, lambda: self.session)
+        entrance = DatagramEntrance("dns", flows)
+        answering = Socket()
+        entrance.transport = answering  # type: ignore[assignment]
+        entrance.datagramReceived(b"?", ("192.0.2.9", 0))
+        for error in (OSError(101, "Network is unreachable"), MessageLengthError("too long"), BlockingIOError()):
+            for socket in (self.reactor.opened[0].transport, answering):
+                socket.error = error
+            for _ in range(3):
+                self.forth(1, b"y")
+                flows.back(Parcel(0, b"", b"!").encode())
+        self.assertEqual(
+            lines,
+            [
+                "no datagrams to 192.0.2.1:53: Network is unreachable",
+                "no datagrams to those who send to dns: Network is unreachable",
+            ],
+        )
+        flows.clear()
+        self.exits.clear()
+
+
+class Resolver:
+    """Answers when it is told to. @ivar asked: who waits, or did."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.answered: list[str | None] = []
+
+    def resolveHostName(self, receiver: Any, *rest: object) -> None:
+        """See L{IHostnameResolver}."""
+        self.asked.append(receiver)
+
+    def answer(self, host: str | None = None) -> None:
+        """The answer to the last one who has asked."""
+        self.answered.append(host)
+        if host is not None:
+            self.asked[-1].addressResolved(IPv4Address("UDP", host, 53))
+        self.asked[-1].resolutionComplete()

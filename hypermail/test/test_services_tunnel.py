@@ -430,7 +430,7 @@ class DatagramTests(TunnelCase):
         sender.transport.write(b"small", (HERE, one))
         await self.until(sender, 1)
         self.assertEqual([data for data, _ in target.got], [b"small"])
-        self.assertEqual(sum("too large for the tunnel" in line for line in self.lines), 1)
+        self.assertEqual(sum("65500 bytes is too large for the tunnel" in line for line in self.lines), 1)
         self.assertEqual(sum("nothing is forwarded by the name b'b'" in line for line in self.lines), 1)
 
     async def test_strangers(self) -> None:
