@@ -13,6 +13,7 @@ import attrs
 
 from hypermail.errors import UsageError
 from hypermail.internet.credentials import (
+    IDENTITY_FILE,
     identityIn,
     readIdentity,
     readPins,
@@ -93,23 +94,26 @@ class ListenerSettings:
         """@raise UsageError: when the settings don't fit together."""
         _check(self, ("identity", "allow", "trustRoots"))
 
-    def security(self) -> Security:
+    def security(self, *, again: bool = False) -> Security:
         """
         Read what the settings name; a listener's own identity is made when there is none.
 
+        @param again: it was read before, so that nothing is made: whoever trusts the old identity knows no other one.
         @raise UsageError: as of L{StarterSettings.security}.
         """
         self.check()
         return _withoutTLS(self) or ListenerTLS(
-            self._identity(),
+            self._identity(again),
             allow=frozenset().union(*map(readPins, self.allow)) if self.allow else None,
             trustRoots=None if self.trustRoots is None else readTrustRoots(self.trustRoots),
         )
 
-    def _identity(self) -> Identity:
+    def _identity(self, again: bool) -> Identity:
         if self.identity is not None:
             return readIdentity(self.identity)
         directory = Path(self.state) if self.state is not None else stateDirectory()
+        if again:
+            return readIdentity(directory / IDENTITY_FILE)
         return identityIn(directory, _ownName(), now=datetime.now(UTC))[0]
 
 

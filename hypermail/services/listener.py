@@ -323,7 +323,7 @@ class ListenerService(Service):
         if self._port is None:
             return
         try:
-            security = self._doing.settings.security()
+            security = self._doing.settings.security(again=True)
             self._port.renew(security)
         except HypermailError as error:
             self._log.error("identity and trust stay as they were: {reason}", reason=error.text)

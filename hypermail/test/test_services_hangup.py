@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+from cryptography.hazmat.primitives.serialization import Encoding
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase, TestCase
@@ -16,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from hypermail.errors import PeerUntrusted, UsageError
 from hypermail.internet.endpoints import SessionClientEndpoint
 from hypermail.internet.security import Plain, SharedSecret, StarterTLS
-from hypermail.internet.settings import ListenerSettings
+from hypermail.internet.settings import ListenerSettings, StarterSettings
 from hypermail.services.addresses import Listening
 from hypermail.services.entrances import TunnelService
 from hypermail.services.hangup import HangupService
@@ -112,6 +114,72 @@ class ReloadTests(TestCase):
         for protocol in (open_, after, last):
             await protocol.session.sendMessage(b"still here")
             await protocol.session.close()
+
+    async def test_broken(self) -> None:
+        """Whatever a file has become, everything stays as it was, and one line says which file it is."""
+        pin = self.write("first.example")
+        allowed, roots = self.directory / "allowed", self.directory / "roots.pem"
+        starter = identityOf("starter.example")
+        allowed.write_text(f"{starter.pin}\n")
+        roots.write_bytes(starter.certificate.public_bytes(Encoding.PEM))
+        service, port = self.listener(allow=(str(allowed),))
+        tunnel = TunnelService(clock, lambda: self.trusting(roots, port), parse_listens(["udp:0:interface=127.0.0.1"]))
+        tunnel.startService()
+        self.addCleanup(tunnel.stopService)
+        assert tunnel.starter is not None
+        before = tunnel.starter.endpoint
+        for file, reload in ((self.file, service.reload), (allowed, service.reload), (roots, tunnel.reload)):
+            good = file.read_bytes()
+            for break_ in self.breaks(file, good):
+                break_()
+                del self.lines[:]
+                reload()
+                (line,) = self.lines
+                self.assertIn("identity and trust stay as they were: ", line)
+                self.assertIn(str(file), line)
+                if file.is_dir():
+                    file.rmdir()
+                else:
+                    file.unlink(missing_ok=True)
+            file.touch(mode=0o600)
+            file.write_bytes(good)
+        self.assertIs(tunnel.starter.endpoint, before)
+        mine = SessionClientEndpoint(clock, HERE, port, security=StarterTLS(pin=pin, identity=starter))
+        session = (await mine.connect(RecordingFactory())).session
+        await session.close()
+        service.reload()
+        self.assertIn("identity and trust were read again", self.lines)
+
+    def trusting(self, roots: Path, port: int) -> SessionClientEndpoint:
+        """An endpoint that reads whom it trusts."""
+        security = StarterSettings(trustRoots=str(roots)).security()
+        return SessionClientEndpoint(clock, HERE, port, security=security)
+
+    def breaks(self, file: Path, good: bytes) -> list[Callable[[], object]]:
+        """Ways to break a file; between two of them there is none."""
+
+        def write(data: bytes, mode: int = 0o600) -> Callable[[], object]:
+            def broken() -> None:
+                file.touch()
+                file.chmod(mode)
+                file.write_bytes(data)
+
+            return broken
+
+        bad = [b"", b"\0", b"nonsense", good[: len(good) // 2], b"\xff\xfe" + good, bytes(1 << 21)]
+        return [*map(write, bad), write(good, 0o666), file.mkdir, lambda: os.mkfifo(file), lambda: None]
+
+    async def test_identityGone(self) -> None:
+        """An identity that was made at the start is not made anew when its file has gone."""
+        doing = Doing(listening=Listening(0, HERE), settings=ListenerSettings(state=str(self.directory)))
+        service = ListenerService(clock, doing)
+        service.startService()
+        self.addCleanup(service.stopService)
+        (file,) = self.directory.iterdir()
+        file.unlink()
+        service.reload()
+        self.assertTrue([line for line in self.lines if "identity and trust stay as they were" in line])
+        self.assertEqual(list(self.directory.iterdir()), [])
 
     async def test_starter(self) -> None:
         """A tunnel's next session trusts what was read last; what is not right changes nothing."""
