@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
-from twisted.internet.interfaces import IAddress, IHalfCloseableDescriptor, IHalfCloseableProtocol
+from twisted.internet.interfaces import IAddress, IHalfCloseableDescriptor, IHalfCloseableProtocol, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -43,6 +43,9 @@ class PipeEnd(Protocol):
 
     def connectionMade(self) -> None:
         self.transport.pauseProducing()
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)  # who wants to wait for more (RFC 1122 §4.2.3.4) has done so already
+            self.transport.setTcpKeepAlive(True)  # a host that has gone without a word holds no stream for ever
 
     def join(self, other: PipeEnd) -> None:
         """Make a pipe with another end; both are connected, or have been."""
