@@ -25,7 +25,7 @@ from hypermail.services.addresses import describe
 from hypermail.services.ending import cannotStart, causeOf, listening
 from hypermail.services.flows import LARGEST, DatagramEntrance, Flows
 from hypermail.services.keeping import StarterService
-from hypermail.services.passages import Passage, endpoint_of, parse_udp_source
+from hypermail.services.passages import SERVER_EXAMPLE, Passage, endpoint_of, parse_udp_source
 from hypermail.services.paths import printable
 from hypermail.services.pipes import PipeEnd, PipeFactory
 from hypermail.services.status import Status
@@ -207,7 +207,7 @@ class TunnelService(MultiService):
         if passage.datagrams:
             return _DatagramEntranceService(self._reactor, passage, self._flows)
         parse = partial(serverFromString, self._reactor)
-        endpoint = endpoint_of(passage, "--listen", parse, "to listen on, as tcp:2222:interface=127.0.0.1")
+        endpoint = endpoint_of(passage, "--listen", parse, "to listen on", SERVER_EXAMPLE)
         return _EntranceService(self._reactor, endpoint, passage, Entrance(self._reactor, passage, starter))
 
     def stopService(self) -> Deferred[Any]:

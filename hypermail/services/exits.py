@@ -12,15 +12,14 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.endpoints import clientFromString
 from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.logger import Logger
 
 from hypermail.errors import HypermailError, Reason, StreamRejected
 from hypermail.interfaces import ISession
 from hypermail.services.flows import DatagramExits
-from hypermail.services.passages import Passage, endpoint_of, parse_udp_target
+from hypermail.services.passages import CLIENT_EXAMPLE, Passage, endpoint_of, parse_udp_target
 from hypermail.services.paths import printable
 from hypermail.services.pipes import PipeEnd, PipeFactory
-from hypermail.services.targets import Target
+from hypermail.services.targets import Target, Trouble
 
 
 class Exits:
@@ -30,26 +29,25 @@ class Exits:
     @ivar names: of the passages that take streams.
     """
 
-    _log = Logger()
-
     def __init__(self, reactor: Any, passages: Iterable[Passage]) -> None:
         """
         @raise UsageError: when a description is none of an endpoint.
         """
         self._reactor = reactor
-        self._endpoints: dict[bytes, tuple[IStreamClientEndpoint, Passage]] = {}
+        self._endpoints: dict[bytes, tuple[IStreamClientEndpoint, Trouble]] = {}
         self._targets: dict[bytes, Target] = {}
         for passage in passages:
             name = passage.name.encode()
             if passage.datagrams:
                 self._targets[name] = Target(reactor, parse_udp_target(passage))
             else:
-                self._endpoints[name] = (self._endpoint(passage), passage)
+                trouble = Trouble(reactor, f"a stream cannot go on to {passage}")
+                self._endpoints[name] = (self._endpoint(passage), trouble)
         self.names = frozenset(self._endpoints)
 
     def _endpoint(self, passage: Passage) -> IStreamClientEndpoint:
         parse = partial(clientFromString, self._reactor)
-        endpoint: IStreamClientEndpoint = endpoint_of(passage, "--forward", parse, "to connect to, as tcp:127.0.0.1:22")
+        endpoint: IStreamClientEndpoint = endpoint_of(passage, "--forward", parse, "to connect to", CLIENT_EXAMPLE)
         return endpoint
 
     def datagrams(self, session: ISession) -> DatagramExits | None:
@@ -64,10 +62,8 @@ class Exits:
         @raise StreamRejected: when nothing has the name, or its target does not answer.
         """
         if name not in self._endpoints:
-            why = self._unknown(name)
-            self._log.warn("a stream is refused: {why}", why=why)
-            raise StreamRejected(why, Reason.STREAM_NAME_UNKNOWN)
-        endpoint, passage = self._endpoints[name]
+            raise StreamRejected(self._unknown(name), Reason.STREAM_NAME_UNKNOWN)
+        endpoint, trouble = self._endpoints[name]
         outer = PipeEnd()
         try:
             await endpoint.connect(PipeFactory(outer))
@@ -75,13 +71,15 @@ class Exits:
             raise
         except Exception as error:
             why = printable(error.text if isinstance(error, HypermailError) else str(error))
-            self._log.warn("--forward {passage}: a stream cannot go on: {why}", passage=passage, why=why)
+            trouble.say(why)
             raise StreamRejected(f"its target cannot be reached: {why}", Reason.UNREACHABLE) from error
         return _StreamEnd(outer)
 
     def _unknown(self, name: bytes) -> str:
-        known = ", ".join(repr(name.decode()) for name in sorted(self._endpoints)) or "no streams"
-        return f"nothing is forwarded by the name {name[:80].decode(errors='replace')!r}; --forward has {known}"
+        known = [repr(name.decode()) for name in sorted(self._endpoints)]
+        known += [f"{name.decode()!r} for datagrams" for name in sorted(self._targets)]
+        what = repr(name[:80].decode(errors="replace"))
+        return f"no stream is forwarded by the name {what}; there is {', '.join(known) or 'nothing'}"
 
 
 class _StreamEnd(PipeEnd):

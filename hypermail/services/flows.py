@@ -211,7 +211,7 @@ class DatagramEntrance(DatagramProtocol):
     def __init__(self, name: str, flows: Flows) -> None:
         self.name = name.encode()
         self._flows = flows
-        self._trouble = Trouble(flows.clock, f"those who send to {name or 'the tunnel'}")
+        self._trouble = Trouble(flows.clock, f"no answers to who sends to {name or 'the tunnel'}")
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """See L{DatagramProtocol}."""

@@ -15,6 +15,9 @@ from hypermail.services.paths import printable
 _NAMED = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,63})=(.+)", re.DOTALL)
 _UDP = "udp:"
 
+#: What C{--forward} and C{--listen} take.
+CLIENT_EXAMPLE, SERVER_EXAMPLE = "tcp:127.0.0.1:22", "tcp:2222:interface=127.0.0.1"
+
 E = TypeVar("E")
 
 
@@ -38,17 +41,13 @@ class Passage(NamedTuple):
         return f"{self.name}={self.description}" if self.name else self.description
 
 
-def parse_passage(text: str) -> Passage:
-    """
-    Read C{[NAME=]ENDPOINT}.
-
-    @raise UsageError: when it cannot be one.
-    """
+def _parse(text: str, example: str) -> Passage:
+    """@param example: of an endpoint that would do."""
     named = _NAMED.fullmatch(text)
     passage = Passage(named[1], named[2]) if named else Passage("", text)
     kind, colon, rest = passage.description.partition(":")
     if not colon or not rest or not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", kind):
-        raise UsageError(f"{text!r} is not [NAME=]ENDPOINT, as tcp:127.0.0.1:22 or ssh=tcp:127.0.0.1:22")
+        raise UsageError(f"{text!r} is not [NAME=]ENDPOINT, as {example} or ssh={example}")
     return passage
 
 
@@ -58,7 +57,7 @@ def parse_forwards(texts: Iterable[str]) -> tuple[Passage, ...]:
 
     @raise UsageError: when one cannot be read, or two have one name.
     """
-    return _parse_all(texts, parse_udp_target)
+    return _parse_all(texts, parse_udp_target, CLIENT_EXAMPLE)
 
 
 def parse_listens(texts: Iterable[str]) -> tuple[Passage, ...]:
@@ -67,18 +66,21 @@ def parse_listens(texts: Iterable[str]) -> tuple[Passage, ...]:
 
     @raise UsageError: when one cannot be read, or two have one name.
     """
-    return _parse_all(texts, parse_udp_source)
+    return _parse_all(texts, parse_udp_source, SERVER_EXAMPLE)
 
 
-def _parse_all(texts: Iterable[str], check: Callable[[Passage], object]) -> tuple[Passage, ...]:
+def _parse_all(texts: Iterable[str], check: Callable[[Passage], object], example: str) -> tuple[Passage, ...]:
     found: dict[str, Passage] = {}
     for text in texts:
-        passage = parse_passage(text)
+        passage = _parse(text, example)
         if passage.name in found:
             what = f"the name {passage.name!r}" if passage.name else "no name"
             raise UsageError(f"{found[passage.name]} and {passage} both have {what}: give each a name of its own")
         if passage.datagrams:
-            check(passage)
+            try:
+                check(passage)
+            except UsageError as error:
+                raise UsageError(f"{passage}: {error.text}") from error
         found[passage.name] = passage
     return tuple(found.values())
 
@@ -101,17 +103,17 @@ def parse_udp_target(passage: Passage) -> Destination:
     """
     fields = [unescape(field) for field in re.split(r"(?<!\\):", passage.description)]
     if len(fields) != 3 or not fields[1] or not fields[1].isprintable() or re.search(r"\s", fields[1]):
-        raise UsageError(f"{passage.description!r} is not udp:HOST:PORT")
+        raise UsageError("datagrams go on to udp:HOST:PORT, as udp:127.0.0.1:53")
     return Destination(fields[1], parse_port(fields[2], least=1))
 
 
-def endpoint_of(passage: Passage, option: str, parse: Callable[[str], E], wanted: str) -> E:
+def endpoint_of(passage: Passage, option: str, parse: Callable[[str], E], wanted: str, example: str) -> E:
     """
     The endpoint that a passage describes.
 
     @param option: where it was given, C{--forward} or C{--listen}.
     @param parse: one of Twisted's parsers of such descriptions.
-    @param wanted: what would be right, with an example.
+    @param wanted: what would be right; C{example}: one.
     @raise UsageError: when it describes none.
     """
     try:
@@ -120,4 +122,6 @@ def endpoint_of(passage: Passage, option: str, parse: Callable[[str], E], wanted
         raise UsageError(f"{option} {passage}: {error.text}") from error
     except Exception as error:  # each kind of endpoint has its own
         why = printable(str(error) or type(error).__name__)
-        raise UsageError(f"{option} {passage}: {why}; it takes an endpoint {wanted}") from error
+        if isinstance(error, TypeError):  # of a call: "f() missing 1 required positional argument: 'port'"
+            why = re.sub(r"^\S*\(\) ", "", why)
+        raise UsageError(f"{option} {passage}: {why}; it takes an endpoint {wanted}, as {example}") from error

@@ -1,6 +1,6 @@
 """
-Where the datagrams of a tunnel go: the name of a target is looked up once for all flows, and what goes wrong is said
-so seldom that no log overflows, whatever a peer sends.
+Where the datagrams of a tunnel go: the name of a target is looked up once for all flows, and what goes wrong, also with
+streams, is said so seldom that no log overflows, whatever a peer sends.
 """
 
 from __future__ import annotations
@@ -30,23 +30,27 @@ Address = tuple[str, int]
 
 class Trouble:
     """
-    Datagrams that are lost for a reason worth a line.
+    What goes wrong again and again for reasons that are worth a line.
 
-    @param where: to whom they go.
+    @param what: goes wrong.
     """
 
     _log = Logger()
 
-    def __init__(self, clock: Any, where: object) -> None:
+    def __init__(self, clock: Any, what: str) -> None:
         self._clock = clock
-        self._where = where
+        self._what = what
         self._next = -inf
+        self._unsaid = 0
 
     def say(self, reason: str) -> None:
-        """Say it, unless something was said just now."""
-        if self._clock.seconds() >= self._next:
-            self._next = self._clock.seconds() + SPAN
-            self._log.warn("no datagrams to {where}: {reason}", where=self._where, reason=reason)
+        """Say why, unless something was said just now; then it is counted."""
+        if self._clock.seconds() < self._next:
+            self._unsaid += 1
+            return
+        more = f" ({self._unsaid:,} times more since this was said last)" if self._unsaid else ""
+        self._next, self._unsaid = self._clock.seconds() + SPAN, 0
+        self._log.warn("{what}: {reason}{more}", what=self._what, reason=reason, more=more)
 
     def write(self, transport: Any, data: bytes, address: Any) -> None:
         """Write to a UDP socket. What the system refuses is lost, as datagrams are."""
@@ -71,7 +75,7 @@ class Target:
         self._waiting: dict[Deferred[Address], None] | None = None  # None while nothing is looked up
         self._found: Address | Failure | None = None
         self._until = -inf
-        self.trouble = Trouble(reactor, destination)
+        self.trouble = Trouble(reactor, f"no datagrams to {destination}")
 
     def address(self) -> Deferred[Address]:
         """

@@ -90,7 +90,7 @@ class OptionsTests(SynchronousTestCase):
             showing, listening, _ = program
             self.assertIsInstance(showing, StatusService)
             self.assertIsInstance(listening, listener.ListenerService)
-            self.assertIs(listening._sessions.status, showing._site.resource._status)
+            self.assertIs(listening._sessions.status, showing._visits.wrappedFactory.resource._status)
         options = Options()
         options.parseOptions(["--plain"])
         alone, _ = cast(Any, makeService(options))
@@ -142,7 +142,7 @@ class OptionsTests(SynchronousTestCase):
                 "--listen: tcp:1 and udp:1 both have no name",
             ),
             (["--forward", "22"], "--forward: '22' is not [NAME=]ENDPOINT"),
-            (["--forward", "udp:22"], "--forward: 'udp:22' is not udp:HOST:PORT"),
+            (["--forward", "udp:22"], "--forward: udp:22: datagrams go on to udp:HOST:PORT"),
             (["surplus"], "Wrong number"),
         ):
             error = self.assertRaises(UsageError, Options().parseOptions, arguments)
