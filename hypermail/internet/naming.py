@@ -50,7 +50,8 @@ class NamedStreams(SessionFactory):
         self._factories[name] = factory
         if self.numPorts:
             factory.doStart()
-        for waiting, address in self._waiting.pop(name, {}).items():
+        while name in self._waiting:
+            waiting, address = self._next(name)
             try:
                 protocol = factory.buildProtocol(address)
             except Exception:
@@ -62,9 +63,8 @@ class NamedStreams(SessionFactory):
         """Every name is served that is going to be: streams that still wait are rejected, and later ones at once."""
         self._isReady = True
         while self._waiting:
-            name, streams = self._waiting.popitem()
-            for waiting in streams:
-                waiting.errback(_unknown(name))
+            name = next(iter(self._waiting))
+            self._next(name)[0].errback(_unknown(name))
 
     def opened(self, name: bytes, address: Any) -> Answer[IProtocol | None]:
         """
@@ -78,15 +78,22 @@ class NamedStreams(SessionFactory):
             return factory.buildProtocol(address)
         if self._isReady:
             raise _unknown(name)
-        waiting: Deferred[IProtocol | None] = Deferred(partial(self._givenUp, name))
+        waiting: Deferred[IProtocol | None] = Deferred(partial(self._leave, name))
         self._waiting.setdefault(name, {})[waiting] = address
         return waiting
 
-    def _givenUp(self, name: bytes, waiting: Deferred[IProtocol | None]) -> None:
+    def _leave(self, name: bytes, waiting: Deferred[IProtocol | None]) -> Any:
+        """One waits no more. @return: the peer's address."""
         streams = self._waiting[name]
-        del streams[waiting]
+        address = streams.pop(waiting)
         if not streams:
             del self._waiting[name]
+        return address
+
+    def _next(self, name: bytes) -> tuple[Deferred[IProtocol | None], Any]:
+        """The first that waits, and does no more; one at a time, as what is done with it may have others give up."""
+        waiting = next(iter(self._waiting[name]))
+        return waiting, self._leave(name, waiting)
 
     def startFactory(self) -> None:
         """The streams' factories are in use, too."""

@@ -4,6 +4,7 @@ The service of C{twistd hypermail}: a socket, and what to do with what comes.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from socket import gethostname
@@ -123,7 +124,8 @@ class ListenerProtocol(SessionProtocol):
         if self._exits is not None:
             self._exits.forth(data)
         elif self._sessions.echo:
-            self.session.sendDatagram(data)
+            with suppress(HypermailError):  # it is too large for the way back, or the session closes: lost
+                self.session.sendDatagram(data)
         else:
             self._refuse("a direct message")
 

@@ -9,6 +9,7 @@ from typing import Any
 from twisted.internet import error
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.protocol import Factory
+from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import Reason, StreamCleared, StreamRejected, UsageError
@@ -142,6 +143,24 @@ class NamedTests(SynchronousTestCase):
             error = self.failureResultOf(deferred, StreamRejected).value
             self.assertEqual(error.code, Reason.STREAM_REJECTED)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 2)
+
+    def test_cancelledMeanwhile(self) -> None:
+        """While those that wait are answered, one may have another given up."""
+        for ready in (False, True):
+            names, streams = NamedStreams(ready=False), Streams()
+            first, second, third = (names.opened(b"a", HypermailAddress(CLIENT, 1)) for _ in range(3))
+            assert isinstance(first, Deferred) and isinstance(second, Deferred) and isinstance(third, Deferred)
+            results: list[object] = []
+            first.addBoth(results.append)
+            first.addCallback(lambda _, second=second: second.cancel())
+            third.addBoth(results.append)
+            if ready:
+                names.ready()
+            else:
+                names.serve(b"a", streams)
+            self.failureResultOf(second, CancelledError)
+            self.assertEqual([isinstance(result, Failure) for result in results], [ready, ready])
+            self.assertEqual((names._waiting, len(streams.built)), ({}, 0 if ready else 2))
 
     def test_served(self) -> None:
         """A factory is started with the port, however early it serves, and stopped with it."""

@@ -302,6 +302,9 @@ class ExitsTests(SynchronousTestCase):
         self.reactor.advance(SPAN)
         self.forth(1, b"x")
         self.assertEqual(lines[1:], [f"{lines[0]} (99 times more since this was said last)"])
+        self.reactor.advance(SPAN)
+        self.forth(1, b"x")
+        self.assertEqual(lines[2:], lines[:1])
         self.reactor.fails = False
         self.forth(1, b"y")
         self.assertEqual(self.reactor.opened[0].transport.written, [(b"y", ("192.0.2.1", 53))])

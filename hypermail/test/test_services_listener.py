@@ -20,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import (
     MessageRejected,
+    MessageTooLarge,
     Reason,
     SessionClosed,
     SessionKilled,
@@ -64,7 +65,9 @@ class QuietSession:
         return 1
 
     def sendDatagram(self, data: bytes) -> None:
-        """See L{ISession}."""
+        """See L{ISession}; too large for it is what is longer than 9 bytes."""
+        if len(data) > 9:
+            raise MessageTooLarge("it does not fit")
         self.datagrams.append(data)
 
     def close(self) -> Deferred[None]:
@@ -144,6 +147,7 @@ class ProtocolTests(ListenerCase):
         protocol = self.open(self.sessions(echo=True))
         self.assertIsNone(protocol.messageReceived(b"m"))
         protocol.datagramReceived(b"d")
+        protocol.datagramReceived(b"too large to go back")
         self.assertEqual((self.session.sent, self.session.datagrams), ([b"m"], [b"d"]))
         self.assertIsInstance(protocol.streamOpened(b"", StreamOptions()), StreamEcho)
         self.assertIsInstance(protocol.streamOpened(b"file", file_options(b"a", 1)), StreamEcho)
