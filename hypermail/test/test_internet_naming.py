@@ -152,7 +152,11 @@ class NamedTests(SynchronousTestCase):
             assert isinstance(first, Deferred) and isinstance(second, Deferred) and isinstance(third, Deferred)
             results: list[object] = []
             first.addBoth(results.append)
-            first.addCallback(lambda _, second=second: second.cancel())
+
+            def told(_: object, second: Deferred[Any] = second) -> None:
+                second.cancel()
+
+            first.addCallback(told)
             third.addBoth(results.append)
             if ready:
                 names.ready()
