@@ -43,6 +43,7 @@ class Exits:
             else:
                 trouble = Trouble(reactor, f"a stream cannot go on to {passage}")
                 self._endpoints[name] = (self._endpoint(passage), trouble)
+        self._refused = Trouble(reactor, "a stream is refused")
         self.names = frozenset(self._endpoints)
 
     def _endpoint(self, passage: Passage) -> IStreamClientEndpoint:
@@ -62,7 +63,9 @@ class Exits:
         @raise StreamRejected: when nothing has the name, or its target does not answer.
         """
         if name not in self._endpoints:
-            raise StreamRejected(self._unknown(name), Reason.STREAM_NAME_UNKNOWN)
+            text = self._unknown(name)
+            self._refused.say(text)
+            raise StreamRejected(text, Reason.STREAM_NAME_UNKNOWN)
         endpoint, trouble = self._endpoints[name]
         outer = PipeEnd()
         try:

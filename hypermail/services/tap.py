@@ -20,6 +20,7 @@ from hypermail.internet.settings import ListenerSettings, StarterSettings
 from hypermail.link.congestion import controller, names
 from hypermail.options import Options as SessionOptions
 from hypermail.services.addresses import parse_destination, parse_listening, parse_status_port
+from hypermail.services.files import NAME as FILES
 from hypermail.services.passages import parse_forwards, parse_listens
 from hypermail.services.rates import parse_rate
 
@@ -130,6 +131,11 @@ class Command(usage.Options):
         for name in _STARTERS:
             if self[name]:
                 raise usage.UsageError(f"--{name} is for a tunnel's other end: give --connect HOST:PORT, too")
+        for passage in self["forward"]:
+            if self["inbox"] is not None and passage.name.encode() == FILES and not passage.datagrams:
+                raise usage.UsageError(
+                    f"--forward {passage}: with --inbox this name is that of files: give another one"
+                )
         self["port"] = _PORT if self["port"] is None else self["port"]
         self["listening"] = self._check("port", parse_listening)
         self["settings"] = ListenerSettings(state=self["state"], allow=tuple(self["allow"]), **self._settings())

@@ -143,6 +143,10 @@ class OptionsTests(SynchronousTestCase):
             ),
             (["--forward", "22"], "--forward: '22' is not [NAME=]ENDPOINT"),
             (["--forward", "udp:22"], "--forward: udp:22: datagrams go on to udp:HOST:PORT"),
+            (
+                ["--forward", "file=tcp:h:1", "--inbox", "d"],
+                "--forward file=tcp:h:1: with --inbox this name is that of f",
+            ),
             (["surplus"], "Wrong number"),
         ):
             error = self.assertRaises(UsageError, Options().parseOptions, arguments)

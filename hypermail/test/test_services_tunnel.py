@@ -210,6 +210,7 @@ class StreamTests(TunnelCase):
         await self.listener(f"web=tcp:{HERE}:{await self.serve()}", f"dns=udp:{HERE}:53")
         (entrance,) = await self.tunnel(f"ssh=tcp:0:interface={HERE}")
         self.assertIsInstance(await (await self.call(entrance)).lost, ConnectionLost)
+        self.said("a stream is refused: no stream is forwarded by the name 'ssh'")
         self.said("ssh=tcp:0", "no stream is forwarded by the name 'ssh'; there is 'web', 'dns' for datagrams")
 
     async def test_targetDown(self) -> None:
