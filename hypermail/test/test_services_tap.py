@@ -107,6 +107,13 @@ class OptionsTests(SynchronousTestCase):
             options.parseOptions(arguments)
             self.assertEqual(options["settings"], expected)
 
+    def test_nameOfFiles(self) -> None:
+        """A passage may have the name that files have when there is no inbox for them, and where datagrams pass."""
+        for arguments in (["file=tcp:h:1"], ["file=udp:h:1", "--inbox", "d"]):
+            options = Options()
+            options.parseOptions(["--forward", *arguments])
+            self.assertEqual(options["forward"][0].name, "file")
+
     def test_wrong(self) -> None:
         """What makes no sense is wrong usage, with the option's name."""
         for arguments, reason in (
