@@ -23,11 +23,12 @@ from hypermail.internet.endpoints import SessionClientEndpoint
 from hypermail.internet.protocol import SessionFactory, SessionProtocol
 from hypermail.services.addresses import describe
 from hypermail.services.ending import cannotStart, causeOf, listening
-from hypermail.services.flows import LARGEST, DatagramEntrance, Flows
+from hypermail.services.flows import DatagramEntrance, Flows
 from hypermail.services.keeping import StarterService
 from hypermail.services.passages import SERVER_EXAMPLE, Passage, endpoint_of, parse_udp_source
 from hypermail.services.paths import printable
 from hypermail.services.pipes import PipeEnd, PipeFactory
+from hypermail.services.sockets import LARGEST
 from hypermail.services.status import Status
 
 #: s that a connection waits for a session before it is aborted.

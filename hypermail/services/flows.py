@@ -25,6 +25,7 @@ from hypermail.errors import HypermailError, MessageTooLarge
 from hypermail.interfaces import ISession
 from hypermail.services.addresses import describe
 from hypermail.services.ending import causeOf
+from hypermail.services.sockets import openQuietly
 from hypermail.services.targets import Target, Trouble
 
 #: s without a datagram after which a flow is forgotten (RFC 4787, REQ-5: no less than 2 minutes).
@@ -35,8 +36,6 @@ LOOK = 10.0
 MOST_FLOWS = 4_096
 #: Flows of one session at the listener, each of which has a socket.
 MOST_TARGETS = 256
-#: Bytes of the largest datagram there is; Twisted cuts off what is more than it was told, in silence.
-LARGEST = 65_535
 #: Datagrams that wait until the target's name is resolved.
 MOST_EARLY = 16
 
@@ -287,6 +286,7 @@ class _Exit(DatagramProtocol):
     """
 
     transport: Any
+    noisy = False
 
     def __init__(
         self, reactor: Any, target: Target, back: Callable[[bytes], object], failed: Callable[[], object]
@@ -308,7 +308,7 @@ class _Exit(DatagramProtocol):
         host, port = await self._target.address()
         interface = "::" if ":" in host else "0.0.0.0"
         try:
-            self._reactor.listenUDP(0, self, interface=interface, maxPacketSize=LARGEST)
+            openQuietly(self._reactor, self, interface)
         except CannotListenError as error:
             self._target.trouble.say(f"there is no socket ({causeOf(error)})")
             raise

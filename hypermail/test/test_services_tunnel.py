@@ -412,6 +412,7 @@ class DatagramTests(TunnelCase):
             for sender in senders:
                 await self.until(sender, number + 1)
         self.assertEqual(len({address for _, address in target.got}), 3)
+        self.assertEqual([line for line in self.lines if "_Exit" in line], [])
         for index, sender in enumerate(senders):
             answers = [data.split(b":") for data, address in sender.got if address == (HERE, entrance)]
             self.assertEqual([data for _, data in answers], [b"%d %d" % (index, number) for number in range(4)])
