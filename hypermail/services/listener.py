@@ -230,7 +230,7 @@ class ListenerSessions(SessionFactory):
         self._ending = True
         deadline = clock.callLater(GRACE, self._abort)
         try:
-            await DeferredList([protocol.end() for protocol in list(self.open)])
+            await DeferredList([protocol.end() for protocol in list(self.open)], consumeErrors=True)
         finally:
             if deadline.active():
                 deadline.cancel()
@@ -376,7 +376,7 @@ class ListenerService(Service):
             self._log.warn("anybody may send to it: --allow PIN lets in only starters with a certificate of that pin")
 
     def stopService(self) -> Deferred[None]:
-        """End all sessions, then close the socket, then the inbox; takes little more than L{GRACE}."""
+        """End all sessions, then close the socket, then the inbox; takes little more than L{GRACE}, cancelled less."""
         Service.stopService(self)
         return Deferred.fromCoroutine(self._stop())
 

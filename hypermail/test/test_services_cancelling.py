@@ -18,11 +18,14 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 
 from hypermail.internet.endpoints import SessionClientEndpoint
+from hypermail.internet.settings import ListenerSettings
 from hypermail.options import Options
 from hypermail.services import entrances, exits
+from hypermail.services.addresses import Listening
 from hypermail.services.entrances import PATIENCE, Entrance, TunnelService
 from hypermail.services.exits import Exits
 from hypermail.services.keeping import StarterService
+from hypermail.services.listener import Doing, ListenerService
 from hypermail.services.passages import parse_forwards, parse_listens
 from hypermail.test.cancelling import DELAYED, LOSSY, CancellingCase
 from hypermail.test.sessions import CLIENT, PORT, SERVER, Hosts, RecordingStream, logged
@@ -122,6 +125,38 @@ class StarterTests(ServiceCase):
             return service.stopService()
 
         self.everywhere(lambda hosts: hosts.listen(), begin, 3, errors=())
+
+    def test_stopInCallback(self) -> None:
+        """Who waits for the session may stop the service as soon as it is there."""
+        hosts = Hosts(DELAYED)
+        hosts.listen()
+        service = self.starter(hosts)
+        stopping = service.whenOpened().addCallback(lambda _: service.stopService())
+        hosts.settle(5)
+        self.successResultOf(stopping)
+        self.assertEqual([protocol.calls for protocol in hosts.starting.built], [["sessionOpened", "sessionLost"]])
+        self._end(hosts, None)
+
+
+class ListenerTests(ServiceCase):
+    """L{ListenerService}."""
+
+    def test_stopService(self) -> None:
+        """C{stopService}, with sessions, one of which does not end by itself: cancelled, it ends them at once."""
+        for silent in (False, True):
+
+            def begin(hosts: Hosts, silent: bool = silent) -> Deferred[Any]:
+                settings = ListenerSettings(plain=True, allowRemotePlain=True)
+                doing = Doing(listening=Listening(PORT, SERVER), echo=True, settings=settings)
+                service = ListenerService(hosts.server, doing)
+                service.startService()
+                for _ in range(2):
+                    hosts.run(hosts.ask())
+                if silent:
+                    hosts.network.set_conditions(Conditions(delay=0.01, loss=1.0))
+                return service.stopService()
+
+            self.everywhere(lambda hosts: None, begin, 2, errors=())
 
 
 class Caller(StringTransport):
@@ -251,7 +286,7 @@ class TunnelTests(ServiceCase):
         for seconds in (0.0, 0.01, 0.05, 0.5):
 
             def begin(hosts: Hosts, seconds: float = seconds) -> Deferred[Any]:
-                endpoint = Listening(hosts.client)
+                endpoint = SlowEndpoint(hosts.client)
                 with patch.object(entrances, "serverFromString", lambda *_: endpoint):
                     tunnel = TunnelService(
                         hosts.client,
@@ -283,7 +318,7 @@ class Port:
         return deferLater(self._reactor, 0.01, lambda: None)
 
 
-class Listening:
+class SlowEndpoint:
     """A server endpoint that takes its time."""
 
     def __init__(self, reactor: Any) -> None:
