@@ -30,6 +30,7 @@ from hypermail.services.paths import printable
 from hypermail.services.pipes import PipeEnd, PipeFactory
 from hypermail.services.sockets import LARGEST
 from hypermail.services.status import Status
+from hypermail.services.targets import Trouble
 
 #: s that a connection waits for a session before it is aborted.
 PATIENCE = 30.0
@@ -67,12 +68,12 @@ class Entrance(Factory):
     """
 
     noisy = False
-    _log = Logger()
 
     def __init__(self, reactor: Any, passage: Passage, starter: StarterService) -> None:
         self._reactor = reactor
         self._passage = passage
         self._starter = starter
+        self._trouble = Trouble(reactor, f"a connection to {passage} cannot go through the tunnel")
 
     def buildProtocol(self, addr: IAddress | None) -> _Caller:
         """See L{Factory}."""
@@ -90,11 +91,7 @@ class Entrance(Factory):
             protocol = await waiting
             stream: Any = await protocol.session.openStream(PipeFactory(PipeEnd()), self._passage.name.encode())
         except HypermailError as error:
-            self._log.warn(
-                "--listen {passage}: a connection cannot go through the tunnel: {why}",
-                passage=self._passage,
-                why=printable(error.text),
-            )
+            self._trouble.say(printable(error.text))
             raise
         caller.join(stream)
 
