@@ -4,10 +4,12 @@ Tests of L{hypermail.internet.attempts} and L{hypermail.internet.request}.
 
 from __future__ import annotations
 
+import gc
+from random import Random
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -47,6 +49,49 @@ class InterleavingTests(SynchronousTestCase):
 
 class Passing(Exception):
     """A failure that leaves hope for other addresses."""
+
+
+class RaceTests(SynchronousTestCase):
+    """
+    L{Attempts} at random
+    """
+
+    def test_once(self) -> None:
+        """Whatever attempts do, and whenever the race is cancelled: it ends once, and leaves and logs nothing."""
+        for seed in range(1_000):
+            self.race(Random(seed))
+        gc.collect()
+
+    def race(self, random: Random) -> None:
+        """One race."""
+        clock = Clock()
+        running: set[str] = set()
+
+        async def attempt(address: HostAddress) -> str:
+            running.add(address[0])
+            outcome = random.choice((None, Passing("x"), ValueError("an answer")))
+            try:
+                await deferLater(clock, random.choice((0, 0.1, 0.25, 0.3, 2.0)))
+                if outcome is not None:
+                    raise outcome
+                return address[0]
+            except Exception:
+                if random.random() < 0.5:
+                    await deferLater(clock, random.choice((0, 0.1, 1.0)))  # what it has opened closes
+                raise
+            finally:
+                running.discard(address[0])
+
+        addresses = [(str(number), 1) for number in range(random.randint(1, 6))]
+        attempts = Attempts(clock, addresses, attempt, lambda failure: failure.check(Passing) is not None)
+        racing = Deferred.fromCoroutine(attempts.first())
+        results: list[object] = []
+        racing.addBoth(results.append)
+        cancelling = random.choice((None, 0.0, 0.1, 0.25, 0.26, 0.6))
+        if cancelling is not None:
+            clock.callLater(cancelling, racing.cancel)
+        clock.pump([0.05] * 200)
+        self.assertEqual((len(results), running, clock.getDelayedCalls()), (1, set(), []))
 
 
 class AttemptsTests(SynchronousTestCase):
