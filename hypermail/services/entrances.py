@@ -30,7 +30,7 @@ from hypermail.services.paths import printable
 from hypermail.services.pipes import PipeEnd, PipeFactory
 from hypermail.services.sockets import LARGEST
 from hypermail.services.status import Status
-from hypermail.services.targets import Trouble
+from hypermail.services.troubles import Trouble
 
 #: s that a connection waits for a session before it is aborted.
 PATIENCE = 30.0

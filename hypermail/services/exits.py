@@ -19,7 +19,8 @@ from hypermail.services.flows import DatagramExits
 from hypermail.services.passages import CLIENT_EXAMPLE, Passage, endpoint_of, parse_udp_target
 from hypermail.services.paths import printable
 from hypermail.services.pipes import PipeEnd, PipeFactory
-from hypermail.services.targets import Target, Trouble
+from hypermail.services.targets import Target
+from hypermail.services.troubles import Trouble
 
 
 class Exits:

@@ -26,7 +26,8 @@ from hypermail.interfaces import ISession
 from hypermail.services.addresses import describe
 from hypermail.services.ending import causeOf
 from hypermail.services.sockets import openQuietly
-from hypermail.services.targets import Target, Trouble
+from hypermail.services.targets import Target
+from hypermail.services.troubles import Trouble
 
 #: s without a datagram after which a flow is forgotten (RFC 4787, REQ-5: no less than 2 minutes).
 IDLE = 120.0

@@ -29,7 +29,8 @@ from hypermail.services.flows import (
     Parcel,
     parse_parcel,
 )
-from hypermail.services.targets import RESOLVED, SPAN, UNRESOLVED, Target
+from hypermail.services.targets import RESOLVED, UNRESOLVED, Target
+from hypermail.services.troubles import SPAN
 from hypermail.test.sessions import logged
 
 
