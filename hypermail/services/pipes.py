@@ -4,6 +4,7 @@ Pipes: what one transport reads the other writes, no faster than that, and the e
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from twisted.internet.error import ConnectionDone
@@ -44,8 +45,9 @@ class PipeEnd(Protocol):
     def connectionMade(self) -> None:
         self.transport.pauseProducing()
         if ITCPTransport.providedBy(self.transport):
-            self.transport.setTcpNoDelay(True)  # who wants to wait for more (RFC 1122 §4.2.3.4) has done so already
-            self.transport.setTcpKeepAlive(True)  # a host that has gone without a word holds no stream for ever
+            with suppress(OSError):  # macOS, when the other side has gone already
+                self.transport.setTcpNoDelay(True)  # who wants to wait for more (RFC 1122 §4.2.3.4) has done so already
+                self.transport.setTcpKeepAlive(True)  # a host that has gone without a word holds no stream for ever
 
     def join(self, other: PipeEnd) -> None:
         """Make a pipe with another end; both are connected, or have been."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from itertools import product
 from typing import Any
+from unittest.mock import patch
 
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IHalfCloseableDescriptor, ITCPTransport
@@ -89,6 +90,10 @@ class PipeTests(SynchronousTestCase):
             directlyProvides(transport, kind)
             end.makeConnection(transport)
             self.assertEqual(transport.options, options)
+        gone, transport = PipeEnd(), Half()
+        directlyProvides(transport, ITCPTransport)
+        with patch.object(transport, "setTcpNoDelay", side_effect=OSError):
+            gone.makeConnection(transport)
 
     def test_orders(self) -> None:
         """Whatever happens at both ends, before or after they are joined, both are ended, and nothing is raised."""
