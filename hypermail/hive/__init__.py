@@ -10,6 +10,7 @@ L{states}        of a band, as tables
 L{garden}        the bands of one cell
 L{framing}       a connection of frames
 L{bands}         a band as the queen has it, between a request and a cell
+L{leash}         the cell's end of a leash
 L{leashes}       the queen's cells: who has logged in, and what they have mounted
 L{headers}       what may be in headers, and which go no further
 L{targets}       what a request asks for
@@ -20,6 +21,6 @@ L{aliases}       which host a request's host means
 L{directives}    the queen's configuration file
 ================ =====================================================================================
 
-L{framing}, L{bands}, L{leashes} and L{garden} know Twisted; the others know nothing of I/O. Obeys
+L{framing} and what has to do with connections, and L{garden}, know Twisted; the others know nothing of I/O. Obeys
 C{docs/protocol/hive}. The room may import C{hypermail.services} and everything below.
 """

@@ -73,7 +73,7 @@ class Entrance(Factory):
         self._reactor = reactor
         self._passage = passage
         self._starter = starter
-        self._trouble = Trouble(reactor, f"a connection to {passage} cannot go through the tunnel")
+        self._trouble = Trouble(reactor, f"--listen {passage}: a connection cannot go through the tunnel")
 
     def buildProtocol(self, addr: IAddress | None) -> _Caller:
         """See L{Factory}."""

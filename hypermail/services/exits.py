@@ -42,7 +42,7 @@ class Exits:
             if passage.datagrams:
                 self._targets[name] = Target(reactor, parse_udp_target(passage))
             else:
-                trouble = Trouble(reactor, f"a stream cannot go on to {passage}")
+                trouble = Trouble(reactor, f"--forward {passage}: a stream cannot go on")
                 self._endpoints[name] = (self._endpoint(passage), trouble)
         self._refused = Trouble(reactor, "a stream is refused")
         self.names = frozenset(self._endpoints)

@@ -92,7 +92,10 @@ def parse_udp_source(passage: Passage) -> tuple[int, str]:
     @return: port and interface; the interface is empty for all of IPv4.
     @raise UsageError: when it is none.
     """
-    return parse_listening(passage.description)
+    try:
+        return parse_listening(passage.description)
+    except UsageError as error:  # who says which passage it was says what is in front of this
+        raise UsageError(error.text.removeprefix(f"{passage.description!r}: ")) from None
 
 
 def parse_udp_target(passage: Passage) -> Destination:

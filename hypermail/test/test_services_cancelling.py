@@ -260,7 +260,9 @@ class TunnelTests(ServiceCase):
         hosts.settle(2)
         self.assertEqual([caller.transport.aborted for caller in callers], [True] * 3)
         said = [line for line in lines if "cannot go through the tunnel" in line]
-        self.assertEqual(said, ["a connection to tcp:2222 cannot go through the tunnel: there was no session for 30 s"])
+        self.assertEqual(
+            said, ["--listen tcp:2222: a connection cannot go through the tunnel: there was no session for 30 s"]
+        )
         self._end(hosts, None)
 
     def test_leading(self) -> None:

@@ -152,7 +152,7 @@ class StreamTests(TunnelCase):
         listener = self.listen(f"web=tcp:{HERE}:{web.port}", f"spare=tcp:{HERE}:1")
         starter = self.start(listener, f"ssh={ENTRANCE}", f"web={ENTRANCE}")
         self.assertCutOff(self.call(starter.entrances[0]))
-        why = "nothing is forwarded by the name 'ssh'; --forward has 'spare', 'web'"
+        why = "no stream is forwarded by the name 'ssh'; there is 'spare', 'web'"
         listener.expect(why)
         starter.expect(f"--listen ssh={ENTRANCE}: a connection cannot go through the tunnel: {why}")
         self.assertTalk(*self.through(starter.entrances[1], web))
@@ -276,8 +276,11 @@ class RefusingTests(TunnelCase):
             (("--listen", "tcp:1"), "--listen is for a tunnel's other end: give --connect HOST:PORT, too"),
             (("--connect", "h:1"), "--connect needs --listen [NAME=]ENDPOINT"),
             (("--connect", "h:1", "--listen", "tcp:1", "--forward", "tcp:h:1"), "--forward is for a listener"),
-            (("--connect", "h:1", "--listen", "udp:1:shape=round"), "--listen: 'udp:1:shape=round': 'shape=round'"),
-            (("--forward", "udp:h:1:shape=round"), "--forward: 'udp:h:1:shape=round' is not udp:HOST:PORT"),
+            (
+                ("--connect", "h:1", "--listen", "udp:1:shape=round"),
+                "--listen: udp:1:shape=round: 'shape=round' is neither",
+            ),
+            (("--forward", "udp:h:1:shape=round"), "--forward: udp:h:1:shape=round: datagrams go on to udp:HOST:"),
             (("--forward", "a=tcp:h:1", "--forward", "a=tcp:h:2"), "--forward: a=tcp:h:1 and a=tcp:h:2 both have"),
         ):
             done = self.refused(*options)
