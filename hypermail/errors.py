@@ -117,37 +117,6 @@ class MalformedPacket(ProtocolViolation):
     """An authentic datagram held something that is no packet."""
 
 
-class FrameInvalid(ProtocolViolation):
-    """A queen or cell sent something that is no frame, or not at its place."""
-
-
-class RequestRefused(ProtocolViolation):
-    """
-    A queen does not pass on a client's request.
-
-    @ivar status: of the response.
-    """
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-
-
-# The hive.
-
-
-class LeashLost(HypermailError):
-    """A cell has no leash to its queen, or lost it; the text has the reason, hers if she has given one."""
-
-    default_code = Reason.RESET
-
-
-class MountRejected(HypermailError):
-    """A queen does not send a cell the requests that it wants; the text has her reason."""
-
-    default_code = Reason.NOT_ALLOWED
-
-
 # How sessions end.
 
 

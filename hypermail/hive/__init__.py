@@ -4,6 +4,7 @@ The hive: a queen terminates HTTPS and routes requests to cells, which dial out 
 ================ =====================================================================================
 L{frames}        what queen and cell say to each other, and how it is written
 L{reading}       bytes as they come, into frames
+L{errors}        what goes wrong
 L{fields}        JSON of a stranger's, key by key
 L{band}          one request at a time, and its response
 L{states}        of a band, as tables

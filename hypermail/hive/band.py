@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from hypermail.errors import FrameInvalid
+from hypermail.hive.errors import FrameInvalid
 from hypermail.hive.fields import Lists
 from hypermail.hive.frames import (
     Body,

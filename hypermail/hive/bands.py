@@ -70,7 +70,7 @@ class Band:
         """
         A frame of the cell's.
 
-        @raise hypermail.errors.FrameInvalid: when it has no place.
+        @raise hypermail.hive.errors.FrameInvalid: when it has no place.
         @raise hypermail.errors.IllegalTransition: when it has none now.
         """
         event = self._band.take(frame)

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from hypermail.errors import FrameInvalid, UsageError
+from hypermail.errors import UsageError
 from hypermail.hive.band import CellBand, Data, End
+from hypermail.hive.errors import FrameInvalid
 from hypermail.hive.fields import Lists
 from hypermail.hive.frames import (
     EXTENSIONS,

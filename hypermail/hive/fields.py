@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
-from hypermail.errors import FrameInvalid
+from hypermail.hive.errors import FrameInvalid
 
 #: Numbers are of 64 bits at most, with a sign.
 _LARGEST = (1 << 63) - 1

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
 
-from hypermail.errors import FrameInvalid
+from hypermail.hive.errors import FrameInvalid
 from hypermail.hive.fields import Lists, Told, lists, number, text, texts, told
 
 #: Bytes of the largest frame that is read by default.

@@ -10,7 +10,8 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hypermail.errors import FrameInvalid, HypermailError, IllegalTransition
+from hypermail.errors import HypermailError, IllegalTransition
+from hypermail.hive.errors import FrameInvalid
 from hypermail.hive.frames import Body, Frame, decode
 from hypermail.hive.reading import FrameReader, framed
 from hypermail.services.paths import printable

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
-from hypermail.errors import RequestRefused
+from hypermail.hive.errors import RequestRefused
 
 B = TypeVar("B", bound=Hashable)
 

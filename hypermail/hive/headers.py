@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from hypermail.errors import FrameInvalid
+from hypermail.hive.errors import FrameInvalid
 from hypermail.hive.fields import Lists
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110 §5.6.2

@@ -12,7 +12,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from hypermail.errors import FrameInvalid, HypermailError, LeashLost, MountRejected
+from hypermail.errors import HypermailError
+from hypermail.hive.errors import FrameInvalid, LeashLost, MountRejected
 from hypermail.hive.frames import (
     EXTENSIONS,
     LARGEST,

@@ -14,9 +14,10 @@ from twisted.internet.defer import Deferred
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
-from hypermail.errors import FrameInvalid, UsageError
+from hypermail.errors import UsageError
 from hypermail.hive.aliases import Aliases
 from hypermail.hive.bands import Band
+from hypermail.hive.errors import FrameInvalid
 from hypermail.hive.frames import (
     EXTENSIONS,
     LARGEST,

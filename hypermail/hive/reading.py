@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from struct import Struct
 
-from hypermail.errors import FrameInvalid
+from hypermail.hive.errors import FrameInvalid
 from hypermail.hive.frames import LARGEST_STRANGE
 
 _LENGTH = Struct(">I")

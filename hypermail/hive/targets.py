@@ -8,7 +8,7 @@ import re
 from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, unquote_to_bytes
 
-from hypermail.errors import RequestRefused
+from hypermail.hive.errors import RequestRefused
 from hypermail.hive.fields import Lists
 
 #: Fields of a query, and cookies, of one request.

@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.errors import FrameInvalid, IllegalTransition
+from hypermail.errors import IllegalTransition
 from hypermail.hive.band import BodyWanted, CellBand, Data, End, QueenBand, Response
+from hypermail.hive.errors import FrameInvalid
 from hypermail.hive.frames import (
     Body,
     Frame,

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.errors import RequestRefused
+from hypermail.hive.errors import RequestRefused
 from hypermail.hive.garden import Garden
 
 

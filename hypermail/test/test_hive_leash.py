@@ -12,8 +12,8 @@ from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.errors import LeashLost, MountRejected
 from hypermail.hive.aliases import Aliases
+from hypermail.hive.errors import LeashLost, MountRejected
 from hypermail.hive.frames import (
     LARGEST,
     Accept,

@@ -14,10 +14,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 import hypermail.hive.leashes
-from hypermail.errors import RequestRefused
 from hypermail.hive.aliases import Aliases
 from hypermail.hive.band import End, Response
 from hypermail.hive.bands import Band
+from hypermail.hive.errors import RequestRefused
 from hypermail.hive.frames import (
     LARGEST,
     LARGEST_STRANGE,

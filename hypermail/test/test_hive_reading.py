@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.errors import FrameInvalid
+from hypermail.hive.errors import FrameInvalid
 from hypermail.hive.frames import LARGEST, LARGEST_STRANGE
 from hypermail.hive.reading import FrameReader, framed
 

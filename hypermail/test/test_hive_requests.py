@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.errors import RequestRefused
+from hypermail.hive.errors import RequestRefused
 from hypermail.hive.fields import Lists
 from hypermail.hive.forwarded import Client, client_of, passed_on
 from hypermail.hive.targets import MOST_FIELDS, Target, cookies_of, fields_of, parse_target
