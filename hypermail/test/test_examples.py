@@ -87,6 +87,11 @@ class ExamplesTests(SynchronousTestCase):
         """Data arrive whole."""
         self.assertEqual(self.run_("large.py", "20"), ["20000000 bytes, as they were sent"])
 
+    def test_readings(self) -> None:
+        """Messages are kept, or refused with a reason, and asked about."""
+        printed = self.runOnce("readings.py", str(self.free(socket.SOCK_DGRAM)))
+        self.assertEqual(printed, ["kept", "refused: a temperature is a number of degrees", "mean: 19.0"])
+
     def test_ssh(self) -> None:
         """Conch's client runs a command at Conch's server, through a tunnel."""
         ports = [str(self.free(kind)) for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM)]
