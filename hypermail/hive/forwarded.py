@@ -57,7 +57,7 @@ def client_of(headers: Lists, peer: str, scheme: str, host: str, trusted: Sequen
 
 def passed_on(headers: Lists, peer: str, client: Client, trusted: Sequence[Network]) -> dict[str, tuple[str, ...]]:
     """The headers that the cell gets: who asks is said by us, and by trusted proxies before us."""
-    found = {name: values for name, values in headers.items() if name not in (_FOR, _PROTO, _HOST, _FORWARDED)}
+    found = dict(headers)
     hops = _hops(headers.get(_FOR, ())) if _in(peer, trusted) else []
     found[_FOR] = (", ".join([*hops, peer]),)
     found[_PROTO] = (client.scheme,)

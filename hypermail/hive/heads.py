@@ -16,7 +16,7 @@ from hypermail.hive.forwarded import Client, client_of, passed_on
 from hypermail.hive.frames import RequestHead
 from hypermail.hive.headers import checked, content_length, elements, end_to_end
 from hypermail.hive.mounts import Pattern
-from hypermail.hive.targets import Target, cookies_of, fields_of, parse_target
+from hypermail.hive.targets import RequestTarget, cookies_of, fields_of, parse_target
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}")
 #: What a host with its port is made of (RFC 3986 §3.2); which one it is nobody has to know.
@@ -53,7 +53,7 @@ class Head(NamedTuple):
 
     arrival: Arrival
     method: str
-    target: Target
+    target: RequestTarget
     client: Client
     headers: dict[str, tuple[str, ...]]
     host: str
@@ -121,7 +121,7 @@ def read_head(arrival: Arrival, method: str, target: bytes, headers: Lists, trus
     return Head(arrival, method, found, client, onwards, host, upgrade, length)
 
 
-def _host(arrival: Arrival, target: Target, headers: Lists) -> str:
+def _host(arrival: Arrival, target: RequestTarget, headers: Lists) -> str:
     said = headers.get("host", ())
     if len(said) > 1 or (not said and arrival.version >= (1, 1) and not target.authority):  # RFC 9112 §3.2
         raise RequestRefused(400, "there has to be one Host")

@@ -23,7 +23,7 @@ _DOTS = re.compile(r"(?:^|/)\.{1,2}(?=/|$)")
 _INNER = re.compile(r"%2[Ff]")
 
 
-class Target(NamedTuple):
+class RequestTarget(NamedTuple):
     """
     Of one request.
 
@@ -41,7 +41,7 @@ class Target(NamedTuple):
         """The path by which mounts are found: decoded, but for slashes that were written as C{%2F}."""
         return "%2F".join(unquote(part, errors="replace") for part in _INNER.split(self.raw))
 
-    def below(self, mount: str) -> Target:
+    def below(self, mount: str) -> RequestTarget:
         """What a cell sees that has mounted a path which this one begins with, or is."""
         if not mount.endswith("/"):
             return self._replace(raw="/")
@@ -52,7 +52,7 @@ class Target(NamedTuple):
         return f"{self.raw}?{self.query}" if self.query else self.raw
 
 
-def parse_target(target: bytes) -> Target:
+def parse_target(target: bytes) -> RequestTarget:
     """
     Read what stands between method and version.
 
@@ -72,7 +72,7 @@ def parse_target(target: bytes) -> Target:
     raw, _, query = text.partition("?")
     if not _PATH.fullmatch(raw) or not _QUERY.fullmatch(query):
         raise RequestRefused(400, "the target is no path")
-    found = Target(authority, raw, query)
+    found = RequestTarget(authority, raw, query)
     if _DOTS.search(unquote_to_bytes(raw).decode("latin-1").replace("\\", "/")):
         raise RequestRefused(400, "the path has segments of dots")
     return found

@@ -78,6 +78,11 @@ class HeadTests(SynchronousTestCase):
             self.assertEqual((told.remote_address_real, told.remote_address), (real, asked))
             self.assertEqual((told.scheme, told.port), (scheme, port))
 
+    def test_port(self) -> None:
+        """What ends an address of IPv6 is no port."""
+        for host, port in (("[::1]", 443), ("[::1]:", 443), ("[::1]:81", 81), ("a:", 443)):
+            self.assertEqual(self.read({"host": (host,)}).told(parse_mount("@/")).port, port)
+
     def test_host(self) -> None:
         """One Host, or the target's; before HTTP/1.1 none may do."""
         self.assertEqual(self.read(target=b"http://other.org:1/").host, "other.org:1")

@@ -14,7 +14,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hypermail.hive.errors import RequestRefused
 from hypermail.hive.fields import Lists
 from hypermail.hive.forwarded import Client, client_of, passed_on
-from hypermail.hive.targets import MOST_FIELDS, Target, cookies_of, fields_of, parse_target
+from hypermail.hive.targets import MOST_FIELDS, RequestTarget, cookies_of, fields_of, parse_target
 
 
 class TargetTests(SynchronousTestCase):
@@ -39,9 +39,9 @@ class TargetTests(SynchronousTestCase):
     def test_absolute(self) -> None:
         """A whole URL, whose host counts."""
         for raw, target in (
-            (b"http://example.org/a?b", Target("example.org", "/a", "b")),
-            (b"HTTPS://example.org:8443", Target("example.org:8443", "/", "")),
-            (b"https://example.org?b", Target("example.org", "/", "b")),
+            (b"http://example.org/a?b", RequestTarget("example.org", "/a", "b")),
+            (b"HTTPS://example.org:8443", RequestTarget("example.org:8443", "/", "")),
+            (b"https://example.org?b", RequestTarget("example.org", "/", "b")),
         ):
             self.assertEqual(parse_target(raw), target)
 
@@ -177,6 +177,11 @@ class ForwardedTests(SynchronousTestCase):
                 self.client({"x-forwarded-for": (said,), "x-forwarded-proto": ("gopher",)}, "::1").address, found
             )
             self.assertEqual(self.client({"x-forwarded-proto": ("gopher",)}, "::1").scheme, "https")
+
+    def test_mapped(self) -> None:
+        """An IPv4 address is the same one where a socket of IPv6 shows it."""
+        self.assertEqual(self.client({"x-forwarded-for": ("1.2.3.4",)}, "::ffff:10.0.0.1").address, "1.2.3.4")
+        self.assertEqual(self.client({"x-forwarded-for": ("1.2.3.4",)}, "::ffff:11.0.0.1").address, "::ffff:11.0.0.1")
 
     def test_quoted(self) -> None:
         """IPv6 has brackets, and no host leaves its quotes (RFC 7239 §4, §6)."""
