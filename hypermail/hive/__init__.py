@@ -8,6 +8,7 @@ L{errors}        what goes wrong
 L{fields}        JSON of a stranger's, key by key
 L{band}          one request at a time, and its response
 L{states}        of a band, as tables
+L{choosing}      which of several cells gets a request
 L{garden}        the bands of one cell
 L{framing}       a connection of frames
 L{bands}         a band as the queen has it, between a request and a cell

@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 from hypermail.errors import UsageError
 from hypermail.hive.aliases import Aliases
 from hypermail.hive.bands import Band
+from hypermail.hive.choosing import Health
 from hypermail.hive.errors import FrameInvalid
 from hypermail.hive.frames import (
     EXTENSIONS,
@@ -56,6 +57,7 @@ class Cell:
     @ivar extended: whether it knows the extensions.
     @ivar garden: its bands.
     @ivar mounts: what it has mounted.
+    @ivar health: how it has done lately.
     """
 
     def __init__(self, cells: Cells, connection: FrameProtocol, uuid: str, key: str, extended: bool) -> None:
@@ -66,6 +68,12 @@ class Cell:
         self.extended = extended
         self.garden: Garden[Band] = Garden(cells.clock, self._need, age=cells.band_age)
         self.mounts: dict[Pattern, None] = {}
+        self.health = Health()
+
+    @property
+    def outstanding(self) -> int:
+        """Requests that it has, or that wait for its bands."""
+        return self.garden.outstanding
 
     def leave(self) -> None:
         """No request follows; those that are running are finished."""

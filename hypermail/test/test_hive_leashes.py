@@ -17,6 +17,7 @@ import hypermail.hive.leashes
 from hypermail.hive.aliases import Aliases
 from hypermail.hive.band import End, Response
 from hypermail.hive.bands import Band
+from hypermail.hive.choosing import Choice
 from hypermail.hive.errors import RequestRefused
 from hypermail.hive.frames import (
     LARGEST,
@@ -356,6 +357,16 @@ class MountTests(CellsCase):
         first.hang_up()
         self.peers.remove(first)
         self.assertEqual(len(self.found()), 1)
+
+    def test_choosing(self) -> None:
+        """Of several the one gets a request that has fewer."""
+        for _ in range(2):
+            self.leash(False, "/")
+        choice, cells = Choice(self.clock.seconds), self.found()
+        first = choice.choose(cells)
+        assert first is not None
+        first.garden.lend().addErrback(lambda _: None)
+        self.assertNotIn(first, [choice.choose(cells) for _ in range(3)])
 
     def test_leave(self) -> None:
         """One that leaves gets no more requests, and keeps its leash and bands; the queen may leave, too."""
