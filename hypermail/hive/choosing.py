@@ -20,22 +20,22 @@ class Health:
     @ivar chosen: counts up with each request that any cell is given; the greater, the later this one had its last.
     """
 
-    __slots__ = ("_failures", "chosen", "rests_until")
+    __slots__ = ("_rest", "chosen", "rests_until")
 
     def __init__(self) -> None:
         self.rests_until = 0.0
         self.chosen = 0
-        self._failures = 0
+        self._rest = FIRST_REST  # s, after the next failure
 
     def succeeded(self) -> None:
         """It has answered, whatever it was."""
-        self._failures = 0
+        self._rest = FIRST_REST
         self.rests_until = 0.0
 
     def failed(self, now: float) -> None:
         """It has not: it opened no band in time, or broke a rule, or was lost before it answered."""
-        self.rests_until = now + min(FIRST_REST * 2**self._failures, LONGEST_REST)
-        self._failures = min(self._failures + 1, 16)
+        self.rests_until = now + self._rest
+        self._rest = min(2 * self._rest, LONGEST_REST)
 
 
 class Candidate(Protocol):

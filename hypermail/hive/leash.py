@@ -67,7 +67,7 @@ class Leash(FrameProtocol):
         self._need = need
         self._leave = leave
         self._reason = "the connection was lost"
-        self._mounted: dict[Pattern, None] = {}  # what was asked for, and not refused
+        self._mounted: dict[Pattern, None] = {}  # what was asked for
         self._mounting: dict[Pattern, list[Deferred[Pattern]]] = {}  # of which the queen has still to tell
         self._beat: Any = None
         self._heard = 0.0  # s when the queen has said something
@@ -179,7 +179,6 @@ class Leash(FrameProtocol):
         if error is None:
             mounting.callback(pattern)
         else:
-            self._mounted.pop(pattern, None)
             mounting.errback(error)
 
     def _ask(self) -> None:
