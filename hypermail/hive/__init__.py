@@ -19,6 +19,7 @@ L{heads}         the head of a request, and what a cell is told of it
 L{targets}       what a request asks for
 L{forwarded}     for whom a proxy asks
 L{mounts}        which cells a request is for
+L{access}        lines of the access log
 L{keys}          the key that cells log in with, and its hash
 L{aliases}       which host a request's host means
 L{directives}    the queen's configuration file

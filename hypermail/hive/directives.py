@@ -14,13 +14,11 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Any
 
 from hypermail.errors import UsageError
+from hypermail.hive.access import FORMATS
 from hypermail.hive.aliases import DEFAULT
 
 #: Where it is, unless the command line says otherwise.
 PATH = "/etc/hlhv/hlhv.conf"
-
-#: How a line of the access log may be written.
-FORMATS = ("combined", "json")
 
 Network = IPv4Network | IPv6Network
 
@@ -90,7 +88,7 @@ class Directives:
     @ivar port_hypermail: UDP port for leashes and bands.
     @ivar identity_path: what the queen proves there who she is with.
     @ivar access_log: file of a line for each request.
-    @ivar access_log_format: one of L{FORMATS}.
+    @ivar access_log_format: one of L{hypermail.hive.access.FORMATS}.
     @ivar status_port: TCP port on loopback.
     @ivar trusted_proxies: who may say for whom he asks.
     @ivar aliases: hosts by other names of theirs.
