@@ -106,6 +106,7 @@ class StatusTests(ProgramCase):
 
     def test_real(self) -> None:
         """A listener with --status-port tells of a session, as JSON, as a table, and for Prometheus."""
+        interruptible(self)
         listener = self.listen("--echo", "--status-port", "0")
         (port,) = (
             match[1] for line in listener.log if (match := re.search(r"status at http://127\.0\.0\.1:(\d+)/", line))
