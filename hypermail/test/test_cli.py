@@ -4,11 +4,10 @@ Tests for L{hypermail.cli}: what arguments are understood, and what exit code co
 
 from __future__ import annotations
 
-from inspect import signature
 from typing import Any
 
 import click
-from click.testing import CliRunner, Result
+from click.testing import Result
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail import cli
@@ -17,6 +16,7 @@ from hypermail.errors import HypermailError, UsageError
 from hypermail.internet.settings import StarterSettings
 from hypermail.services import running, starter, watching
 from hypermail.services.addresses import DEFAULT_STATUS_PORT, Destination
+from hypermail.test.services import invoke
 
 
 class CommandCase(SynchronousTestCase):
@@ -24,9 +24,7 @@ class CommandCase(SynchronousTestCase):
 
     def invoke(self, *arguments: str) -> Result:
         """Run the command."""
-        # Before click 8.2 standard error had to be asked for.
-        separate: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
-        return CliRunner(**separate).invoke(cli.main, arguments)
+        return invoke(*arguments)
 
 
 class UsageTests(CommandCase):

@@ -9,14 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any, cast
 
-from click.testing import CliRunner, Result
+from click.testing import Result
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.cli import main
 from hypermail.errors import CredentialError, NotSupported
 from hypermail.hive.directives import parse_directives
 from hypermail.hive.keys import KEY_BYTES, SALT_BYTES, argon2id, bcrypt, check_known, is_key_of, new_key
 from hypermail.internet.credentials import readHiveKey
+from hypermail.test.services import invoke
 
 #: Of the key C{example key}: of Argon2id with other parameters than ours, of bcrypt as Go writes it.
 OTHERS = (
@@ -78,7 +78,7 @@ class CommandTests(SynchronousTestCase):
 
     def run_(self, *arguments: str) -> Result:
         """Run it."""
-        return CliRunner().invoke(main, ["hive-key", *arguments, str(self.file)])
+        return invoke("hive-key", *arguments, str(self.file))
 
     def test_made(self) -> None:
         """The key is in a file that only its owner can read, its hash is printed as the configuration has it."""

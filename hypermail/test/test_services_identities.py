@@ -7,12 +7,10 @@ from __future__ import annotations
 import os
 import subprocess
 from datetime import datetime, timedelta
-from inspect import signature
 from io import StringIO
 from pathlib import Path
-from typing import Any
 
-from click.testing import CliRunner, Result
+from click.testing import Result
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -21,7 +19,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail import cli
 from hypermail.errors import CredentialError
 from hypermail.internet.credentials import readIdentity, writeIdentity
 from hypermail.security.identity import Identity
@@ -40,7 +37,7 @@ from hypermail.test.certificates import (
     pem,
     self_signed,
 )
-from hypermail.test.services import command
+from hypermail.test.services import command, invoke
 
 
 def described(identity: Identity, path: Path, now: datetime = NOW) -> dict[str, str]:
@@ -169,9 +166,7 @@ class CommandTests(SynchronousTestCase):
 
     def invoke(self, *arguments: str, code: int = 0) -> Result:
         """Run the command; nothing is said on standard error when it succeeds, and one line when it fails."""
-        # Before click 8.2 standard error had to be asked for.
-        separate: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in signature(CliRunner).parameters else {}
-        result = CliRunner(**separate).invoke(cli.main, ["identity", *arguments])
+        result = invoke("identity", *arguments)
         self.assertEqual(result.exit_code, code, result.output)
         if code < 2:
             self.assertEqual(result.stderr.count("\n"), code, result.stderr)
