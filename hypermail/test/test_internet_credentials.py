@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-from unittest import SkipTest, skipIf
+from unittest import SkipTest
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -34,6 +34,7 @@ from hypermail.internet.credentials import (
 )
 from hypermail.security.identity import Identity
 from hypermail.test.certificates import NOW, authority, encrypted_pem, issue, p256_key, pem, self_signed
+from hypermail.test.privileges import obeying
 from hypermail.test.services import PATIENCE, environment
 
 #: A name as somebody might choose it who wants a terminal to do something.
@@ -224,9 +225,9 @@ class CommonTests(FileCase):
                 expected = f"all may write it (mode {mode:04o}); `chmod o-w {path}` forbids it"
                 self.assertIn(expected, self.refusal(reader, path))
 
-    @skipIf(_root(), "root may read everything")
     def test_permissions(self) -> None:
         """A file that we may not read is refused, with who may."""
+        obeying(self)
         for reader in self.readers:
             path = self.write("file", b"", 0o000)
             text = self.refusal(reader, path)
@@ -385,9 +386,9 @@ class WriteIdentityTests(FileCase):
             self.assertIn(reason, self.refusal(writeIdentity_, path, self.identity))
         self.assertEqual(os.listdir(self.top), ["plain"])
 
-    @skipIf(_root(), "root may write everywhere")
     def test_permissions(self) -> None:
         """A directory that we may not write is named as the reason."""
+        obeying(self)
         self.top.chmod(0o500)
         self.addCleanup(self.top.chmod, 0o700)
         self.assertIn("Permission denied", self.refusal(writeIdentity_, self.top / "id.pem", self.identity))

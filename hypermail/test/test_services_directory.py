@@ -10,12 +10,12 @@ import os
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from unittest import skipIf
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.services.directory import Arrival, InboxDirectory, NotStored
 from hypermail.services.disk import MARK, Disk
+from hypermail.test.privileges import obeying
 from hypermail.test.services import FaultyDisk, tree
 
 
@@ -249,9 +249,9 @@ class OpenTests(DirectoryCase):
         self.disk.faults = {"make_top": errno.EACCES}
         self.assertIn("cannot be used: Permission denied", self.refusal(str(self.top)))
 
-    @skipIf(not hasattr(os, "geteuid") or os.geteuid() == 0, "root may write everywhere")
     def test_permissions(self) -> None:
         """A directory that we may not write is refused."""
+        obeying(self)
         self.top.chmod(0o555)
         self.addCleanup(self.top.chmod, 0o755)
         self.assertIn("Permission denied", self.refusal(str(self.top)))

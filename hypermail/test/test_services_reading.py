@@ -7,12 +7,12 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from unittest import skipIf
 
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.services.reading import BLOCK, FileProducer, FileReader, NotSent
+from hypermail.test.privileges import obeying
 from hypermail.test.services import LaterJobs, StreamEnd
 
 
@@ -51,9 +51,9 @@ class FileReaderTests(ReadingCase):
         error = self.assertRaises(NotSent, FileReader, str(self.path))
         self.assertEqual(error.text, "it cannot be read: No such file or directory")
 
-    @skipIf(not hasattr(os, "geteuid") or os.geteuid() == 0, "root may read everything")
     def test_unreadable(self) -> None:
         """A file that we may not read is told."""
+        obeying(self)
         self.path.write_bytes(b"")
         self.path.chmod(0)
         error = self.assertRaises(NotSent, FileReader, str(self.path))
