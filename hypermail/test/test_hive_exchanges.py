@@ -4,11 +4,8 @@ Tests for L{hypermail.hive.exchanges}: requests through both ends of a band, ove
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import succeed
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -17,29 +14,9 @@ from hypermail.hive.aliases import Aliases
 from hypermail.hive.band import End, Response
 from hypermail.hive.bands import Band
 from hypermail.hive.exchanges import UNLIMITED, BandProtocol, Exchange
-from hypermail.hive.frames import Accept, ConnectionKind, IAm, RequestHead, decode
+from hypermail.hive.frames import Accept, ConnectionKind, IAm, RequestHead
 from hypermail.hive.leashes import CellConnection, Cells
-from hypermail.hive.reading import FrameReader
-from hypermail.test.test_hive_leashes import Listening
-
-
-class Reading:
-    """A reader, which remembers."""
-
-    def __init__(self) -> None:
-        self.learnt: list[Any] = []
-
-    def dataReceived(self, data: bytes) -> None:
-        """See L{hypermail.hive.exchanges.Reader}."""
-        self.learnt.append(data)
-
-    def bodyEnded(self, end: End) -> None:
-        """See L{hypermail.hive.exchanges.Reader}."""
-        self.learnt.append(end)
-
-    def lost(self) -> None:
-        """See L{hypermail.hive.exchanges.Reader}."""
-        self.learnt.append("lost")
+from hypermail.test.hive import FrameTransport, Remembering, written
 
 
 class BandCase(SynchronousTestCase):
@@ -56,12 +33,10 @@ class BandCase(SynchronousTestCase):
             aliases=Aliases(),
         )
         self.leash = CellConnection(self.cells)
-        self.leash.makeConnection(StringTransport())
-        login = IAm(ConnectionKind.CELL, "", "key", 1).frame()
-        self.leash.dataReceived(len(login).to_bytes(4, "big") + login)
-        reader = FrameReader()
-        reader.feed(self.leash.transport.value())
-        accept = decode(reader.next() or b"")
+        transport = FrameTransport()
+        self.leash.makeConnection(transport)
+        self.leash.dataReceived(written(IAm(ConnectionKind.CELL, "", "key", 1)))
+        [accept] = transport.heard()
         assert isinstance(accept, Accept)
         self.served: list[Exchange] = []
         self.gone: list[BandProtocol] = []
@@ -71,8 +46,8 @@ class BandCase(SynchronousTestCase):
         assert owner is not None
         self.owner = owner
         for end in (self.queen, self.cell):
-            end.makeConnection(StringTransport())
-        self.asker = Listening()
+            end.makeConnection(FrameTransport())
+        self.asker = Remembering()
         self.flush()
 
     def flush(self) -> None:
@@ -120,13 +95,13 @@ class ExchangeTests(BandCase):
         self.ask()
         for say in (lambda: exchange.respond(200, {}), lambda: exchange.write(b"x"), exchange.end):
             self.assertRaises(UsageError, say)
-        self.assertRaises(UsageError, exchange.read, Reading())
+        self.assertRaises(UsageError, exchange.read, Remembering())
         self.assertEqual(self.cell.transport.value(), b"")
 
     def test_body(self) -> None:
         """A body that is read, with back pressure."""
         band, exchange = self.ask("POST")
-        reading = Reading()
+        reading = Remembering()
         exchange.read(reading, 10)
         self.flush()
         self.assertEqual(self.asker.learnt, [10])
@@ -145,7 +120,7 @@ class ExchangeTests(BandCase):
     def test_early(self) -> None:
         """Who has answered reads no more, and is read from again for the next request."""
         band, exchange = self.ask("POST")
-        reading = Reading()
+        reading = Remembering()
         exchange.read(reading)
         self.flush()
         exchange.connection.pauseProducing()
@@ -161,7 +136,7 @@ class ExchangeTests(BandCase):
     def test_upgrade(self) -> None:
         """Another protocol, both ways, and its ends one after the other."""
         band, exchange = self.ask(upgrade=True)
-        reading = Reading()
+        reading = Remembering()
         exchange.read(reading)
         exchange.respond(101, {"upgrade": ("x",)})
         self.flush()
@@ -180,7 +155,7 @@ class ExchangeTests(BandCase):
     def test_lost(self) -> None:
         """Who reads learns that the connection is lost; what is written then goes nowhere."""
         _, exchange = self.ask("POST")
-        reading = Reading()
+        reading = Remembering()
         exchange.read(reading)
         self.cell.connectionLost(Failure(ConnectionError()))
         self.assertEqual((reading.learnt, exchange.over, self.gone), (["lost"], True, [self.cell]))
@@ -194,7 +169,7 @@ class ExchangeTests(BandCase):
         """A band that the queen refuses is closed by both."""
         other, queen = BandProtocol("no", "leash", self.served.append, self.gone.append), CellConnection(self.cells)
         for end in (queen, other):
-            end.makeConnection(StringTransport())
+            end.makeConnection(FrameTransport())
         said: list[str] = []
         self.patch(other, "refused", said.append)
         queen.dataReceived(other.transport.value())
@@ -206,9 +181,8 @@ class ExchangeTests(BandCase):
     def test_before_accept(self) -> None:
         """A request may come before C{Accept}."""
         early = BandProtocol("u", "k", self.served.append, self.gone.append)
-        early.makeConnection(StringTransport())
-        for frame in (RequestHead(method="GET", path="/" * 5_000).frame(), Accept("u", "", 1).frame()):
-            early.dataReceived(len(frame).to_bytes(4, "big") + frame)
+        early.makeConnection(FrameTransport())
+        early.dataReceived(written(RequestHead(method="GET", path="/" * 5_000), Accept("u", "", 1)))
         self.served[-1].respond(200, {})
         self.served[-1].end({"a": ("b",)})
         self.assertIn(b"trailers", early.transport.value())
@@ -216,9 +190,8 @@ class ExchangeTests(BandCase):
     def test_trailers(self) -> None:
         """A queen that does not know them is sent none."""
         plain = BandProtocol("u", "k", self.served.append, self.gone.append)
-        plain.makeConnection(StringTransport())
-        for frame in (Accept("u", "").frame(), RequestHead(method="GET").frame()):
-            plain.dataReceived(len(frame).to_bytes(4, "big") + frame)
+        plain.makeConnection(FrameTransport())
+        plain.dataReceived(written(Accept("u", ""), RequestHead(method="GET")))
         self.served[-1].respond(200, {})
         self.served[-1].end({"a": ("b",)})
         self.assertNotIn(b"trailers", plain.transport.value())

@@ -8,14 +8,12 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.hive.aliases import Aliases
 from hypermail.hive.errors import LeashLost, MountRejected
 from hypermail.hive.frames import (
-    LARGEST,
     Accept,
     Body,
     ConnectionKind,
@@ -30,12 +28,11 @@ from hypermail.hive.frames import (
     Refuse,
     ResponseEnd,
     Unmount,
-    decode,
 )
 from hypermail.hive.leash import HEARTBEAT, MOST_AT_ONCE, SILENCE, Leash
 from hypermail.hive.leashes import CellConnection, Cells
 from hypermail.hive.mounts import Pattern, parse_mount
-from hypermail.hive.reading import FrameReader, framed
+from hypermail.test.hive import FrameTransport, written
 
 
 class LeashCase(SynchronousTestCase):
@@ -46,9 +43,9 @@ class LeashCase(SynchronousTestCase):
         self.needed = 0
         self.left = 0
         self.leash = Leash(self.clock, "key", self.need, self.leave)
-        self.transport = StringTransport()
+        self.transport = FrameTransport()
         self.leash.makeConnection(self.transport)
-        self.reader = FrameReader(LARGEST)
+        self.heard = self.transport.heard
 
     def need(self) -> None:
         """The queen wants a band."""
@@ -61,16 +58,7 @@ class LeashCase(SynchronousTestCase):
     def say(self, *frames: Frame | Body) -> None:
         """The queen says something."""
         for frame in frames:
-            self.leash.dataReceived(b"".join(framed(frame.frame())))
-
-    def heard(self) -> list[Frame | Body]:
-        """What the queen has heard since the last time."""
-        self.reader.feed(self.transport.value())
-        self.transport.clear()
-        found = []
-        while (frame := self.reader.next()) is not None:
-            found.append(decode(frame))
-        return found
+            self.leash.dataReceived(written(frame))
 
     def enter(self, extensions: int = 1) -> None:
         """The cell is let in."""
@@ -227,7 +215,7 @@ class BothTests(LeashCase):
             self.clock, lambda key: succeed(key == "key"), bytes, login_timeout=1.0, band_age=60.0, aliases=Aliases()
         )
         queen = CellConnection(cells)
-        queen.makeConnection(StringTransport())
+        queen.makeConnection(FrameTransport())
 
         def flush() -> None:
             for here, there in ((self.leash, queen), (queen, self.leash)) * 3:

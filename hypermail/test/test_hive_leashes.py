@@ -4,12 +4,9 @@ Tests for L{hypermail.hive.leashes}, L{hypermail.hive.bands} and L{hypermail.hiv
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionLost
 from twisted.internet.task import Clock
-from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -42,10 +39,9 @@ from hypermail.hive.frames import (
     ResponseHead,
     ResponseWant,
     Unmount,
-    decode,
 )
 from hypermail.hive.leashes import Cell, CellConnection, Cells
-from hypermail.hive.reading import FrameReader, framed
+from hypermail.test.hive import FrameTransport, Remembering, written
 
 GET = RequestHead(method="GET", path="/")
 
@@ -54,28 +50,19 @@ class Peer:
     """The cell's end of a connection."""
 
     def __init__(self, cells: Cells) -> None:
-        self.transport = StringTransport()
+        self.transport = FrameTransport()
         self.protocol = CellConnection(cells)
         self.protocol.makeConnection(self.transport)
-        self._reader = FrameReader(LARGEST)
+        self.heard = self.transport.heard
 
     def say(self, *frames: Frame | Body) -> Peer:
         """Send frames, in one piece."""
-        self.raw(b"".join(b"".join(framed(frame.frame())) for frame in frames))
+        self.raw(written(*frames))
         return self
 
     def raw(self, data: bytes) -> None:
         """Send bytes."""
         self.protocol.dataReceived(data)
-
-    def heard(self) -> list[Frame | Body]:
-        """What has come since the last time."""
-        self._reader.feed(self.transport.value())
-        self.transport.clear()
-        found = []
-        while (frame := self._reader.next()) is not None:
-            found.append(decode(frame))
-        return found
 
     def hang_up(self) -> None:
         """The connection is lost."""
@@ -83,40 +70,13 @@ class Peer:
 
     @property
     def left(self) -> bool:
-        """Whether the queen has closed it, after what she has said."""
-        return bool(self.transport.disconnecting) and not self.cut
+        """Whether the queen has closed it."""
+        return self.transport.left
 
     @property
     def cut(self) -> bool:
         """Whether she has cut it off."""
-        return bool(self.transport.disconnected)
-
-
-class Listening:
-    """A request, which remembers what it learns."""
-
-    def __init__(self) -> None:
-        self.learnt: list[Any] = []
-
-    def bodyWanted(self, most: int) -> None:
-        """See L{hypermail.hive.bands.Asker}."""
-        self.learnt.append(most)
-
-    def responded(self, response: Response) -> None:
-        """See L{hypermail.hive.bands.Asker}."""
-        self.learnt.append(response)
-
-    def dataReceived(self, data: bytes) -> None:
-        """See L{hypermail.hive.bands.Asker}."""
-        self.learnt.append(data)
-
-    def ended(self, end: End) -> None:
-        """See L{hypermail.hive.bands.Asker}."""
-        self.learnt.append(end)
-
-    def lost(self) -> None:
-        """See L{hypermail.hive.bands.Asker}."""
-        self.learnt.append("lost")
+        return self.transport.cut
 
 
 class CellsCase(SynchronousTestCase):
@@ -396,11 +356,11 @@ class BandTests(CellsCase):
         self.leashed, self.accept = self.leash(True, "/")
         [self.cell] = self.found()
 
-    def asked(self, head: RequestHead = GET) -> tuple[Peer, Band, Listening]:
+    def asked(self, head: RequestHead = GET) -> tuple[Peer, Band, Remembering]:
         """A request that is on a new band."""
         lending = self.cell.garden.lend()
         self.assertEqual(self.leashed.heard(), [NeedBand(1)])
-        peer, asker = self.band(self.accept), Listening()
+        peer, asker = self.band(self.accept), Remembering()
         band = self.successResultOf(lending)
         band.ask(asker, head)
         self.assertEqual(peer.heard(), [Accept(self.accept.uuid, extensions=1), head])
@@ -419,7 +379,7 @@ class BandTests(CellsCase):
 
     def test_accept_first(self) -> None:
         """Accept goes before a request that has waited for the band."""
-        asker = Listening()
+        asker = Remembering()
         self.cell.garden.lend().addCallback(lambda band: band.ask(asker, GET))
         self.assertEqual([type(frame) for frame in self.band(self.accept).heard()], [Accept, RequestHead])
 

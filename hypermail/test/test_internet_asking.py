@@ -34,6 +34,7 @@ from hypermail.interfaces import ISessionProtocol
 from hypermail.internet.protocol import SessionProtocol
 from hypermail.internet.session import Session
 from hypermail.options import Options, Way
+from hypermail.test.producers import Producer
 from hypermail.test.sessions import Hosts, RecordingProtocol, errorOf
 from hypermail.testing import Conditions
 
@@ -467,24 +468,13 @@ class ProducerTests(AskingTests):
 
     def test_paused(self) -> None:
         """A producer that asks is paused when enough waits, and resumed when there is room."""
-        told: list[str] = []
-
-        class Push:
-            def pauseProducing(self) -> None:
-                told.append("pause")
-
-            def resumeProducing(self) -> None:
-                told.append("resume")
-
-            def stopProducing(self) -> None:
-                told.append("stop")
-
-        self.session.registerProducer(Push(), True)
+        producer = Producer()
+        self.session.registerProducer(producer, True)
         asks = []
-        while not told:
+        while not producer.told:
             asks.append(self.session.ask(b"x" * 50_000))
         self.hosts.run(defer.gatherResults(asks))
-        self.assertEqual(told, ["pause", "resume"])
+        self.assertEqual(producer.told, ["pause", "resume"])
         self.session.unregisterProducer()
 
 

@@ -28,6 +28,7 @@ from hypermail.internet.security import ListenerTLS, StarterTLS
 from hypermail.options import Options
 from hypermail.security.identity import pin_of
 from hypermail.streams.buffer import BLOCK
+from hypermail.test.producers import Producer
 from hypermail.test.securing import SELF_MADE, STARTER
 from hypermail.test.sessions import CLIENT, PORT, SERVER, Hosts, RecordingStream
 from hypermail.test.streams import StreamTests
@@ -163,23 +164,12 @@ class WriteSequenceTests(StreamTests):
     def test_producer(self) -> None:
         """A producer that writes too much in this way is paused."""
         ours, _ = self.open()
-        calls: list[str] = []
-
-        class Producer:
-            def pauseProducing(self) -> None:
-                calls.append("pause")
-
-            def resumeProducing(self) -> None:
-                calls.append("resume")
-
-            def stopProducing(self) -> None:
-                calls.append("stop")
-
-        ours.transport.registerProducer(Producer(), True)
+        producer = Producer()
+        ours.transport.registerProducer(producer, True)
         ours.transport.writeSequence([b"x" * 1_000] * (Options().stream_buffer // 1_000 + 1))
-        self.assertEqual(calls, ["pause"])
+        self.assertEqual(producer.told, ["pause"])
         self.hosts.settle()
-        self.assertEqual(calls, ["pause", "resume"])
+        self.assertEqual(producer.told, ["pause", "resume"])
         ours.transport.unregisterProducer()
 
     def test_tooLate(self) -> None:

@@ -26,6 +26,7 @@ from hypermail.interfaces import ISession
 from hypermail.internet.session import Session
 from hypermail.options import Delivery, Options
 from hypermail.test.messages import MessagingTests
+from hypermail.test.producers import Producer
 from hypermail.test.sessions import Hosts, errorOf
 from hypermail.testing import Conditions
 
@@ -247,29 +248,18 @@ class ProducerTests(MessagingTests):
 
     def test_push(self) -> None:
         """A push producer is paused when enough waits, and resumed when there is room."""
-        told: list[str] = []
-
-        class Push:
-            def pauseProducing(self) -> None:
-                told.append("pause")
-
-            def resumeProducing(self) -> None:
-                told.append("resume")
-
-            def stopProducing(self) -> None:
-                told.append("stop")
-
-        self.session.registerProducer(Push(), True)
+        producer = Producer()
+        self.session.registerProducer(producer, True)
         sent = []
-        while not told:
+        while not producer.told:
             sent.append(self.session.sendMessage(b"x" * 50_000))
-        self.assertEqual(told, ["pause"])
+        self.assertEqual(producer.told, ["pause"])
         for deferred in sent:
             self.hosts.run(deferred)
-        self.assertEqual(told, ["pause", "resume"])
+        self.assertEqual(producer.told, ["pause", "resume"])
         self.session.abort()
         self.hosts.settle()
-        self.assertEqual(told, ["pause", "resume", "stop"])
+        self.assertEqual(producer.told, ["pause", "resume", "stop"])
 
     def test_fails(self) -> None:
         """A pull producer that raises ends the session: what it had to say is incomplete."""
@@ -322,14 +312,9 @@ class ProducerTests(MessagingTests):
         """A producer that registers after the end is stopped."""
         self.session.abort()
         self.hosts.settle()
-        stopped: list[bool] = []
-
-        class Push:
-            def stopProducing(self) -> None:
-                stopped.append(True)
-
-        self.session.registerProducer(Push(), True)
-        self.assertEqual(stopped, [True])
+        producer = Producer()
+        self.session.registerProducer(producer, True)
+        self.assertEqual(producer.told, ["stop"])
 
 
 class LossyTests(SynchronousTestCase):

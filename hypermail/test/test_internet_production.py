@@ -4,13 +4,13 @@ Tests of L{hypermail.internet.production}.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.internet.production import PULLS, Production
+from hypermail.test.producers import Producer
 
 
 class Consumer:
@@ -43,24 +43,6 @@ class Consumer:
         self.held = 0
         if self.production is not None:
             self.production.writable()
-
-
-class Producer:
-    """Remembers what it is told; C{produce} is called by each C{resumeProducing}."""
-
-    def __init__(self, produce: Callable[[], object] = lambda: None) -> None:
-        self.told: list[str] = []
-        self.produce = produce
-
-    def resumeProducing(self) -> None:
-        self.told.append("resume")
-        self.produce()
-
-    def pauseProducing(self) -> None:
-        self.told.append("pause")
-
-    def stopProducing(self) -> None:
-        self.told.append("stop")
 
 
 class PushTests(SynchronousTestCase):
