@@ -157,9 +157,10 @@ class SentMessages:
     def lost(self, error: HypermailError) -> None:
         """The session is over: whoever still waits waits in vain."""
         self.refused()
-        while self.waiting:  # whose errbacks may cancel others
-            _, deferred = self.waiting.popitem()
-            deferred.errback(MessageUndelivered(error, Delivered.UNKNOWN))
+        for message in [*self.waiting]:
+            deferred = self.waiting.pop(message, None)
+            if deferred is not None:  # the errback of one before may have cancelled it
+                deferred.errback(MessageUndelivered(error, Delivered.UNKNOWN))
 
 
 class ReceivedMessages:

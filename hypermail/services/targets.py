@@ -68,6 +68,8 @@ class Target:
             self.trouble.say(found.getErrorMessage())
         self._found = found if isinstance(found, Failure) else found[0]
         self._until = self._reactor.seconds() + (UNRESOLVED if isinstance(found, Failure) else RESOLVED)
-        while self._waiting:  # whose callbacks may cancel others
-            self._waiting.popitem()[0].callback(self._found)
+        while self._waiting:  # whose callbacks may cancel others, or ask again
+            waiting = next(iter(self._waiting))
+            del self._waiting[waiting]
+            waiting.callback(self._found)
         self._waiting = None

@@ -308,6 +308,19 @@ class ProducerTests(MessagingTests):
         self.hosts.run(closing)
         self.assertEqual(producer.stopped, 2)
 
+    def test_lostInOrder(self) -> None:
+        """Those who wait learn of the end in the order in which they have sent."""
+        failed: list[int] = []
+
+        def fail(_: object, number: int) -> None:
+            failed.append(number)
+
+        for number in range(5):
+            self.session.sendMessage(b"x").addErrback(fail, number)
+        self.session.abort()
+        self.hosts.settle()
+        self.assertEqual(failed, [0, 1, 2, 3, 4])
+
     def test_afterTheEnd(self) -> None:
         """A producer that registers after the end is stopped."""
         self.session.abort()
