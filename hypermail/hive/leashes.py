@@ -48,7 +48,7 @@ MOST_LOGINS = 64
 _ID_BYTES = 16
 
 
-class Cell:
+class Member:
     """
     One that has logged in: the queen's end of its leash.
 
@@ -156,13 +156,13 @@ class Cells:
         self.logins = 0  # whose keys are being looked at
         self._is_key = is_key
         self._chance = chance
-        self._cells: dict[str, Cell] = {}
-        self._mounts: Mounts[Cell] = Mounts()
+        self._cells: dict[str, Member] = {}
+        self._mounts: Mounts[Member] = Mounts()
 
     def __len__(self) -> int:
         return len(self._cells)
 
-    def find(self, authority: str, path: str) -> Match[Cell] | None:
+    def find(self, authority: str, path: str) -> Match[Member] | None:
         """Who gets a request. @param authority: of its host, perhaps with a port."""
         return self._mounts.find(self.aliases.resolve(authority), path)
 
@@ -185,31 +185,31 @@ class Cells:
         self.logins -= 1
         return result
 
-    def let_in(self, connection: FrameProtocol, extended: bool) -> Cell:
+    def let_in(self, connection: FrameProtocol, extended: bool) -> Member:
         """A new cell."""
         uuid, key = (str(UUID(bytes=self._chance(_ID_BYTES), version=4)) for _ in range(2))
-        cell = self._cells[uuid] = Cell(self, connection, uuid, key, extended)
+        cell = self._cells[uuid] = Member(self, connection, uuid, key, extended)
         return cell
 
-    def owner(self, uuid: str, key: str) -> Cell | None:
+    def owner(self, uuid: str, key: str) -> Member | None:
         """Whose band somebody says that he is, if he shows it."""
         cell = self._cells.get(uuid)
         return cell if cell is not None and compare_digest(cell.key.encode(), key.encode()) else None
 
-    def mount(self, cell: Cell, pattern: Pattern) -> None:
+    def mount(self, cell: Member, pattern: Pattern) -> None:
         """@raise UsageError: when it has too many."""
         if pattern not in cell.mounts and len(cell.mounts) >= MOST_MOUNTS:
             raise UsageError(f"a cell has {MOST_MOUNTS:,} mounts at most")
         cell.mounts[pattern] = None
         self._mounts.add(pattern, cell)
 
-    def unmount(self, cell: Cell, patterns: list[Pattern]) -> None:
+    def unmount(self, cell: Member, patterns: list[Pattern]) -> None:
         """Harmless for what is not mounted."""
         for pattern in patterns:
             cell.mounts.pop(pattern, None)
             self._mounts.remove(pattern, cell)
 
-    def forget(self, cell: Cell) -> None:
+    def forget(self, cell: Member) -> None:
         """It is gone."""
         self.unmount(cell, list(cell.mounts))
         del self._cells[cell.uuid]
@@ -222,7 +222,7 @@ class CellConnection(FrameProtocol):
         super().__init__()
         self._cells = cells
         self._deadline: Any = None
-        self._role: Cell | Band | None = None
+        self._role: Member | Band | None = None
 
     def connectionMade(self) -> None:
         """See L{FrameProtocol}."""
@@ -281,7 +281,7 @@ class CellConnection(FrameProtocol):
         if not cell.garden.add(band):
             self.leave()
 
-    def _become(self, role: Cell | Band, accept: Accept) -> None:
+    def _become(self, role: Member | Band, accept: Accept) -> None:
         self._role = role
         self.reader.largest = LARGEST
         self.send(accept.frame())

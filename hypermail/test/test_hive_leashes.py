@@ -40,7 +40,7 @@ from hypermail.hive.frames import (
     ResponseWant,
     Unmount,
 )
-from hypermail.hive.leashes import Cell, CellConnection, Cells
+from hypermail.hive.leashes import CellConnection, Cells, Member
 from hypermail.test.hive import FrameTransport, Remembering, written
 
 GET = RequestHead(method="GET", path="/")
@@ -129,7 +129,7 @@ class CellsCase(SynchronousTestCase):
         peer = self.connect().say(IAm(ConnectionKind.BAND, accept.uuid, accept.key))
         return peer
 
-    def found(self, path: str = "/") -> tuple[Cell, ...]:
+    def found(self, path: str = "/") -> tuple[Member, ...]:
         """Who has mounted a path."""
         match = self.cells.find("localhost:443", path)
         return () if match is None else match.cells
