@@ -31,6 +31,7 @@ class Access(NamedTuple):
     @ivar size: bytes of its body.
     @ivar seconds: until its end.
     @ivar cell: that has answered; empty when none has.
+    @ivar reason: why the response is not a cell's, or not whole; else empty.
     """
 
     client: str
@@ -45,6 +46,7 @@ class Access(NamedTuple):
     agent: str
     seconds: float
     cell: str
+    reason: str = ""
 
 
 def combined(access: Access) -> str:

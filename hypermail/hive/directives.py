@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from ipaddress import IPv4Network, IPv6Network, ip_network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import Any
 
 from hypermail.errors import UsageError
@@ -46,6 +46,25 @@ def _seconds(value: str) -> float:
     if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", value) or not float(value) > 0:
         raise UsageError(f"{value!r} are no seconds, as 5 or 0.5")
     return float(value)
+
+
+def _address(value: str) -> str:
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise UsageError(f"{value!r} is no address, as 127.0.0.1 or ::") from None
+
+
+def _cookie(value: str) -> str:
+    if not re.fullmatch("[A-Za-z0-9_-]{1,64}", value):
+        raise UsageError(f"{value!r} is no name of a cookie: letters, digits, _ and -")
+    return value
+
+
+def _switch(value: str) -> bool:
+    if value not in ("on", "off"):
+        raise UsageError(f"it takes on or off, not {value!r}")
+    return value == "on"
 
 
 def _format(value: str) -> str:
@@ -91,6 +110,9 @@ class Directives:
     @ivar access_log_format: one of L{hypermail.hive.access.FORMATS}.
     @ivar status_port: TCP port on loopback.
     @ivar trusted_proxies: who may say for whom he asks.
+    @ivar bind: the address of all ports but that of the status; None for all addresses.
+    @ivar sticky_cookie: by which the requests of one client go to one cell.
+    @ivar slash: whether paths without an extension are redirected to end with a slash.
     @ivar aliases: hosts by other names of theirs.
     """
 
@@ -115,6 +137,9 @@ class Directives:
     access_log_format: str | None = _said("accessLogFormat", _format)
     status_port: int | None = _said("statusPort", _port)
     trusted_proxies: tuple[Network, ...] = _said("trustedProxies", _networks, ())
+    bind: str | None = _said("bind", _address)
+    sticky_cookie: str | None = _said("stickyCookie", _cookie)
+    slash: bool = _said("trailingSlash", _switch, False)
     aliases: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT))
 
 

@@ -141,6 +141,7 @@ class BandProtocol(FrameProtocol):
 
     def connectionMade(self) -> None:
         """See L{FrameProtocol}."""
+        super().connectionMade()
         self.send(IAm(ConnectionKind.BAND, self._uuid, self._key, EXTENSIONS).frame())
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -61,6 +62,12 @@ class FrameProtocol(Protocol):
         self.transport.abortConnection()
 
     # What Twisted calls, and who takes what comes
+
+    def connectionMade(self) -> None:
+        """See L{Protocol}."""
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+            self.transport.setTcpKeepAlive(True)
 
     def dataReceived(self, data: bytes) -> None:
         """See L{Protocol}."""

@@ -17,7 +17,7 @@ from hypermail.hive.errors import RequestRefused
 B = TypeVar("B", bound=Hashable)
 
 #: Bands of one cell, and requests that wait for one.
-MOST_BANDS = 1_000
+MOST_BANDS = 10_000
 MOST_WAITING = 1_000
 #: s that a request waits.
 WAIT = 10.0
@@ -29,7 +29,7 @@ _UNAVAILABLE = 503
 class Garden(Generic[B]):
     """
     @param need: asks the cell for so many bands more.
-    @param age: s after which L{prune} gives up an idle one.
+    @ivar age: s after which L{prune} gives up an idle one.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Garden(Generic[B]):
     ) -> None:
         self._clock = clock
         self._need = need
-        self._age = age
+        self.age = age
         self._wait = wait
         self._most = most
         self._most_waiting = most_waiting
@@ -107,7 +107,7 @@ class Garden(Generic[B]):
 
     def prune(self) -> list[B]:
         """@return: those that were idle for too long, which are to be closed."""
-        old = [band for band, since in self._idle.items() if since <= self._clock.seconds() - self._age]
+        old = [band for band, since in self._idle.items() if since <= self._clock.seconds() - self.age]
         for band in old:
             del self._idle[band]
         return old

@@ -22,6 +22,9 @@ _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}")
 #: What a host with its port is made of (RFC 3986 §3.2); which one it is nobody has to know.
 _AUTHORITY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%-]+(:[0-9]{0,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{0,5})?")
 
+#: Protocols that are about the connection to the queen, not about what is asked for: HTTP/2, and TLS.
+_OF_CONNECTION = ("h2c", "http/", "tls/")
+
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -112,10 +115,11 @@ def read_head(arrival: Arrival, method: str, target: bytes, headers: Lists, trus
         if elements(fields["transfer-encoding"]) != ["chunked"]:
             raise RequestRefused(501, "of transfer codings there is chunked only")
     upgrade = ""
-    if "upgrade" in elements(fields.get("connection", ())):
-        upgrade = ", ".join(elements(fields.get("upgrade", ())))
+    if arrival.version == (1, 1) and "upgrade" in elements(fields.get("connection", ())):
+        upgrade = ", ".join(one for one in elements(fields.get("upgrade", ())) if not one.startswith(_OF_CONNECTION))
     client = client_of(fields, arrival.peer, arrival.scheme, host, trusted)
     onwards = passed_on({**end_to_end(fields), "host": (host,)}, arrival.peer, client, trusted)
+    onwards["via"] = (*fields.get("via", ()), f"{_version(arrival)} hypermail")  # RFC 9110 §7.6.3
     if upgrade:
         onwards |= {"connection": ("upgrade",), "upgrade": (upgrade,)}
     return Head(arrival, method, found, client, onwards, host, upgrade, length)
@@ -129,6 +133,12 @@ def _host(arrival: Arrival, target: RequestTarget, headers: Lists) -> str:
     if host and not _AUTHORITY.fullmatch(host):
         raise RequestRefused(400, "the Host is none")
     return host
+
+
+def _version(arrival: Arrival) -> str:
+    """As headers have it: without a zero that says nothing."""
+    major, minor = arrival.version
+    return f"{major}.{minor}" if major < 2 else str(major)
 
 
 def _with_port(address: str, port: int) -> str:

@@ -115,6 +115,7 @@ class Leash(FrameProtocol):
 
     def connectionMade(self) -> None:
         """See L{FrameProtocol}."""
+        super().connectionMade()
         self.send(IAm(ConnectionKind.CELL, "", self._key, EXTENSIONS).frame())
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

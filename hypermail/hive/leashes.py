@@ -4,7 +4,7 @@ The queen's cells: who has logged in, what they have mounted, and their bands (s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from hmac import compare_digest
 from typing import Any
@@ -40,12 +40,15 @@ from hypermail.hive.framing import FrameProtocol
 from hypermail.hive.garden import Garden
 from hypermail.hive.mounts import Match, Mounts, Pattern, parse_pattern
 
+#: s without a word of a cell that knows the extensions, which has a heartbeat, after which it is lost.
+SILENCE = 60.0
 #: Cells of one queen, mounts of one cell, and logins whose keys are being looked at.
 MOST_CELLS = 10_000
 MOST_MOUNTS = 1_000
 MOST_LOGINS = 64
 
 _ID_BYTES = 16
+_NAME = 8  # characters
 
 
 class Member:
@@ -53,22 +56,27 @@ class Member:
     One that has logged in: the queen's end of its leash.
 
     @ivar uuid: by which its bands name it.
+    @ivar name: by which people know it, the beginning of that.
     @ivar key: by which they show that they are its.
     @ivar extended: whether it knows the extensions.
     @ivar garden: its bands.
     @ivar mounts: what it has mounted.
     @ivar health: how it has done lately.
+    @ivar connection: the leash.
+    @ivar heard: s of the clock, when it has said something there.
     """
 
     def __init__(self, cells: Cells, connection: FrameProtocol, uuid: str, key: str, extended: bool) -> None:
         self._cells = cells
-        self._connection = connection
+        self.connection = connection
         self.uuid = uuid
+        self.name = uuid[:_NAME]
         self.key = key
         self.extended = extended
         self.garden: Garden[Band] = Garden(cells.clock, self._need, age=cells.band_age)
         self.mounts: dict[Pattern, None] = {}
         self.health = Health()
+        self.heard = cells.clock.seconds()  # when it has said something
 
     @property
     def outstanding(self) -> int:
@@ -78,7 +86,7 @@ class Member:
     def leave(self) -> None:
         """No request follows; those that are running are finished."""
         if self.extended:
-            self._connection.send(Leave().frame())
+            self.connection.send(Leave().frame())
 
     def take(self, frame: Frame | Body) -> None:
         """
@@ -86,13 +94,14 @@ class Member:
 
         @raise FrameInvalid: when it has no place.
         """
+        self.heard = self._cells.clock.seconds()
         if isinstance(frame, Mount):
             self._mount(frame)
         elif isinstance(frame, Unmount):
             self._unmount(frame)
         elif isinstance(frame, Heartbeat) and self.extended:
             if not frame.answer:
-                self._connection.send(Heartbeat(1).frame())
+                self.connection.send(Heartbeat(1).frame())
         elif isinstance(frame, Leave) and self.extended:
             self._cells.unmount(self, list(self.mounts))
         else:
@@ -109,12 +118,12 @@ class Member:
             pattern = parse_pattern(frame.host, frame.path)
             self._cells.mount(self, pattern)
         except UsageError as error:
-            self._connection.refused(f"cannot mount: {error.text}")
+            self.connection.refused(f"cannot mount: {error.text}")
             if self.extended:
-                self._connection.send(MountRefused(frame.host, frame.path, error.text).frame())
+                self.connection.send(MountRefused(frame.host, frame.path, error.text).frame())
         else:
             if self.extended:
-                self._connection.send(Mounted(pattern.host, pattern.path).frame())
+                self.connection.send(Mounted(pattern.host, pattern.path).frame())
 
     def _unmount(self, frame: Unmount) -> None:
         if not frame.host and not frame.path:
@@ -126,7 +135,7 @@ class Member:
             raise FrameInvalid(error.text) from None
 
     def _need(self, count: int) -> None:
-        self._connection.send(NeedBand(count).frame())
+        self.connection.send(NeedBand(count).frame())
 
 
 class Cells:
@@ -154,6 +163,7 @@ class Cells:
         self.band_age = band_age
         self.aliases = aliases
         self.logins = 0  # whose keys are being looked at
+        self.strange = 0  # connections that have not said whose they are
         self._is_key = is_key
         self._chance = chance
         self._cells: dict[str, Member] = {}
@@ -166,11 +176,44 @@ class Cells:
         """Who gets a request. @param authority: of its host, perhaps with a port."""
         return self._mounts.find(self.aliases.resolve(authority), path)
 
+    def __iter__(self) -> Iterator[Member]:
+        """In the order in which they have logged in."""
+        return iter(self._cells.values())
+
+    def mounted(self) -> Iterator[tuple[Pattern, tuple[Member, ...]]]:
+        """All that is mounted, by whom."""
+        return iter(self._mounts)
+
+    def configure(self, *, login_timeout: float, band_age: float, aliases: Aliases) -> None:
+        """What it was made with is something else now."""
+        self.login_timeout = login_timeout
+        self.band_age = band_age
+        self.aliases = aliases
+        for cell in self._cells.values():
+            cell.garden.age = band_age
+
     def prune(self) -> None:
         """Close bands that nobody has needed for long."""
         for cell in self._cells.values():
             for band in cell.garden.prune():
                 band.connection.leave()
+
+    def listen(self) -> None:
+        """Cut off cells that have been silent for too long: those that know the extensions never are."""
+        for cell in list(self._cells.values()):
+            if cell.extended and cell.heard + SILENCE <= self.clock.seconds():
+                cell.connection.refused(f"the cell has said nothing for {SILENCE:.0f} s")
+                cell.connection.abort()
+
+    def leave(self) -> None:
+        """Have all cells go elsewhere; requests that are running are finished."""
+        for cell in self._cells.values():
+            cell.leave()
+
+    def close(self) -> None:
+        """Cut all of them off."""
+        for cell in list(self._cells.values()):
+            cell.connection.abort()
 
     # For connections
 
@@ -226,6 +269,8 @@ class CellConnection(FrameProtocol):
 
     def connectionMade(self) -> None:
         """See L{FrameProtocol}."""
+        super().connectionMade()
+        self._cells.strange += 1
         self._deadline = self._cells.clock.callLater(self._cells.login_timeout, self.abort)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
@@ -233,7 +278,9 @@ class CellConnection(FrameProtocol):
         super().connectionLost(reason)
         if self._deadline.active():
             self._deadline.cancel()
-        if self._role is not None:
+        if self._role is None:
+            self._cells.strange -= 1
+        else:
             self._role.lost()
 
     def frameReceived(self, frame: Frame | Body) -> None:
@@ -283,6 +330,7 @@ class CellConnection(FrameProtocol):
 
     def _become(self, role: Member | Band, accept: Accept) -> None:
         self._role = role
+        self._cells.strange -= 1
         self.reader.largest = LARGEST
         self.send(accept.frame())
 

@@ -61,6 +61,7 @@ class HeadTests(SynchronousTestCase):
                     "x-forwarded-proto": ("https",),
                     "x-forwarded-host": ("Example.org:8443",),
                     "forwarded": ('for=192.0.2.1;proto=https;host="Example.org:8443"',),
+                    "via": ("1.1 hypermail",),
                 },
                 cookies={"a": ("b",)},
                 target="/x%2Fy?q=1&q=2&r=%20",
@@ -135,5 +136,16 @@ class HeadTests(SynchronousTestCase):
             (head.upgrade, head.headers["upgrade"], head.headers["connection"]),
             ("websocket", ("websocket",), ("upgrade",)),
         )
-        head = self.read({**HOST, "Upgrade": ("websocket",)})
-        self.assertEqual((head.upgrade, "upgrade" in head.headers), ("", False))
+        for headers, version in (
+            ({"Upgrade": ("websocket",)}, (1, 1)),
+            ({"Connection": ("upgrade",), "Upgrade": ("websocket",)}, (1, 0)),
+            ({"Connection": ("upgrade",), "Upgrade": ("h2c, HTTP/2.0, TLS/1.2",)}, (1, 1)),
+        ):
+            head = self.read({**HOST, **headers}, arrival=HERE._replace(version=version))
+            self.assertEqual((head.upgrade, "upgrade" in head.headers), ("", False))
+
+    def test_via(self) -> None:
+        """Cells learn through whom a request has come."""
+        self.assertEqual(self.read(HOST).headers["via"], ("1.1 hypermail",))
+        head = self.read({**HOST, "Via": ("1.0 other",)}, arrival=HERE._replace(version=(2, 0)))
+        self.assertEqual(head.headers["via"], ("1.0 other", "2 hypermail"))

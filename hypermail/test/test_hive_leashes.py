@@ -50,6 +50,7 @@ class Peer:
     """The cell's end of a connection."""
 
     def __init__(self, cells: Cells) -> None:
+        self._lost = False
         self.transport = FrameTransport()
         self.protocol = CellConnection(cells)
         self.protocol.makeConnection(self.transport)
@@ -65,8 +66,10 @@ class Peer:
         self.protocol.dataReceived(data)
 
     def hang_up(self) -> None:
-        """The connection is lost."""
-        self.protocol.connectionLost(Failure(ConnectionLost()))
+        """The connection is lost, unless it was before."""
+        if not self._lost:
+            self._lost = True
+            self.protocol.connectionLost(Failure(ConnectionLost()))
 
     @property
     def left(self) -> bool:
