@@ -15,6 +15,7 @@ from hypermail.hive.aliases import Aliases
 from hypermail.hive.band import End, Response
 from hypermail.hive.bands import Band
 from hypermail.hive.choosing import Choice
+from hypermail.hive.entrance import MOST_STRANGE, Entrance
 from hypermail.hive.errors import RequestRefused
 from hypermail.hive.frames import (
     LARGEST,
@@ -40,7 +41,7 @@ from hypermail.hive.frames import (
     ResponseWant,
     Unmount,
 )
-from hypermail.hive.leashes import CellConnection, Cells, Member
+from hypermail.hive.leashes import SILENCE, CellConnection, Cells, Member
 from hypermail.test.hive import FrameTransport, Remembering, written
 
 GET = RequestHead(method="GET", path="/")
@@ -267,6 +268,72 @@ class LoginTests(CellsCase):
             peer.raw(raw)
             self.assertTrue(peer.cut, raw)
         self.assertFalse(leash.cut)
+
+
+class QueenTests(CellsCase):
+    """What the queen does with all of her cells."""
+
+    def test_silent(self) -> None:
+        """Cells that know the extensions say something now and then; one that does not is lost."""
+        peer, _ = self.leash(True)
+        other, _ = self.leash(False)
+        self.clock.advance(SILENCE - 1)
+        peer.say(Heartbeat())
+        self.clock.advance(SILENCE - 1)
+        self.cells.listen()
+        self.assertFalse(peer.cut)
+        self.clock.advance(1)
+        self.cells.listen()
+        self.assertEqual((peer.cut, other.cut), (True, False))
+
+    def test_strange(self) -> None:
+        """Connections are strangers' until they have said whose they are, or are gone."""
+        _, accept = self.leash()
+        self.assertEqual(self.cells.strange, 0)
+        stranger = self.connect()
+        self.assertEqual(self.cells.strange, 1)
+        stranger.hang_up()
+        self.band(accept)
+        self.assertEqual(self.cells.strange, 0)
+        self.connect().say(IAm(ConnectionKind.CELL, "", "wrong")).hang_up()
+        self.assertEqual(self.cells.strange, 0)
+
+    def test_entrance(self) -> None:
+        """There is a limit to strangers, and an end to all."""
+        entrance = Entrance(self.cells)
+        self.assertIsInstance(entrance.buildProtocol(None), CellConnection)
+        self.cells.strange = MOST_STRANGE
+        self.assertIsNone(entrance.buildProtocol(None))
+        self.cells.strange = 0
+        entrance.closed = True
+        self.assertIsNone(entrance.buildProtocol(None))
+
+    def test_configure(self) -> None:
+        """What is changed counts for cells that are there, too."""
+        leash, accept = self.leash(False, "/")
+        band = self.band(accept)
+        self.cells.configure(login_timeout=2.0, band_age=5.0, aliases=Aliases({"localhost": "elsewhere"}))
+        self.clock.advance(5.0)
+        self.cells.prune()
+        self.assertTrue(band.left)
+        self.assertEqual(self.found(), ())
+        late = self.connect()
+        self.clock.advance(1.9)
+        self.assertFalse(late.cut)
+        self.clock.advance(0.1)
+        self.assertTrue(late.cut)
+        self.assertEqual([str(pattern) for pattern, _ in self.cells.mounted()], ["@/"])
+        self.assertEqual([member.uuid for member in self.cells], [accept.uuid])
+        self.assertFalse(leash.cut)
+
+    def test_all(self) -> None:
+        """All are sent away, those that know what that is; or cut off."""
+        ours, _ = self.leash(True)
+        other, _ = self.leash(False)
+        self.cells.leave()
+        self.assertEqual((ours.heard(), other.heard()), ([Leave()], []))
+        self.cells.close()
+        self.assertEqual((ours.cut, other.cut), (True, True))
 
 
 class MountTests(CellsCase):

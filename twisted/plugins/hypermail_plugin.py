@@ -49,5 +49,11 @@ class HypermailClientParser:
 hypermail = ServiceMaker(
     "hypermail", "hypermail.services.tap", "Messages, files and streams over UDP: a listener.", "hypermail"
 )
+queen = ServiceMaker(
+    "hypermail-queen",
+    "hypermail.hive.tap",
+    "Web applications, published over HTTPS: the queen of a hive.",
+    "hypermail-queen",
+)
 serverParser = HypermailServerParser()
 clientParser = HypermailClientParser()
