@@ -17,8 +17,8 @@ from hypermail.hive.heads import Arrival
 
 class Answerer(Protocol):
     """
-    Who answers a call. After C{clientLost} nothing follows; nothing of this is called after L{Call.end} or
-    L{Call.abort} either.
+    Who answers a call. After C{clientLost} nothing follows; nothing of this is called after L{Call.abort} either, nor
+    after L{Call.end}, unless the call was upgraded: then what the client says still comes, and its end.
     """
 
     def bodyReceived(self, data: bytes) -> None:
@@ -39,13 +39,18 @@ class Answerer(Protocol):
 
 class Call(ABC):
     """
+    Once it is over, because it was ended or aborted, or the client is lost, all that is called does nothing.
+
     @ivar arrival: where it comes from.
     @ivar method: as it came; nobody has looked at it.
     @ivar target: likewise.
-    @ivar headers: by names as they came, likewise; one C{host} for C{:authority}.
+    @ivar headers: by names as they came, likewise; one C{host} for C{:authority}. C{upgrade} is there only where
+        L{upgrade} may be called.
     @ivar has_body: whether anything follows the head; when not, C{bodyEnded} is never called.
     @ivar responded: whether the head of a response was written.
     """
+
+    __slots__ = ()
 
     arrival: Arrival
     method: str
@@ -75,8 +80,9 @@ class Call(ABC):
         The head of the response.
 
         @param status: 200 to 599.
-        @param headers: by names in lower case, none of a connection's.
-        @param length: bytes of the body, if that is known; 0 if there will be none.
+        @param headers: by names in lower case, none of a connection's; C{content-length} is passed over.
+        @param length: bytes of the body, if that is known; 0 if there will be none. Of a response to C{HEAD}, or with 304,
+            what it would have been.
         """
 
     @abstractmethod
@@ -96,7 +102,10 @@ class Call(ABC):
     def end(self, trailers: Lists) -> None:
         """
         The response is over. What still comes of the request's body is dropped, up to a limit, so that the client gets
-        to read the response.
+        to read the response. After an upgrade: there is nothing more to say. Where the connection has no such thing as
+        one direction's end, TLS, it is closed, and C{clientLost} follows.
+
+        @param trailers: by names in lower case; dropped where there is no place for them.
         """
 
     @abstractmethod
