@@ -31,7 +31,8 @@ from hypermail.hive.headers import checked, content_length, end_to_end
 from hypermail.hive.states import ANSWERING, ASKING, Answering, AnsweringInput, Asking, AskingInput
 
 #: Responses without a body, whatever their headers promise (RFC 9110 §6.4.1).
-_EMPTY = (204, 304)
+_NO_CONTENT = 204
+_EMPTY = (_NO_CONTENT, 304)
 _SWITCHING_PROTOCOLS = 101
 
 
@@ -46,7 +47,8 @@ class Response(NamedTuple):
     The head of a response.
 
     @ivar headers: by names in lower case, those that go on to the client.
-    @ivar length: bytes of the body, None where that is not known; 0 where there is none.
+    @ivar length: bytes of the body, None where that is not known; 0 with 204. To C{HEAD}, and with 304, what it would
+        have been.
     @ivar upgraded: whether it is no HTTP from here on.
     """
 
@@ -158,7 +160,7 @@ class QueenBand:
         self._left = None if self._bodiless else length
         if not upgraded:
             headers = end_to_end(headers)
-        return Response(frame.status, headers, 0 if self._bodiless else length, upgraded)
+        return Response(frame.status, headers, 0 if frame.status == _NO_CONTENT else length, upgraded)
 
     def _take_body(self, data: bytes) -> Data | None:
         self._move(AskingInput.BODY_RECEIVED)

@@ -21,7 +21,7 @@ from hypermail.hive.errors import RequestRefused
 from hypermail.hive.exchanges import UNLIMITED
 from hypermail.hive.fields import Lists
 from hypermail.hive.front.calls import Call
-from hypermail.hive.front.pages import send_page
+from hypermail.hive.front.pages import send
 from hypermail.hive.headers import end_to_end
 from hypermail.hive.heads import Head
 from hypermail.hive.leashes import Member
@@ -284,7 +284,7 @@ class Relay:
         self._giveUp()
         self.status = error.status
         self.reason = error.text
-        self.size = send_page(self.call, error.status, error.text)
+        self.size = send(self.call, error.status, error.text).size
         self._finish()
 
     def access(self, when: datetime, seconds: float) -> Access:

@@ -12,9 +12,8 @@ from hypermail.hive.access import Access
 from hypermail.hive.choosing import Choice
 from hypermail.hive.directives import Network
 from hypermail.hive.errors import RequestRefused
-from hypermail.hive.fields import Lists
 from hypermail.hive.front.calls import Answerer, Call
-from hypermail.hive.front.pages import send_page
+from hypermail.hive.front.pages import send
 from hypermail.hive.heads import Head, read_head
 from hypermail.hive.leashes import Cells, Member
 from hypermail.hive.mounts import Match, Pattern
@@ -67,9 +66,9 @@ class Router:
             if match is None:
                 raise RequestRefused(_NOT_FOUND, "nothing is published here")
         except RequestRefused as error:
-            size = send_page(call, error.status, error.text)
-            self.finished(_unrouted(call, error, size, when), None)
-            return _Over()
+            answered = send(call, error.status, error.text)
+            self.finished(_unrouted(call, error, answered.size, when), None)
+            return answered
         self.running += 1
         relay = Relay(call, head, _Way(self, head, match, when))
         if self.slash and _wants_slash(head):
@@ -138,21 +137,6 @@ class _Way:
         router = self._router
         router.running -= 1
         router.finished(relay.access(self._when, router.seconds() - self._begun), self.pattern)
-
-
-class _Over:
-    """Answers what has been answered."""
-
-    def bodyReceived(self, data: bytes) -> None:
-        """See L{Answerer}, as of what follows."""
-
-    def bodyEnded(self, trailers: Lists) -> None: ...
-
-    def pauseResponse(self) -> None: ...
-
-    def resumeResponse(self) -> None: ...
-
-    def clientLost(self) -> None: ...
 
 
 def _wants_slash(head: Head) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.logger import (
     FilteringLogObserver,
@@ -28,7 +28,7 @@ _LEVELS = {"debug": LogLevel.debug, "normal": LogLevel.info, "error": LogLevel.e
 class ScriptCommand(QueenCommand):
     """What C{hlhv-queen} understands."""
 
-    optParameters = [
+    optParameters: ClassVar[list[list[str | None]]] = [
         ["log-level", "l", "normal", "What is logged: debug, normal, error or none."],
         ["log-directory", "L", None, f"Directory that {_NAME}.log is written in [standard error]."],
     ]
@@ -49,7 +49,7 @@ class ScriptCommand(QueenCommand):
 
 def main() -> None:
     """Run until a signal. Ends with code 1 when it cannot begin."""
-    options = ScriptCommand()
+    options: Any = ScriptCommand()  # type: ignore[no-untyped-call]
     try:
         options.parseOptions(sys.argv[1:])
     except usage.UsageError as error:

@@ -81,8 +81,8 @@ class Call(ABC):
 
         @param status: 200 to 599.
         @param headers: by names in lower case, none of a connection's; C{content-length} is passed over.
-        @param length: bytes of the body, if that is known; 0 if there will be none. Of a response to C{HEAD}, or with 304,
-            what it would have been.
+        @param length: bytes of the body, if that is known; 0 if there will be none. Of a response to C{HEAD}, or with
+            304, what it would have been.
         """
 
     @abstractmethod
