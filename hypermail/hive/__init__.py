@@ -23,6 +23,8 @@ L{access}        lines of the access log
 L{keys}          the key that cells log in with, and its hash
 L{aliases}       which host a request's host means
 L{directives}    the queen's configuration file
+L{certificates}  which certificate a client gets to see
+L{renewal}       a certificate in files that another program renews
 ================ =====================================================================================
 
 L{framing} and what has to do with connections, and L{garden}, know Twisted; the others know nothing of I/O. Obeys

@@ -49,8 +49,13 @@ def _roots(certificates: Iterable[Certificate]) -> Any:
     return ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(c.public_bytes(Encoding.PEM)) for c in certificates])
 
 
-def _build(make: Callable[[], Any]) -> Any:
-    """@raise CredentialError: when OpenSSL does not take an identity."""
+def build_context(make: Callable[[], Any]) -> Any:
+    """
+    Make what knows an identity.
+
+    @return: what C{make} returns.
+    @raise CredentialError: when OpenSSL does not take the identity.
+    """
     try:
         return make()
     except SSL.Error as error:
@@ -102,7 +107,7 @@ def starterContext(
     """
     name = host.partition("%")[0]
     if pin is not None:
-        context = _build(ssl.CertificateOptions(acceptableProtocols=[ALPN], **_own(identity)).getContext)
+        context = build_context(ssl.CertificateOptions(acceptableProtocols=[ALPN], **_own(identity)).getContext)
         context.set_alpn_protos([ALPN])
         context.set_tls13_ciphersuites(_SUITES)
         indicated = None if isIPAddress(name) or isIPv6Address(name) else _idna(name)
@@ -118,9 +123,9 @@ def starterContext(
         verify = _checking(pin)
         return pinned
     if identity is not None:  # which Twisted would look at with the first connection only
-        _build(ssl.CertificateOptions(**_own(identity)).getContext)
+        build_context(ssl.CertificateOptions(**_own(identity)).getContext)
     try:
-        creator = _build(
+        creator = build_context(
             lambda: ssl.optionsForClientTLS(
                 name,
                 trustRoot=None if trustRoots is None else _roots(trustRoots),
@@ -174,7 +179,7 @@ def listenerContext(identity: Identity, trustRoots: tuple[Certificate, ...] | No
     if trustRoots is not None:
         options["trustRoot"] = _roots(trustRoots)
         mode, verify = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _checking(None)
-    context = _build(ssl.CertificateOptions(acceptableProtocols=[ALPN], **options).getContext)
+    context = build_context(ssl.CertificateOptions(acceptableProtocols=[ALPN], **options).getContext)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     context.set_tls13_ciphersuites(_SUITES)
 

@@ -62,6 +62,21 @@ def readIdentity(path: FilePath) -> Identity:
         raise CredentialError(f"{what}: {error.text}") from None
 
 
+def readPair(certificates: FilePath, key: FilePath) -> tuple[bytes, bytes]:
+    """
+    Read a certificate and its key from the files of another program.
+
+    @param certificates: the certificate, and those above it; perhaps all in one with the key.
+    @return: what is in the two; nobody has looked at it.
+    @raise CredentialError: when a file cannot be read, has more than 1 MiB, or others can read the key, too.
+    """
+    chain, secret = f"the certificate {_shown(certificates)}", f"the key {_shown(key)}"
+    found = _read(certificates, f"{chain} cannot be used", "name a PEM file with a certificate", most=_MOST_IDENTITY)
+    return found, _read(
+        key, f"{secret} cannot be used", "name a PEM file with the certificate's key", most=_MOST_IDENTITY, private=True
+    )
+
+
 def writeIdentity(identity: Identity, path: FilePath) -> None:
     """
     Write an identity, see L{writePrivate}.

@@ -95,6 +95,15 @@ def namesOf(certificate: x509.Certificate) -> Iterator[str]:
     yield from map(str, alternative.get_values_for_type(x509.IPAddress))
 
 
+def hostsOf(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The host names that a certificate is for, in lower case, stars as they are (RFC 9525 §2); none if unreadable."""
+    try:
+        alternative = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (x509.ExtensionNotFound, *_UNREADABLE):
+        return ()
+    return tuple(dict.fromkeys(name.lower() for name in alternative.get_values_for_type(x509.DNSName)))
+
+
 def _validity(certificate: x509.Certificate, now: datetime) -> str:
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     period = f"{begin:%Y-%m-%d %H:%M:%S} to {end:%Y-%m-%d %H:%M:%S} UTC"
