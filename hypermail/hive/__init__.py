@@ -25,6 +25,7 @@ L{aliases}       which host a request's host means
 L{directives}    the queen's configuration file
 L{certificates}  which certificate a client gets to see
 L{renewal}       a certificate in files that another program renews
+L{redirect}      what is served without TLS
 ================ =====================================================================================
 
 L{framing} and what has to do with connections, and L{garden}, know Twisted; the others know nothing of I/O. Obeys

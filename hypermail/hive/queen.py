@@ -35,7 +35,7 @@ from hypermail.hive.keys import check_known, is_key_of
 from hypermail.hive.leashes import Cells
 from hypermail.hive.mounts import Pattern
 from hypermail.hive.ports import Ports
-from hypermail.hive.redirect import Redirect
+from hypermail.hive.redirect import Redirects
 from hypermail.hive.routing import Router
 from hypermail.hive.sticky import Sticky
 from hypermail.internet.credentials import readIdentity
@@ -86,7 +86,7 @@ class Queen(Service):
         self.router = Router(self.cells, reactor.seconds, partial(datetime.now, UTC), self._finished)
         self._entrance = Entrance(self.cells)
         self._front = Front(reactor, self.router.serve, scheme="https")
-        self._redirect: Redirect | None = None
+        self._redirects: Redirects | None = None
         self._plainFront = Front(reactor, self._serveRedirect, scheme="http")
         self._certificates: Certificates | None = None
         self._accessLog: AccessLog | None = None
@@ -188,7 +188,7 @@ class Queen(Service):
         self.router.slash = said.slash
         timeouts = Timeouts(said.header_timeout, said.read_timeout, said.write_timeout, said.idle_timeout)
         self._front.timeouts = self._plainFront.timeouts = timeouts
-        self._redirect = Redirect(said.port_https, said.webroot)
+        self._redirects = Redirects(self._reactor, said.port_https, said.webroot)
         if self._pruning.running:
             self._pruning.stop()
         self._pruning.start(said.garden_period, now=False)
@@ -263,9 +263,8 @@ class Queen(Service):
         return self._certificates.find(host)
 
     def _serveRedirect(self, call: Call) -> Answerer:
-        assert self._redirect is not None
-        answerer: Answerer = self._redirect.serve(call)
-        return answerer
+        assert self._redirects is not None
+        return self._redirects(call)
 
     def _finished(self, access: Access, pattern: Pattern | None) -> None:
         if self._accessLog is not None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
 from twisted.logger import (
     FilteringLogObserver,
@@ -28,9 +28,9 @@ _LEVELS = {"debug": LogLevel.debug, "normal": LogLevel.info, "error": LogLevel.e
 class ScriptCommand(QueenCommand):
     """What C{hlhv-queen} understands."""
 
-    optParameters: ClassVar[list[list[str | None]]] = [
+    optParameters = [
         ["log-level", "l", "normal", "What is logged: debug, normal, error or none."],
-        ["log-directory", "L", None, f"Directory that {_NAME}.log is written in [standard error]."],
+        ["log-directory", "L", "", f"Directory that {_NAME}.log is written in [standard error]."],
     ]
 
     def postOptions(self) -> None:
@@ -42,7 +42,7 @@ class ScriptCommand(QueenCommand):
         if self["log-level"] not in _LEVELS:
             raise usage.UsageError(f"--log-level is one of {', '.join(_LEVELS)}, not {self['log-level']!r}")
         directory = self["log-directory"]
-        if directory is not None and not (os.path.isdir(directory) and os.access(directory, os.W_OK)):
+        if directory and not (os.path.isdir(directory) and os.access(directory, os.W_OK)):
             raise usage.UsageError(f"--log-directory {directory!r} is no directory that can be written in")
         super().postOptions()
 
@@ -65,12 +65,12 @@ def main() -> None:
     loop.run()
 
 
-def _log(level: str, directory: str | None) -> Callable[[], object]:
+def _log(level: str, directory: str) -> Callable[[], object]:
     """Begin to log. @return: what opens the file anew."""
-    file: Any = sys.stderr if directory is None else LogFile(_NAME + ".log", directory, rotateLength=None)
+    file: Any = LogFile(_NAME + ".log", directory, rotateLength=None) if directory else sys.stderr
     observers = []
     if level != "none":
         predicate = LogLevelFilterPredicate(defaultLogLevel=_LEVELS[level])
         observers.append(FilteringLogObserver(textFileLogObserver(file), [predicate]))
     globalLogBeginner.beginLoggingTo(observers, redirectStandardIO=False, discardBuffer=True)
-    return (lambda: None) if directory is None else file.reopen
+    return file.reopen if directory else lambda: None

@@ -9,5 +9,6 @@ L{answering}   between a version of HTTP and who answers
 L{wire}        headers between bytes and strings, and the front's own pages
 L{times}       the time of day, as responses have it
 L{front}       all connections, and which version each of them speaks
+L{pages}       what the queen says herself
 ============== =======================================================================================
 """

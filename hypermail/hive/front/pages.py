@@ -15,6 +15,7 @@ from hypermail.hive.front.calls import Call
 #: s after which a client may ask again that was told 503.
 RETRY_AFTER = 1
 
+_PHRASES = {413: "Content Too Large"}  # RFC 9110 §15.5.14; older ones of Python have an older name
 _SENTENCES: Mapping[int, str] = {
     400: "This request cannot be understood",
     404: "There is nothing at this address",
@@ -69,8 +70,8 @@ def page(status: int, accept: str = "", sentence: str = "") -> tuple[dict[str, t
     @param sentence: for people; a general one by default.
     @return: headers and body.
     """
-    title = f"{status} {HTTPStatus(status).phrase}"
-    said = sentence or _SENTENCES.get(status, HTTPStatus(status).phrase)
+    phrase = _PHRASES.get(status) or HTTPStatus(status).phrase
+    title, said = f"{status} {phrase}", sentence or _SENTENCES.get(status, phrase)
     said = f"{said[0].upper()}{said[1:].removesuffix('.')}."
     headers: dict[str, tuple[str, ...]] = {"cache-control": ("no-store",), "x-content-type-options": ("nosniff",)}
     if status == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -103,8 +104,8 @@ def respond_whole(call: Call, status: int, headers: Lists, body: bytes) -> Answe
     @return: who answers from now on: nobody.
     """
     call.respond(status, headers, len(body))
-    if call.method == "HEAD":  # RFC 9110 §9.3.2
-        body = b""
-    call.write(body)
+    size = 0 if call.method == "HEAD" else len(body)  # RFC 9110 §9.3.2
+    if size:
+        call.write(body)
     call.end({})
-    return Answered(len(body))
+    return Answered(size)
