@@ -95,7 +95,7 @@ class Certificates:
 
         @param protocols: of ALPN, the preferred one first; none for no ALPN.
         """
-        return ServerCreator(self, tuple(protocols))
+        return ServerCreator(self.find, tuple(protocols))
 
     def find(self, host: bytes | None) -> ShownCertificate:
         """
@@ -168,11 +168,12 @@ class ServerCreator:
     """
     Makes connections that show what clients ask for.
 
+    @param find: see L{Certificates.find}.
     @param protocols: see L{Certificates.contextFactory}.
     """
 
-    def __init__(self, certificates: Certificates, protocols: tuple[bytes, ...]) -> None:
-        self._certificates = certificates
+    def __init__(self, find: Callable[[bytes | None], ShownCertificate], protocols: tuple[bytes, ...]) -> None:
+        self._find = find
         self._protocols = protocols
 
     def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
@@ -180,7 +181,7 @@ class ServerCreator:
         return SSL.Connection(self._context(None), None)
 
     def _context(self, host: bytes | None) -> SSL.Context:
-        return self._certificates.find(host).context(self._protocols, self._named)
+        return self._find(host).context(self._protocols, self._named)
 
     def _named(self, connection: SSL.Connection) -> None:
         host = connection.get_servername()

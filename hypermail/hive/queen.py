@@ -25,7 +25,7 @@ from hypermail.errors import HypermailError, UsageError
 from hypermail.hive.access import FORMATS, Access
 from hypermail.hive.access_log import AccessLog
 from hypermail.hive.aliases import Aliases
-from hypermail.hive.certificates import Certificates, ServerCreator, Shown
+from hypermail.hive.certificates import Certificates, ServerCreator
 from hypermail.hive.directives import Directives
 from hypermail.hive.entrance import Entrance
 from hypermail.hive.front.calls import Answerer, Call
@@ -36,6 +36,7 @@ from hypermail.hive.leashes import Cells
 from hypermail.hive.mounts import Pattern
 from hypermail.hive.ports import Ports
 from hypermail.hive.redirect import Redirects
+from hypermail.hive.renewal import ShownCertificate
 from hypermail.hive.routing import Router
 from hypermail.hive.sticky import Sticky
 from hypermail.internet.credentials import readIdentity
@@ -258,7 +259,7 @@ class Queen(Service):
             return succeed(False)
         return deferToThreadPool(self._reactor, self._reactor.getThreadPool(), is_key_of, key, hashed)
 
-    def _find(self, host: bytes | None) -> Shown:
+    def _find(self, host: bytes | None) -> ShownCertificate:
         assert self._certificates is not None
         return self._certificates.find(host)
 
