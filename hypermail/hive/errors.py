@@ -29,6 +29,12 @@ class LeashLost(HypermailError):
     default_code = Reason.RESET
 
 
+class LeashRefused(LeashLost):
+    """A queen does not let a cell in; the text has her reason."""
+
+    default_code = Reason.NOT_ALLOWED
+
+
 class MountRejected(HypermailError):
     """A queen does not send a cell the requests that it wants; the text has her reason."""
 

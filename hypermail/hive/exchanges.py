@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
@@ -29,6 +30,8 @@ from hypermail.hive.framing import FrameProtocol
 
 #: Bytes of a body that are taken when there is no limit: what an upgrade asks for.
 UNLIMITED = (1 << 63) - 1
+#: Bytes of a response's body in one frame, at most.
+PIECE = 256 << 10
 
 
 class Reader(Protocol):
@@ -50,6 +53,7 @@ class Exchange:
     the end raises L{UsageError}.
 
     @ivar head: of the request.
+    @ivar begun: whether the head of the response was sent.
     @ivar over: whether nothing can be written any more: the response has ended, or the client is lost.
     @ivar connection: C{pauseProducing} and C{resumeProducing} hold back the body of the request; C{registerProducer}
         of its transport is for who writes the response.
@@ -57,11 +61,24 @@ class Exchange:
 
     def __init__(self, connection: BandProtocol, band: CellBand, head: RequestHead) -> None:
         self.head = head
+        self.begun = False
         self.over = False
         self.connection = connection
         self._band = band
         self._reader: Reader | None = None
-        self._ended = False
+        self._ended = self._answered = False
+        self._waiting: list[Deferred[bool]] = []
+
+    def whenOver(self) -> Deferred[bool]:
+        """
+        Wait until nothing can be written any more.
+
+        @return: fires with whether the response has ended; otherwise the client is lost.
+        """
+        if self.over:
+            return succeed(self._answered)
+        self._waiting.append(Deferred())
+        return self._waiting[-1]
 
     def read(self, reader: Reader, most: int = UNLIMITED) -> None:
         """
@@ -75,16 +92,19 @@ class Exchange:
     def respond(self, status: int, headers: Lists) -> None:
         """The head of the response."""
         self._send(self._band.answer, status, headers)
+        self.begun = True
 
     def write(self, data: bytes) -> None:
         """Some of its body."""
-        self._send(self._band.write, data)
+        for begin in range(0, len(data), PIECE):
+            self._send(self._band.write, data[begin : begin + PIECE])
 
     def end(self, trailers: Lists | None = None) -> None:
         """It is over. The rest of the request's body is dropped."""
         self._send(self._band.end, trailers if self.connection.extended else None)
-        self.over = self._ended = True
+        self._ended = True
         self._reader = None
+        self._finish(True)
         self.connection.resumeProducing()
 
     def _send(self, say: Callable[..., bytes], *arguments: Any) -> None:
@@ -106,9 +126,17 @@ class Exchange:
 
     def lose(self) -> None:
         """The connection is lost."""
-        self.over = True
-        if self._reader is not None:
-            self._reader.lost()
+        reader, self._reader = self._reader, None
+        if reader is not None:
+            reader.lost()
+        self._finish(False)
+
+    def _finish(self, answered: bool) -> None:
+        if not self.over:
+            self.over, self._answered = True, answered
+            waiting, self._waiting = self._waiting, []
+            for one in waiting:
+                one.callback(answered)
 
 
 class BandProtocol(FrameProtocol):
@@ -119,13 +147,14 @@ class BandProtocol(FrameProtocol):
     @param gone: called when the connection is lost.
 
     @ivar extended: whether the queen knows the extensions.
+    @ivar accepted: whether she has let it in.
     """
 
     def __init__(
         self, uuid: str, key: str, serve: Callable[[Exchange], object], gone: Callable[[BandProtocol], object]
     ) -> None:
         super().__init__()
-        self.extended = False
+        self.extended = self.accepted = False
         self.reader.largest = LARGEST
         self._uuid = uuid
         self._key = key
@@ -154,6 +183,7 @@ class BandProtocol(FrameProtocol):
     def frameReceived(self, frame: Frame | Body) -> None:
         """See L{FrameProtocol}. Queens may send a request before C{Accept}."""
         if isinstance(frame, Accept):
+            self.accepted = True
             self.extended = frame.extensions >= EXTENSIONS
         elif isinstance(frame, Refuse):
             raise FrameInvalid(f"the queen refuses a band: {frame.reason}")

@@ -7,13 +7,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from hypermail.errors import HypermailError
-from hypermail.hive.errors import FrameInvalid, LeashLost, MountRejected
+from hypermail.hive.errors import FrameInvalid, LeashLost, LeashRefused, MountRejected
 from hypermail.hive.frames import (
     EXTENSIONS,
     LARGEST,
@@ -47,10 +49,11 @@ class Leash(FrameProtocol):
     @param need: called when the queen wants a band more.
     @param leave: called when the queen wants this cell to go elsewhere.
 
-    @ivar accepted: fires with this when the queen has let it in. It errbacks with L{LeashLost}, which has her reason if
-        she has given one.
+    @ivar accepted: fires with this when the queen has let it in. It errbacks with L{LeashLost}, and with
+        L{LeashRefused} if she has given a reason.
     @ivar uuid: of the leash, once it is let in.
     @ivar band_key: the key of its bands.
+    @ivar queens: HOST:PORT of others where this cell is wanted, as its queen says.
     @ivar extended: whether the queen knows the extensions.
     @ivar lost: fires with L{LeashLost} when the connection is lost after that.
     """
@@ -59,6 +62,7 @@ class Leash(FrameProtocol):
         super().__init__()
         self.reader.largest = LARGEST
         self.uuid = self.band_key = ""
+        self.queens: tuple[str, ...] = ()
         self.extended = False
         self.accepted: Deferred[Leash] = Deferred(lambda _: self.abort())
         self.lost: Deferred[LeashLost] = Deferred()
@@ -66,7 +70,8 @@ class Leash(FrameProtocol):
         self._key = key
         self._need = need
         self._leave = leave
-        self._reason = "the connection was lost"
+        self._reason = ""
+        self._error = LeashLost
         self._mounted: dict[Pattern, None] = {}  # what was asked for
         self._mounting: dict[Pattern, list[Deferred[Pattern]]] = {}  # of which the queen has still to tell
         self._beat: Any = None
@@ -123,7 +128,7 @@ class Leash(FrameProtocol):
         super().connectionLost(reason)
         if self._beat is not None:
             self._beat.cancel()
-        error = LeashLost(self._reason)
+        error = self._error(self._reason or _why(reason))
         mounting = [one for several in self._mounting.values() for one in several]
         self._mounting.clear()
         for one in mounting:
@@ -160,11 +165,13 @@ class Leash(FrameProtocol):
 
     def _enter(self, frame: Frame | Body) -> None:
         if isinstance(frame, Refuse):
+            self._error = LeashRefused
             raise FrameInvalid(f"the queen refuses the cell: {frame.reason}")
         if not isinstance(frame, Accept) or not frame.uuid:
             raise FrameInvalid(f"{type(frame).__name__} before Accept")
         self.uuid, self.band_key = frame.uuid, frame.key
         self.extended = frame.extensions >= EXTENSIONS
+        self.queens = frame.queens
         if self.extended:
             self._beat = self._clock.callLater(HEARTBEAT, self._ask)
         self.accepted.callback(self)
@@ -190,3 +197,13 @@ class Leash(FrameProtocol):
             self.abort()
         else:
             self.send(Heartbeat().frame())
+
+
+def _why(reason: Failure) -> str:
+    """Why a connection was lost, if there is more to say than that."""
+    if reason.check(ConnectionDone, ConnectionLost):
+        return "the connection was lost"
+    error = reason.value
+    errors = error.args[0] if isinstance(error, SSL.Error) and error.args else ()
+    text = "; ".join(str(entry[-1]) for entry in errors) or reason.getErrorMessage()
+    return f"the connection was lost: {text}" if text else "the connection was lost"

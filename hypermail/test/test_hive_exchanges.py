@@ -13,7 +13,7 @@ from hypermail.errors import IllegalTransition, UsageError
 from hypermail.hive.aliases import Aliases
 from hypermail.hive.band import End, Response
 from hypermail.hive.bands import Band
-from hypermail.hive.exchanges import UNLIMITED, BandProtocol, Exchange
+from hypermail.hive.exchanges import PIECE, UNLIMITED, BandProtocol, Exchange
 from hypermail.hive.frames import Accept, ConnectionKind, IAm, RequestHead
 from hypermail.hive.leashes import CellConnection, Cells
 from hypermail.test.hive import FrameTransport, Remembering, written
@@ -165,6 +165,40 @@ class ExchangeTests(BandCase):
         exchange.end()
         self.assertEqual(self.cell.transport.value(), b"")
 
+    def test_whenOver(self) -> None:
+        """Who waits for the end learns whether the response was sent, also afterwards."""
+        _, exchange = self.ask()
+        waiting = exchange.whenOver()
+        exchange.respond(200, {})
+        self.assertNoResult(waiting)
+        exchange.end()
+        self.assertEqual([self.successResultOf(one) for one in (waiting, exchange.whenOver())], [True, True])
+        self.flush()
+        _, exchange = self.ask()
+        waiting = exchange.whenOver()
+        self.cell.connectionLost(Failure(ConnectionError()))
+        exchange.respond(200, {})
+        exchange.end()
+        self.assertEqual([self.successResultOf(one) for one in (waiting, exchange.whenOver())], [False, False])
+
+    def test_begun(self) -> None:
+        """Whether the response has begun."""
+        _, exchange = self.ask()
+        self.assertFalse(exchange.begun)
+        exchange.respond(200, {})
+        self.assertTrue(exchange.begun)
+
+    def test_large(self) -> None:
+        """What is written in one piece goes in frames that are not too large."""
+        _, exchange = self.ask()
+        exchange.respond(200, {})
+        data = bytes(range(256)) * (PIECE // 128) + b"x"
+        exchange.write(data)
+        exchange.end()
+        self.flush()
+        self.assertEqual([len(piece) for piece in self.asker.learnt[1:-1]], [PIECE, PIECE, 1])
+        self.assertEqual(b"".join(self.asker.learnt[1:-1]), data)
+
     def test_refused(self) -> None:
         """A band that the queen refuses is closed by both."""
         other, queen = BandProtocol("no", "leash", self.served.append, self.gone.append), CellConnection(self.cells)
@@ -183,6 +217,7 @@ class ExchangeTests(BandCase):
         early = BandProtocol("u", "k", self.served.append, self.gone.append)
         early.makeConnection(FrameTransport())
         early.dataReceived(written(RequestHead(method="GET", path="/" * 5_000), Accept("u", "", 1)))
+        self.assertTrue(early.accepted)
         self.served[-1].respond(200, {})
         self.served[-1].end({"a": ("b",)})
         self.assertIn(b"trailers", early.transport.value())

@@ -6,13 +6,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.hive.aliases import Aliases
-from hypermail.hive.errors import LeashLost, MountRejected
+from hypermail.hive.errors import LeashLost, LeashRefused, MountRejected
 from hypermail.hive.frames import (
     Accept,
     Body,
@@ -97,10 +99,32 @@ class LoginTests(LeashCase):
         self.say(Refuse("the key is wrong"))
         self.assertTrue(self.transport.disconnected)
         self.hang_up()
-        self.assertEqual(self.reason(self.leash.accepted), "the queen refuses the cell: the key is wrong")
+        error = self.failureResultOf(self.leash.accepted, LeashRefused).value
+        self.assertEqual(str(error), "the queen refuses the cell: the key is wrong")
         self.setUp()
         self.hang_up()
-        self.assertEqual(self.reason(self.leash.accepted), "the connection was lost")
+        error = self.failureResultOf(self.leash.accepted, LeashLost).value
+        self.assertEqual((str(error), type(error)), ("the connection was lost", LeashLost))
+
+    def test_why(self) -> None:
+        """Why the connection was lost is in the reason, unless there is nothing to say."""
+        untrusted = SSL.Error([("SSL routines", "", "certificate verify failed")])
+        for why, text in (
+            (ConnectionLost("whatever"), "the connection was lost"),
+            (ConnectionDone(), "the connection was lost"),
+            (untrusted, "the connection was lost: certificate verify failed"),
+            (SSL.Error(), "the connection was lost"),
+            (OSError("no route"), "the connection was lost: no route"),
+        ):
+            self.setUp()
+            self.leash.connectionLost(Failure(why))
+            self.assertEqual(self.reason(self.leash.accepted), text)
+
+    def test_queens(self) -> None:
+        """A queen may name others."""
+        self.say(Accept("u", "k", 1, ("a:1", "b:2")))
+        self.assertEqual(self.leash.queens, ("a:1", "b:2"))
+        self.hang_up()
 
     def test_cancelled(self) -> None:
         """Who gives up before is connected no more."""

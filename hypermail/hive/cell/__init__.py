@@ -1,0 +1,16 @@
+"""
+A cell of a hive: it dials out to a queen, and answers the requests that she passes on (seed 002, HLHV).
+
+================ =====================================================================================
+L{cell}          the service: whom it serves, as what, until when
+L{queens}        where a queen is, and how she is trusted
+L{leashing}      a leash that is kept: login, mounts, another attempt whenever it was lost
+L{membership}    one leash and its bands
+L{application}   what answers requests, and what becomes of one that fails
+L{heads}         the head of a request, and of a response, as applications have them
+L{resource}      C{twisted.web} resources
+================ =====================================================================================
+
+An application is a callable of one L{Exchange<hypermail.hive.exchanges.Exchange>}. Obeys C{docs/protocol/hive}, "A
+cell's life". The room may import all of C{hypermail.hive} but what is for the queen's end.
+"""

@@ -1,0 +1,72 @@
+"""
+What answers a cell's requests, and what becomes of one that fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.internet.defer import maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.http import RESPONSES
+
+from hypermail.hive.exchanges import Exchange
+
+_log = Logger()
+
+Answering = Callable[[Exchange], Any]
+"""What a cell is given: a callable, perhaps of a Deferred or a coroutine, which tell when it has failed."""
+
+
+class CellApplication:
+    """An application that has to be told when the cell begins and ends. Subclasses override what they need."""
+
+    def startApplication(self, reactor: Any, root: str) -> Any:
+        """
+        The cell begins.
+
+        @param root: the path that is mounted, without the slash at its end; empty when that is C{/}, or not known,
+            since there are several.
+        @return: perhaps a Deferred; nothing is mounted before it fires, and nothing at all when it errbacks.
+        """
+
+    def stopApplication(self) -> Any:
+        """The cell has ended. @return: perhaps a Deferred."""
+
+    def __call__(self, exchange: Exchange) -> Any:
+        """A request."""
+        raise NotImplementedError
+
+
+def serve(application: Answering, exchange: Exchange) -> None:
+    """
+    Have a request answered. Whatever goes wrong is logged; the client gets 500 if there is no response yet, and loses
+    the connection otherwise.
+    """
+    maybeDeferred(application, exchange).addErrback(fail, exchange)
+
+
+def fail(failure: Failure, exchange: Exchange) -> None:
+    """Of an exchange, its application has failed."""
+    head = exchange.head
+    _log.failure("{method} {path} has failed", failure, method=head.method, path=head.path)
+    if not exchange.over:
+        give_up(exchange, 500)
+
+
+def give_up(exchange: Exchange, status: int) -> None:
+    """Answer with an error, or cut off a response that has begun."""
+    if exchange.begun:
+        exchange.connection.abort()
+    else:
+        answer(exchange, status)
+
+
+def answer(exchange: Exchange, status: int, text: str = "") -> None:
+    """A response of some words. @param text: empty for the name of the status."""
+    data = (text or f"{status} {RESPONSES.get(status, b'').decode()}".strip()).encode() + b"\n"
+    exchange.respond(status, {"content-type": ("text/plain; charset=utf-8",), "content-length": (str(len(data)),)})
+    exchange.write(data)
+    exchange.end()
