@@ -24,6 +24,8 @@ LARGEST = 16 << 20
 LARGEST_STRANGE = 4_096
 #: What knows the extensions that are described here says so by this number.
 EXTENSIONS = 1
+#: What streams of hypermail are called that are a leash, and a band.
+LEASH, BAND = b"leash", b"band"
 
 
 class Kind(IntEnum):

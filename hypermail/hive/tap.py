@@ -78,13 +78,13 @@ def make_queen(options: QueenCommand, reopen: Callable[[], object]) -> IService:
     from twisted.internet import reactor
 
     from hypermail.hive.descriptors import allow_many
-    from hypermail.hive.queen import Queen
+    from hypermail.hive.queen import QueenService
     from hypermail.services.ending import reportInOneLine
     from hypermail.services.hangup import HangupService
 
     reportInOneLine()
     allow_many()
-    queen = Queen(reactor, partial(read_directives, options["conf-path"]), urandom)
+    queen = QueenService(reactor, partial(read_directives, options["conf-path"]), urandom)
 
     def reload() -> None:
         reopen()
