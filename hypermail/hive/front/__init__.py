@@ -4,6 +4,7 @@ The front of the queen: HTTP, as clients of hers speak it (C{docs/protocol/hive}
 ============== =======================================================================================
 L{calls}       one request of a client's, and its response, whatever version of HTTP carries them
 L{http1}       HTTP/1.1 and 1.0, on a connection
+L{http1_call}  a request of these, as who answers sees it
 L{line}        a client's connection, below HTTP: its deadlines, its back pressure, and how it ends
 L{answering}   between a version of HTTP and who answers
 L{wire}        headers between bytes and strings, and the front's own pages

@@ -8,17 +8,17 @@ without limit for a client that takes nothing.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h11
 from twisted.logger import Logger
 
 from hypermail.hive.fields import Lists
 from hypermail.hive.front.answering import NOBODY, arrival_of, served
-from hypermail.hive.front.calls import Answerer, Call
+from hypermail.hive.front.calls import Answerer
+from hypermail.hive.front.http1_call import HTTP1Call
 from hypermail.hive.front.line import LINGER, LINGERING, Line
 from hypermail.hive.front.wire import LARGEST_HEAD, MOST_FIELDS, PHRASES, flattened, gathered, page
-from hypermail.hive.heads import Arrival
 
 if TYPE_CHECKING:
     from hypermail.hive.front.front import Front
@@ -27,65 +27,6 @@ if TYPE_CHECKING:
 HELD = 1 << 16
 
 _CLOSE = (b"connection", b"close")
-
-
-class HTTP1Call(Call):
-    """See L{Call}. It knows its connection until it is over."""
-
-    __slots__ = ("arrival", "has_body", "headers", "method", "responded", "speaker", "target")
-
-    def __init__(
-        self, speaker: HTTP1, arrival: Arrival, method: str, target: bytes, headers: Lists, has_body: bool
-    ) -> None:
-        self.speaker: HTTP1 | None = speaker
-        self.arrival = arrival
-        self.method = method
-        self.target = target
-        self.headers = headers
-        self.has_body = has_body
-        self.responded = False
-
-    def readBody(self) -> None:
-        """See L{Call}."""
-        if self.speaker is not None:
-            self.speaker.readBody()
-
-    def pauseBody(self) -> None:
-        """See L{Call}."""
-        if self.speaker is not None:
-            self.speaker.pauseBody()
-
-    def resumeBody(self) -> None:
-        """See L{Call}."""
-        if self.speaker is not None:
-            self.speaker.resumeBody()
-
-    def respond(self, status: int, headers: Lists, length: int | None) -> None:
-        """See L{Call}."""
-        if self.speaker is not None:
-            self.responded = True
-            self.speaker.respond(status, headers, length)
-
-    def upgrade(self, headers: Lists) -> None:
-        """See L{Call}."""
-        if self.speaker is not None:
-            self.responded = True
-            self.speaker.upgrade(headers)
-
-    def write(self, data: bytes) -> None:
-        """See L{Call}."""
-        if self.speaker is not None:
-            self.speaker.write(data)
-
-    def end(self, trailers: Lists) -> None:
-        """See L{Call}."""
-        if self.speaker is not None:
-            self.speaker.end(trailers)
-
-    def abort(self) -> None:
-        """See L{Call}."""
-        if self.speaker is not None:
-            self.speaker.abort()
 
 
 class HTTP1:
@@ -190,7 +131,7 @@ class HTTP1:
         if self._received:
             return
         if self._h11.they_are_waiting_for_100_continue:
-            self._send(h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue"))
+            self._send(h11.InformationalResponse, status_code=100, headers=[], reason=b"Continue")
         self._line.expect(self._front.timeouts.read)
         self._advance()
 
@@ -221,13 +162,13 @@ class HTTP1:
         if self._stopping or self._h11.they_are_waiting_for_100_continue:
             fields.append(_CLOSE)
         self._chunked = length is None and not self._bodyless and self._h11.their_http_version != b"1.0"
-        self._send(h11.Response(status_code=status, headers=fields, reason=PHRASES.get(status, b"")))
+        self._send(h11.Response, status_code=status, headers=fields, reason=PHRASES.get(status, b""))
 
     def upgrade(self, headers: Lists) -> None:
         """See L{Call.upgrade}."""
         fields = [(name.encode(), value.encode()) for name, values in headers.items() for value in values]
         fields += [(b"connection", b"upgrade"), (b"date", self._front.dates.now())]
-        self._send(h11.InformationalResponse(status_code=101, headers=fields, reason=PHRASES[101]))
+        self._send(h11.InformationalResponse, status_code=101, headers=fields, reason=PHRASES[101])
         self._raw = True
         self._received = False
         if rest := self._h11.trailing_data[0]:
@@ -240,7 +181,7 @@ class HTTP1:
             if not self._answered:
                 self._line.write(data)
         elif data and not self._bodyless:
-            self._send(h11.Data(data=data))
+            self._send(h11.Data, data=data)
 
     def end(self, trailers: Lists) -> None:
         """See L{Call.end}."""
@@ -248,7 +189,7 @@ class HTTP1:
             self._end_raw()
             return
         fields = flattened(trailers) if self._chunked else []
-        if not self._send(h11.EndOfMessage(headers=fields)):
+        if not self._send(h11.EndOfMessage, headers=fields):
             return
         self._finish()
         self._answered = True
@@ -454,20 +395,21 @@ class HTTP1:
             text = page(status)
             fields = [(b"date", self._front.dates.now()), (b"content-type", b"text/plain; charset=utf-8")]
             fields += [(b"content-length", b"%d" % len(text)), _CLOSE]
-            self._send(h11.Response(status_code=status, headers=fields, reason=PHRASES[status]))
+            self._send(h11.Response, status_code=status, headers=fields, reason=PHRASES[status])
             if call is None or call.method != "HEAD":
-                self._send(h11.Data(data=text))
+                self._send(h11.Data, data=text)
             self._line.leave()
         answerer.clientLost()
 
-    def _send(self, event: h11.Event) -> bool:
+    def _send(self, event: type[h11.Event], **what: Any) -> bool:
         """
         Write something.
 
+        @param event: is made of C{what}.
         @return: whether it was right. If not the bug is in who answers, and the client sees no whole response.
         """
         try:
-            pieces = self._h11.send_with_data_passthrough(event) or ()
+            pieces = self._h11.send_with_data_passthrough(event(**what)) or ()
         except h11.LocalProtocolError:
             self._log.failure("A response is none")
             self._line.cut()

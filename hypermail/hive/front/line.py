@@ -122,8 +122,8 @@ class Line(Protocol):
 
     def writeConnectionLost(self) -> None:
         """See L{IHalfCloseableProtocol}: all is delivered, and the client should close the connection now."""
+        self._taken = inf
         if self.over:
-            self._taken = inf
             self.expect(LINGER)
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:

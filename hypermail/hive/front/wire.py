@@ -21,7 +21,7 @@ PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 
 def from_wire(value: bytes) -> str:
     """
-    The value of a header. It should be ASCII (RFC 9110 §5.5); what is not is UTF-8 mostly, and goes on as that.
+    The value of a header. It should be ASCII (RFC 9110 §5.5); what is not is mostly UTF-8, and goes on to cells so.
     """
     try:
         return value.decode()
