@@ -20,6 +20,7 @@ L{targets}       what a request asks for
 L{forwarded}     for whom a proxy asks
 L{mounts}        which cells a request is for
 L{access}        lines of the access log
+L{access_log}    its file
 L{keys}          the key that cells log in with, and its hash
 L{aliases}       which host a request's host means
 L{directives}    the queen's configuration file
