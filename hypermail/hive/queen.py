@@ -56,6 +56,7 @@ class QueenService(Service):
             directives = self._read()
             installation.obey(directives)
         except HypermailError as error:
+            Deferred.fromCoroutine(installation.close())
             cannotStart(self._log, error.text)
         self.installation = installation
         if directives.key_hash is None:

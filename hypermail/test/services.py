@@ -159,15 +159,16 @@ def tree(top: str) -> dict[str, bytes]:
 
 class ServiceProcess:
     """
-    C{twistd -n hypermail} in a process of its own.
+    C{twistd -n} in a process of its own.
 
+    @param plugin: what it runs.
     @ivar log: the lines that it has logged, as far as L{expect} has read them.
     """
 
-    def __init__(self, directory: Path, *options: str, **popen: Any) -> None:
+    def __init__(self, directory: Path, *options: str, plugin: str = "hypermail", **popen: Any) -> None:
         self.log: list[str] = []
         self._process = subprocess.Popen(
-            [*TWISTD, "-n", "--pidfile=", "hypermail", *options],
+            [*TWISTD, "-n", "--pidfile=", plugin, *options],
             cwd=directory,
             env=environment(),
             stdin=subprocess.DEVNULL,
