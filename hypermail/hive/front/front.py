@@ -4,7 +4,8 @@ The front: connections of clients, and which version of HTTP they speak.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IAddress, IProtocolNegotiationFactory
@@ -15,10 +16,27 @@ from hypermail.hive.front.calls import Serve
 from hypermail.hive.front.http1 import HTTP1
 from hypermail.hive.front.line import Line, Speaker, Timeouts
 from hypermail.hive.front.times import Dates
-from hypermail.internet.deadlines import Deadlines, clockOf
+from hypermail.internet.deadlines import Armed, Deadlines, clockOf
+
+HTTP2: Callable[[Line, Front], Speaker] | None
+try:
+    from hypermail.hive.front.http2 import HTTP2
+except ImportError:  # the extra http2
+    HTTP2 = None
 
 #: Connections that are there at a time. Further ones are cut off.
 MOST_CONNECTIONS = 10_000
+
+
+class Expiring(Armed, Protocol):
+    """What has a deadline of its own."""
+
+    def expire(self) -> None:
+        """It has come."""
+
+
+def _expire(item: Expiring) -> None:
+    item.expire()
 
 
 @implementer(IProtocolNegotiationFactory)
@@ -49,7 +67,7 @@ class Front(ServerFactory):
         self.scheme = scheme
         self.seconds = clockOf(reactor)
         self.dates = Dates(reactor)
-        self.deadlines: Deadlines[Line] = Deadlines(reactor, self.seconds, Line.expire)
+        self.deadlines: Deadlines[Expiring] = Deadlines(reactor, self.seconds, _expire)
         self.refused = 0
         self._most = most_connections
         self._lines: set[Line] = set()
@@ -63,7 +81,7 @@ class Front(ServerFactory):
 
     def acceptableProtocols(self) -> list[bytes]:
         """See L{IProtocolNegotiationFactory}: what is offered by ALPN, the best first."""
-        return [b"http/1.1"]
+        return [b"http/1.1"] if HTTP2 is None else [b"h2", b"http/1.1"]
 
     def buildProtocol(self, addr: IAddress | None) -> Line:
         """See L{ServerFactory}."""
@@ -109,4 +127,6 @@ class Front(ServerFactory):
 
     def speaker(self, line: Line) -> Speaker:
         """Who speaks on a connection that has something to say."""
+        if HTTP2 is not None and getattr(line.transport, "negotiatedProtocol", None) == b"h2":
+            return HTTP2(line, self)
         return HTTP1(line, self)

@@ -14,7 +14,7 @@ MOST_FIELDS = 100
 LARGEST_HEAD = 1 << 16
 
 #: What the front itself says of a response.
-OURS = frozenset(("connection", "content-length", "keep-alive", "transfer-encoding", "upgrade"))
+OURS = frozenset(("connection", "content-length", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"))
 
 PHRASES = {status.value: status.phrase.encode() for status in HTTPStatus}
 
