@@ -290,17 +290,26 @@ class SocketCase(TestCase):
         self.cells = newCells(reactor)
         factory = Factory.forProtocol(lambda: CellConnection(self.cells))
         factory.noisy = False
-        self.port = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
-        self.addCleanup(lambda: self.port.stopListening())
+        port: Any = await TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1").listen(factory)
+        self.addCleanup(port.stopListening)
+        self.port = port.getHost().port
 
     async def cell(self, application: Answering, *mounts: str, **options: Any) -> Cell:
         """A cell that is there; it stops when the test ends."""
-        endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", self.port.getHost().port)
+        endpoint = TCP4ClientEndpoint(self.reactor, "127.0.0.1", self.port)
         cell = Cell(Queen.at(endpoint), "key", mounts or ("@/",), application, reactor=self.reactor, **options)
+        self.running = [cell]
         cell.startService()
         self.addCleanup(lambda: cell.stopService() if cell.running else None)
         await cell.whenReady()
         return cell
+
+    @property
+    def bands(self) -> list[Any]:
+        """The cell's."""
+        [leash] = self.running[0]._leashes.values()
+        assert leash._current is not None, "there is no leash"
+        return list(leash._current._bands)
 
     def begin(self, head: RequestHead, body: bytes | None = b"", *, upgrade: bool = False, **more: Any) -> Asked:
         """Ask the cell, and go on."""

@@ -362,7 +362,7 @@ class SocketTests(SocketCase):
         self.reactor.callLater(0.3, held.callback, None)
         await held
         [request] = resource.requests
-        transport = request.channel._exchange.connection.transport
+        transport = request.channel.exchange.connection.transport
         self.assertLess(len(transport.dataBuffer) + transport._tempDataLen, 1 << 20)
         self.assertGreater(producers[0].left, 40 << 20)
         asked.band.connection.resumeProducing()

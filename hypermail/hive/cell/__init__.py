@@ -9,6 +9,10 @@ L{membership}    one leash and its bands
 L{application}   what answers requests, and what becomes of one that fails
 L{heads}         the head of a request, and of a response, as applications have them
 L{resource}      C{twisted.web} resources
+L{files}         the files of a directory
+L{wsgi}          WSGI applications, in threads
+L{proxy}         a local web server
+L{upstream}      connections to that
 ================ =====================================================================================
 
 An application is a callable of one L{Exchange<hypermail.hive.exchanges.Exchange>}. Obeys C{docs/protocol/hive}, "A

@@ -14,7 +14,7 @@ from hypermail.errors import UsageError
 from hypermail.hive.errors import FrameInvalid, RequestRefused
 from hypermail.hive.fields import Lists
 from hypermail.hive.frames import RequestHead
-from hypermail.hive.headers import HOP_BY_HOP, checked, content_length
+from hypermail.hive.headers import checked, content_length, elements, end_to_end
 from hypermail.hive.targets import parse_target
 
 Pairs = list[tuple[bytes, bytes]]
@@ -56,6 +56,13 @@ def length_of(head: RequestHead) -> int | None:
     return 0 if length is None and head.method in _BODILESS else length
 
 
+def upgrade_of(head: RequestHead) -> str:
+    """The protocol that the client would like to go on in, in lower case; empty when none."""
+    if "upgrade" not in elements(head.headers.get("connection", ())):
+        return ""
+    return ", ".join(elements(head.headers.get("upgrade", ())))
+
+
 def scheme_of(head: RequestHead) -> str:
     """What the client has used. Queens that don't say speak HTTPS."""
     return "http" if head.scheme == "http" else "https"
@@ -89,21 +96,22 @@ def pairs_of(headers: Lists) -> Pairs:
     return [(name.encode(), value.encode()) for name, values in headers.items() for value in values]
 
 
-def lists_of(pairs: Iterable[tuple[bytes, bytes]]) -> Lists:
+def lists_of(pairs: Iterable[tuple[bytes, bytes]], *, upgrade: bool = False) -> Lists:
     """
     Headers of an application's response, but for those of a connection.
 
+    @param upgrade: whether it accepts one: then they are all needed.
     @raise UsageError: when one could not be sent.
     """
     found: dict[str, tuple[str, ...]] = {}
     for name, value in pairs:
         key = name.decode("latin-1").lower()
-        if key not in HOP_BY_HOP:
-            found[key] = (*found.get(key, ()), _text(value))
+        found[key] = (*found.get(key, ()), _text(value))
     try:
-        return checked(found)
+        headers = checked(found)
     except FrameInvalid as error:
         raise UsageError(f"the application's response cannot be sent: {error.text}") from None
+    return headers if upgrade else end_to_end(headers)
 
 
 def _text(value: bytes) -> str:

@@ -71,20 +71,24 @@ class ResourceApplication(CellApplication):
         if length is not None and length > self._most:
             answer(exchange, 413)
             return
-        channel = _Channel(exchange, self._site, self._root, length)
+        channel = ExchangeChannel(exchange, self._site, self._root, length)
         if length == 0:
             channel.bodyEnded(End({}))
         else:
             exchange.read(channel, self._most)
 
 
-class _Channel:
-    """What a request of C{twisted.web} has in place of a connection. It is its own transport."""
+class ExchangeChannel:
+    """
+    What a request of C{twisted.web} has in place of a connection. It is its own transport.
+
+    @ivar exchange: that the request came by.
+    """
 
     def __init__(self, exchange: Exchange, site: Site, root: str, length: int | None) -> None:
         self.site = site
         self.transport = self
-        self._exchange = exchange
+        self.exchange = exchange
         self._root = root
         self._length = length
         self._received = 0
@@ -103,16 +107,16 @@ class _Channel:
         self._request.handleContentChunk(data)
 
     def bodyEnded(self, end: End) -> None:
-        head = self._exchange.head
+        head = self.exchange.head
         if self._length is not None and self._received != self._length:
-            answer(self._exchange, 400, "the body is not as long as it should be")
+            answer(self.exchange, 400, "the body is not as long as it should be")
             return
         try:
             self._request.requestReceived(
                 head.method.encode(), (self._root + target_of(head)).encode(), head.protocol.encode() or b"HTTP/1.1"
             )
         except Exception:
-            fail(Failure(), self._exchange)
+            fail(Failure(), self.exchange)
 
     def lost(self) -> None:
         """L{_over} tells the request."""
@@ -126,52 +130,52 @@ class _Channel:
     def writeHeaders(self, version: bytes, code: bytes, reason: bytes, headers: Headers) -> None:
         self._request.chunked = 0  # bodies are in frames
         pairs = [(name, value) for name, values in headers.getAllRawHeaders() for value in values]
-        self._exchange.respond(int(code), lists_of(pairs))
+        self.exchange.respond(int(code), lists_of(pairs))
 
     def write(self, data: bytes) -> None:
-        if self._exchange.begun:  # otherwise the head could not be sent, and this is C{twisted.web}'s page about that
-            self._exchange.write(data)
+        if self.exchange.begun:  # otherwise the head could not be sent, and this is C{twisted.web}'s page about that
+            self.exchange.write(data)
 
     def writeSequence(self, pieces: Any) -> None:
         self.write(b"".join(pieces))
 
     def requestDone(self, request: Any) -> None:
-        if self._exchange.begun:
-            self._exchange.end()
+        if self.exchange.begun:
+            self.exchange.end()
         else:
-            answer(self._exchange, 500)
+            answer(self.exchange, 500)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        self._exchange.connection.transport.registerProducer(producer, streaming)
+        self.exchange.connection.transport.registerProducer(producer, streaming)
 
     def unregisterProducer(self) -> None:
-        self._exchange.connection.transport.unregisterProducer()
+        self.exchange.connection.transport.unregisterProducer()
 
     def getPeer(self) -> IAddress:
-        return _address(client_of(self._exchange.head))
+        return _address(client_of(self.exchange.head))
 
     def getHost(self) -> IAddress:
-        return _address(server_of(self._exchange.head))
+        return _address(server_of(self.exchange.head))
 
     def isSecure(self) -> bool:
-        return scheme_of(self._exchange.head) == "https"
+        return scheme_of(self.exchange.head) == "https"
 
     def pauseProducing(self) -> None:
-        self._exchange.connection.pauseProducing()
+        self.exchange.connection.pauseProducing()
 
     def resumeProducing(self) -> None:
-        self._exchange.connection.resumeProducing()
+        self.exchange.connection.resumeProducing()
 
     def loseConnection(self) -> None:
         """The response will not be what it should have been; who gets it has to see that."""
-        if not self._exchange.over:
-            give_up(self._exchange, 500)
+        if not self.exchange.over:
+            give_up(self.exchange, 500)
 
     def abortConnection(self) -> None:
-        self._exchange.connection.abort()
+        self.exchange.connection.abort()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
-        answer(self._exchange, 400)
+        answer(self.exchange, 400)
 
 
 def _address(peer: Peer) -> IAddress:
