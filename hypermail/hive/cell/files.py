@@ -52,9 +52,9 @@ class _Served(File):
 
     def getChild(self, path: bytes, request: Any) -> IResource:
         """See L{File}."""
-        if path.startswith(b"."):
+        if path.startswith(b".") or b"\0" in path:
             return self.childNotFound
-        child = super().getChild(path, request)
+        child = super().getChild(path, request)  # type: ignore[no-untyped-call]
         return self.childNotFound if isinstance(child, _Served) and not child.isAllowed() else child
 
     def isAllowed(self) -> bool:
@@ -67,7 +67,8 @@ class _Served(File):
         """See L{File}."""
         if not self._listing:
             return self.childNotFound
-        names = [name for name in self.listNames() if not name.startswith(".") and self._sees(name)]
+        found = self.listNames()  # type: ignore[no-untyped-call]
+        names = [name for name in found if not name.startswith(".") and self._sees(name)]
         return DirectoryLister(self.path, sorted(names), self.contentTypes, self.contentEncodings, self.defaultType)
 
     def _sees(self, name: str) -> bool:
@@ -89,6 +90,6 @@ class _Served(File):
             unchanged = request.getHeader(b"if-range")
             if unchanged is not None and unchanged not in (tag, datetimeToString(int(status.st_mtime))):
                 request.requestHeaders.removeHeader(b"range")
-        return super().render_GET(request)
+        return super().render_GET(request)  # type: ignore[no-untyped-call]
 
     render_HEAD = render_GET

@@ -60,7 +60,7 @@ class ResourceApplication(CellApplication):
             resource = outer
         self._site = Site(resource, reactor=reactor, parsePOSTFormSubmission=self._parseForms)
 
-    def stopApplication(self) -> None:
+    def stopApplication(self) -> Any:
         """See L{CellApplication}."""
         for session in list(self._site.sessions.values()):
             session.expire()

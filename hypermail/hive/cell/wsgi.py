@@ -39,13 +39,13 @@ class WsgiApplication(ResourceApplication):
         super().__init__(self._resource, most=most, parseForms=False)
 
     def startApplication(self, reactor: Any, root: str) -> None:
-        """See L{CellApplication<hypermail.hive.cell.application.CellApplication>}."""
+        """See L{ResourceApplication}."""
         self._resource.reactor = reactor
         self._threads.start()
         super().startApplication(reactor, root)
 
     def stopApplication(self) -> Deferred[None]:
-        """See L{CellApplication<hypermail.hive.cell.application.CellApplication>}: fires when its threads have ended."""
+        """See L{ResourceApplication}. Fires when the threads have ended."""
         super().stopApplication()
         return deferToThread(self._threads.stop)  # which waits for those that may want something of the reactor
 
