@@ -6,10 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from OpenSSL import SSL
-from twisted.internet.interfaces import IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import IOpenSSLServerConnectionCreator, IProtocolNegotiationFactory
 from twisted.logger import Logger
 from zope.interface import implementer
 
@@ -93,7 +94,8 @@ class Certificates:
         """
         What makes connections for C{listenSSL} and the like, with TLS 1.2 or later.
 
-        @param protocols: of ALPN, the preferred one first; none for no ALPN.
+        @param protocols: of ALPN, the preferred one first; empty for those that the factory of the connections has, if
+            it is an L{IProtocolNegotiationFactory}.
         """
         return ServerCreator(self.find, tuple(protocols))
 
@@ -178,12 +180,16 @@ class ServerCreator:
 
     def serverConnectionForTLS(self, protocol: Any) -> SSL.Connection:
         """See L{IOpenSSLServerConnectionCreator}."""
-        return SSL.Connection(self._context(None), None)
+        protocols = self._protocols
+        if not protocols:
+            negotiating = IProtocolNegotiationFactory(protocol.factory.wrappedFactory, None)
+            protocols = () if negotiating is None else tuple(negotiating.acceptableProtocols())
+        return SSL.Connection(self._context(protocols, None), None)
 
-    def _context(self, host: bytes | None) -> SSL.Context:
-        return self._find(host).context(self._protocols, self._named)
+    def _context(self, protocols: tuple[bytes, ...], host: bytes | None) -> SSL.Context:
+        return self._find(host).context(protocols, partial(self._named, protocols))
 
-    def _named(self, connection: SSL.Connection) -> None:
+    def _named(self, protocols: tuple[bytes, ...], connection: SSL.Connection) -> None:
         host = connection.get_servername()
         if host is not None:
-            connection.set_context(self._context(host))
+            connection.set_context(self._context(protocols, host))

@@ -15,10 +15,15 @@ from OpenSSL import SSL
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IHandshakeListener, IOpenSSLServerConnectionCreator
+from twisted.internet.interfaces import (
+    IHandshakeListener,
+    IOpenSSLServerConnectionCreator,
+    IProtocolNegotiationFactory,
+)
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import Certificate, CertificateOptions, optionsForClientTLS, trustRootFromCertificates
 from twisted.internet.task import Clock
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
@@ -55,6 +60,17 @@ def of_hosts(*hosts: str, key: Any = None, end: datetime = NOW + DAY, begin: dat
     return Identity(key, builder.sign(key, hashes.SHA256()))
 
 
+@implementer(IProtocolNegotiationFactory)
+class Speaking(Factory):
+    """Of a protocol."""
+
+    protocol = Protocol
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """See L{IProtocolNegotiationFactory}."""
+        return [b"http/1.1"]
+
+
 class Client:
     """A handshake in memory; what the client has seen."""
 
@@ -64,6 +80,7 @@ class Client:
         host: str | None = "example.org",
         protocols: tuple[bytes, ...] = (),
         most: int = SSL.TLS1_3_VERSION,
+        served: Factory | None = None,
     ) -> None:
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_max_proto_version(most)
@@ -75,7 +92,9 @@ class Client:
         self.connection.set_connect_state()
         if host is not None:
             self.connection.set_tlsext_host_name(host.encode("latin-1"))
-        self.server = creator.serverConnectionForTLS(None)
+        served = Factory.forProtocol(Protocol) if served is None else served
+        wrapper = TLSMemoryBIOFactory(creator, False, served, Clock())
+        self.server = creator.serverConnectionForTLS(wrapper.buildProtocol(None))
         self.server.set_accept_state()
         for _ in range(4):
             for here, there in ((self.connection, self.server), (self.server, self.connection)):
@@ -269,6 +288,15 @@ class ConnectionTests(CertificateCase):
                 client = Client(creator, host, offered)
                 self.assertEqual(client.connection.get_alpn_proto_negotiated(), chosen)
             self.assertRaises(SSL.Error, Client, creator, host, (b"x",))
+
+    def test_factory(self) -> None:
+        """The factory behind TLS may say what it speaks; what was said before comes first."""
+        self.put("a", self_signed("a.example"))
+        made = self.loaded()
+        for host in (None, "a.example"):
+            for ours, chosen in (((), b"http/1.1"), ((b"h2",), b"h2")):
+                client = Client(made.contextFactory(ours), host, (b"h2", b"http/1.1"), served=Speaking())
+                self.assertEqual(client.connection.get_alpn_proto_negotiated(), chosen)
 
     def test_no_protocols(self) -> None:
         """Without protocols of hers it does not matter what is offered; both are there of one certificate."""
