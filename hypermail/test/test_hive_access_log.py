@@ -91,6 +91,10 @@ class AccessLogTests(SynchronousTestCase):
         log.write(LONG)
         self.assertEqual(self.path.stat().st_size, (ENOUGH // line + 1) * line)
 
+    def test_amounts(self) -> None:
+        """They are what the documentation says."""
+        self.assertEqual((PERIOD, ENOUGH, MOST, SPAN, GRACE), (1, 65_536, 1_048_576, 60, 5))
+
     def test_format(self) -> None:
         """The other format."""
         log = self.log(form="json")
@@ -288,6 +292,32 @@ class AccessLogTests(SynchronousTestCase):
 
 class ThreadTests(TestCase):
     """With threads."""
+
+    async def test_slow_reader(self) -> None:
+        """What reads the log through a pipe, slowly, gets all of it."""
+        path = self.mktemp()
+        os.mkfifo(path)
+        reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self.addCleanup(os.close, reader)
+        os.set_blocking(reader, True)
+        workers = Workers(reactor, 2)
+        workers.start()
+        log = AccessLog(cast(Any, reactor), path, "combined", workers.run)
+        log.open()
+        most = 200_000 // len(combined(LONG))  # more than a pipe holds
+        for _ in range(most):
+            log.write(LONG)
+        closed = log.close()
+
+        def read() -> int:
+            lines = 0
+            while data := os.read(reader, 4_096):
+                lines += data.count(b"\n")
+            return lines
+
+        self.assertEqual(await workers.run(read), most)
+        await closed
+        await workers.stop()
 
     async def test_order(self) -> None:
         """Lines are in the file in their order, and all of them, across rotations."""
