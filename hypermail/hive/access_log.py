@@ -122,8 +122,9 @@ class AccessLog:
             return succeed(None)
         self._closed = Deferred()
         closed = self._closed.addTimeout(GRACE, self._clock, lambda result, seconds: None)
-        if self._timer is not None:
-            self._timer.cancel()
+        timer, self._timer = self._timer, None
+        if timer is not None:
+            timer.cancel()
         self._flush()
         return closed
 
