@@ -158,10 +158,10 @@ class Installation:
             before.close()
 
     def _listen(self, said: Directives, security: ListenerTLS | None) -> None:
-        offered = tuple(self.front.acceptableProtocols())
+        creator = ServerCreator(self._find, ())  # by ALPN the front's protocols are offered, and no others
         factories: dict[str, Any] = {
-            HLHV: TLSMemoryBIOFactory(ServerCreator(self._find, ()), False, self._entrance, self._reactor),
-            HTTPS: TLSMemoryBIOFactory(ServerCreator(self._find, offered), False, self.front, self._reactor),
+            HLHV: TLSMemoryBIOFactory(creator, False, self._entrance, self._reactor),
+            HTTPS: TLSMemoryBIOFactory(creator, False, self.front, self._reactor),
             HTTP: self._redirecting,
         }
         numbers = {HLHV: said.port_hlhv, HTTPS: said.port_https, HTTP: said.port_http}

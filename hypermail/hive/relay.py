@@ -188,6 +188,7 @@ class Relay:
         if self._held:
             self._band.endBody()
         headers = dict(response.headers)
+        headers.pop("content-length", None)  # the front says it
         cookies = self._route.cookies(self.cell)
         if cookies:
             headers["set-cookie"] = headers.get("set-cookie", ()) + cookies

@@ -141,8 +141,8 @@ class RecordedCall(Call):
         assert not HOP_BY_HOP & set(headers), "a header of the connection's"
         assert length is None or length >= 0
         promised = content_length(headers)
+        assert promised in (None, length), "two lengths"
         self._begin(status, headers)
-        assert promised in (None, length) or self._bodiless(), "two lengths"
         self.length = length
 
     def upgrade(self, headers: Lists) -> None:

@@ -31,7 +31,7 @@ class FilesTests(SocketCase):
             ("../outside.txt", "no"),
         ):
             (self.top / name).write_text(content)
-        (self.top / "out").symlink_to(os.path.abspath(top / "outside.txt"))
+        (self.top / "out").symlink_to(Path.cwd() / top / "outside.txt")
         (self.top / "up").symlink_to("..")
         (self.top / "within").symlink_to("a b.txt")
         (self.top / "nowhere").symlink_to("none")

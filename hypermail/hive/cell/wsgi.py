@@ -54,7 +54,7 @@ class _WsgiRoot(Resource):
     isLeaf = True
 
     def __init__(self, application: Wsgi, threads: ThreadPool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.reactor: Any = None
         self._application = application
         self._threads = threads
