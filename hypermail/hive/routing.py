@@ -106,7 +106,7 @@ class _Way:
             if match is None:
                 return None
         cell = None
-        if router.sticky is not None and not self._tried:
+        if router.sticky is not None:
             cell = router.sticky.wanted(head.headers, match.cells)
         if cell is None or cell.health.rests_until > router.seconds():
             cell = router.choice.choose(match.cells, self._tried)
