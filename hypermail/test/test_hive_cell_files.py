@@ -17,6 +17,10 @@ class FilesTests(SocketCase):
 
     async def setUp(self) -> None:  # type: ignore[override]
         await super().setUp()
+        self.build()
+
+    def build(self) -> None:
+        """Make the directory."""
         top = Path(self.mktemp())
         self.top = top / "served"
         (self.top / "sub" / "deep").mkdir(parents=True)

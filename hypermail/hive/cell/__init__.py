@@ -11,6 +11,10 @@ L{heads}         the head of a request, and of a response, as applications have 
 L{resource}      C{twisted.web} resources
 L{files}         the files of a directory
 L{wsgi}          WSGI applications, in threads
+L{asgi}          ASGI applications: HTTP, and their lifespan
+L{websocket}     WebSockets of these
+L{calls}         one call of these: what passes between threads
+L{loops}         their asyncio loop
 L{proxy}         a local web server
 L{upstream}      connections to that
 ================ =====================================================================================
