@@ -16,6 +16,7 @@ from typing import Any
 from hypermail.errors import UsageError
 from hypermail.hive.access import FORMATS
 from hypermail.hive.aliases import DEFAULT
+from hypermail.services.addresses import parse_destination
 
 #: Where it is, unless the command line says otherwise.
 PATH = "/etc/hlhv/hlhv.conf"
@@ -53,6 +54,10 @@ def _address(value: str) -> str:
         return str(ip_address(value))
     except ValueError:
         raise UsageError(f"{value!r} is no address, as 127.0.0.1 or ::") from None
+
+
+def _queens(value: str) -> tuple[str, ...]:
+    return tuple(str(parse_destination(one)) for one in re.split(r"[\s,]+", value))
 
 
 def _cookie(value: str) -> str:
@@ -111,6 +116,7 @@ class Directives:
     @ivar status_port: TCP port on loopback.
     @ivar trusted_proxies: who may say for whom he asks.
     @ivar bind: the address of all ports but that of the status; None for all addresses.
+    @ivar queens: C{HOST:PORT} of others, to whom cells are to keep a leash, too.
     @ivar sticky_cookie: by which the requests of one client go to one cell.
     @ivar slash: whether paths without an extension are redirected to end with a slash.
     @ivar aliases: hosts by other names of theirs.
@@ -138,6 +144,7 @@ class Directives:
     status_port: int | None = _said("statusPort", _port)
     trusted_proxies: tuple[Network, ...] = _said("trustedProxies", _networks, ())
     bind: str | None = _said("bind", _address)
+    queens: tuple[str, ...] = _said("queens", _queens, ())
     sticky_cookie: str | None = _said("stickyCookie", _cookie)
     slash: bool = _said("trailingSlash", _switch, False)
     aliases: Mapping[str, str] = field(default_factory=lambda: dict(DEFAULT))

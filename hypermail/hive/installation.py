@@ -100,7 +100,12 @@ class Installation:
         self._show(certificates)
         self._log_to(log)
         self.directives = said
-        self.cells.configure(login_timeout=said.login_timeout, band_age=said.band_age, aliases=Aliases(said.aliases))
+        self.cells.configure(
+            login_timeout=said.login_timeout,
+            band_age=said.band_age,
+            aliases=Aliases(said.aliases),
+            queens=said.queens,
+        )
         self.router.trusted = said.trusted_proxies
         self.router.sticky = None if said.sticky_cookie is None else Sticky(said.sticky_cookie)
         self.router.slash = said.slash

@@ -162,6 +162,7 @@ class Cells:
         self.login_timeout = login_timeout
         self.band_age = band_age
         self.aliases = aliases
+        self.queens: tuple[str, ...] = ()
         self.logins = 0  # whose keys are being looked at
         self.strange = 0  # connections that have not said whose they are
         self._is_key = is_key
@@ -184,8 +185,15 @@ class Cells:
         """All that is mounted, by whom."""
         return iter(self._mounts)
 
-    def configure(self, *, login_timeout: float, band_age: float, aliases: Aliases) -> None:
-        """What it was made with is something else now."""
+    def configure(
+        self, *, login_timeout: float, band_age: float, aliases: Aliases, queens: tuple[str, ...] = ()
+    ) -> None:
+        """
+        What it was made with is something else now.
+
+        @param queens: C{HOST:PORT} of others, whom cells that log in are told of.
+        """
+        self.queens = queens
         self.login_timeout = login_timeout
         self.band_age = band_age
         self.aliases = aliases
@@ -309,8 +317,13 @@ class CellConnection(FrameProtocol):
         if not right:
             self._refuse(said, "the key is wrong")
             return
-        cell = self._cells.let_in(self, said.extensions >= EXTENSIONS)
-        self._become(cell, Accept(cell.uuid, cell.key, EXTENSIONS if cell.extended else 0))
+        extended = said.extensions >= EXTENSIONS
+        cell = self._cells.let_in(self, extended)
+        if extended:
+            accept = Accept(cell.uuid, cell.key, EXTENSIONS, self._cells.queens)
+        else:
+            accept = Accept(cell.uuid, cell.key)
+        self._become(cell, accept)
         self.resumeProducing()
 
     def _notChecked(self, failure: Failure, said: IAm) -> None:

@@ -66,10 +66,12 @@ class DirectivesTests(SynchronousTestCase):
         found = parse_directives(
             f"connKey {ARGON}\r\nportHttp 80\r\nwebroot /srv/acme\r\ncertDir /etc/certs\r\nportHypermail 443\r\n"
             "identityPath /etc/queen\r\naccessLog /var/log/a\r\naccessLogFormat json\r\nstatusPort 9000\r\n"
-            "trustedProxies 10.0.0.0/8, 192.0.2.1 ::1\r\nbind ::1\r\nstickyCookie hive-1\r\ntrailingSlash on\r\n"
+            "trustedProxies 10.0.0.0/8, 192.0.2.1 ::1\r\nbind ::1\r\n"
+            "queens a:2001 [::1]:2,b:3\r\nstickyCookie hive-1\r\ntrailingSlash on\r\n"
         )
         self.assertEqual((found.bind, found.sticky_cookie, found.slash), ("::1", "hive-1", True))
         self.assertFalse(parse_directives("trailingSlash off").slash)
+        self.assertEqual(found.queens, ("a:2001", "[::1]:2", "b:3"))
         self.assertEqual((found.key_hash, found.port_http, found.webroot), (ARGON, 80, "/srv/acme"))
         self.assertEqual((found.certificate_directory, found.port_hypermail), ("/etc/certs", 443))
         self.assertEqual(
@@ -93,6 +95,7 @@ class DirectivesTests(SynchronousTestCase):
             ("timeout 1e9", "no seconds"),
             ("keyPath", "keyPath has no value"),
             ("bind localhost", "bind: 'localhost' is no address, as 127.0.0.1 or ::"),
+            ("queens a", "queens: "),
             ("trailingSlash yes", "trailingSlash: it takes on or off, not 'yes'"),
             ("stickyCookie a=b", "stickyCookie: 'a=b' is no name of a cookie"),
             ("keyPath a\nkeyPath b", "line 2: keyPath is in line 1 already"),

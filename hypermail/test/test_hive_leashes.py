@@ -326,6 +326,11 @@ class QueenTests(CellsCase):
         self.assertEqual([member.uuid for member in self.cells], [accept.uuid])
         self.assertFalse(leash.cut)
 
+    def test_queens(self) -> None:
+        """Cells that know what that is are told of others whom they should ask, too."""
+        self.cells.configure(login_timeout=1.0, band_age=60.0, aliases=Aliases(), queens=("b:2001",))
+        self.assertEqual([self.leash(extended)[1].queens for extended in (True, False)], [("b:2001",), ()])
+
     def test_all(self) -> None:
         """All are sent away, those that know what that is; or cut off."""
         ours, _ = self.leash(True)
