@@ -63,9 +63,11 @@ class Head(NamedTuple):
     upgrade: str
     length: int | None
 
-    def told(self, pattern: Pattern) -> RequestHead:
+    def told(self, pattern: Pattern, *, extended: bool = True) -> RequestHead:
         """
         What a cell is told that has mounted this.
+
+        @param extended: whether it knows the extensions.
 
         @raise RequestRefused: when that is too much.
         """
@@ -86,7 +88,7 @@ class Head(NamedTuple):
             protocol_minor=minor,
             headers=self.headers,
             cookies=cookies_of(self.headers.get("cookie", ())),
-            target=str(below),
+            target=str(below) if extended else "",
         )
 
 

@@ -7,7 +7,7 @@ an HTTP client. Nothing of ours is imported, and no Twisted: see L{hypermail.tes
 What is like Go's queen, and not as one would write it today:
 
   - the key of a band is never checked, only its uuid;
-  - C{host}, C{scheme} and C{port} of a request are empty, and nothing says how its target was written;
+  - C{host}, C{scheme} and C{port} of a request are empty (a port is a number, so that it is 0), and nothing says how its target was written;
   - ReqHead may come before the band's Accept;
   - a request's body may end with an empty ReqHead, as the seed has it;
   - bands are asked for one by one;
@@ -367,14 +367,14 @@ def head(
     query: dict[str, list[str]] | None = None,
     cookies: dict[str, list[str]] | None = None,
 ) -> dict[str, Any]:
-    """What a Go queen says of a request: maps that it never made are C{null}, and it does not know its own name."""
+    """What a Go queen says of a request. It does not know its own name."""
     return {
         "remoteAddrReal": "192.0.2.1",
         "remoteAddr": "192.0.2.1:40404",
         "method": method,
         "scheme": "",
         "host": "",
-        "port": "",
+        "port": 0,
         "path": path,
         "fragment": "",
         "query": query or {},
