@@ -52,8 +52,10 @@ class FrameProtocol(Protocol):
             self.transport.writeSequence(framed(frame))
 
     def leave(self) -> None:
-        """Nothing follows. What was written is delivered."""
+        """Nothing follows. What was written is delivered. What still comes is dropped."""
         self.ended = True
+        self._paused = False
+        self.transport.resumeProducing()  # whoever does not read never sees that the peer leaves, too
         self.transport.loseConnection()
 
     def abort(self) -> None:
@@ -71,8 +73,9 @@ class FrameProtocol(Protocol):
 
     def dataReceived(self, data: bytes) -> None:
         """See L{Protocol}."""
-        self.reader.feed(data)
-        self._read()
+        if not self.ended:
+            self.reader.feed(data)
+            self._read()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See L{Protocol}."""

@@ -42,6 +42,8 @@ from hypermail.hive.mounts import Match, Mounts, Pattern, parse_pattern
 
 #: s without a word of a cell that knows the extensions, which has a heartbeat, after which it is lost.
 SILENCE = 60.0
+#: s that a peer has to close its end, too; TLS waits for that.
+CLOSING = 5.0
 #: Cells of one queen, mounts of one cell, and logins whose keys are being looked at.
 MOST_CELLS = 10_000
 MOST_MOUNTS = 1_000
@@ -280,6 +282,15 @@ class CellConnection(FrameProtocol):
         super().connectionMade()
         self._cells.strange += 1
         self._deadline = self._cells.clock.callLater(self._cells.login_timeout, self.abort)
+
+    def leave(self) -> None:
+        """See L{FrameProtocol}. A peer who does not close its end is cut off."""
+        if self.ended:
+            return
+        if self._deadline.active():
+            self._deadline.cancel()
+        self._deadline = self._cells.clock.callLater(CLOSING, self.abort)
+        super().leave()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """See L{FrameProtocol}."""

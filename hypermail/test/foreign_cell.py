@@ -20,11 +20,11 @@ import ssl
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Union
+from typing import Any
 
 from hypermail.test.foreign_wire import Frame, FrameSocket, Kind, Violation, connect, from_json, join
 
-Fields = Union[dict[str, list[str]], None]
+Fields = dict[str, list[str]] | None
 
 
 @dataclass
@@ -87,7 +87,7 @@ class Exchange:
         self.link.send(Kind.RES_HEAD, self._dressed({"statusCode": status, "headers": headers}))
 
     def write(self, data: bytes) -> None:
-        """Send some of the response's body, in pieces of the size that is the cell's habit; a head first, if there was none."""
+        """Send some of the response's body, in pieces as is the cell's habit; a head first, if there was none."""
         if not self._headed:
             self.respond()
         size = self._habits.frame_size
@@ -184,6 +184,11 @@ class ForeignCell:
     def unmount(self) -> None:
         """Take away all mounts."""
         self.leash.send(Kind.UNMOUNT, {})
+
+    def kill(self) -> None:
+        """End as a process that is killed. L{stop} has still to be called."""
+        self._leaving = True
+        self._close()
 
     def stop(self) -> None:
         """Close everything, and wait for the threads."""

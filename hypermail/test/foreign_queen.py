@@ -1,13 +1,14 @@
 """
 A queen as the existing Go program is, with its habits and its faults, written from C{hive.md} and seed 002 alone.
 
-It has a thread that accepts, and one for each connection; requests are made by whoever calls L{ForeignQueen.request}, who stands for
-an HTTP client. Nothing of ours is imported, and no Twisted: see L{hypermail.test.foreign_wire}.
+It has a thread that accepts, and one for each connection; requests are made by whoever calls L{ForeignQueen.request},
+who stands for an HTTP client. Nothing of ours is imported, and no Twisted: see L{hypermail.test.foreign_wire}.
 
 What is like Go's queen, and not as one would write it today:
 
   - the key of a band is never checked, only its uuid;
-  - C{host}, C{scheme} and C{port} of a request are empty (a port is a number, so that it is 0), and nothing says how its target was written;
+  - C{host}, C{scheme} and C{port} of a request are empty (a port is a number, so that it is 0), and nothing says how
+    its target was written;
   - ReqHead may come before the band's Accept;
   - a request's body may end with an empty ReqHead, as the seed has it;
   - bands are asked for one by one;

@@ -1,9 +1,9 @@
 """
 What the foreign ends of the hive's protocol have in common: frames on a TLS socket.
 
-Written from C{hive.md} and seed 002 alone, with plain sockets, and with nothing of ours: neither C{hypermail} nor Twisted is
-imported, so that a mistake of ours cannot be in both ends. A foreign end lives in threads. No call of this module waits longer
-than its deadline, and whoever waits is woken by L{FrameSocket.abort}.
+Written from C{hive.md} and seed 002 alone, with plain sockets, and with nothing of ours: neither C{hypermail} nor
+Twisted is imported, so that a mistake of ours cannot be in both ends. A foreign end lives in threads. No call of this
+module waits longer than its deadline, and whoever waits is woken by L{FrameSocket.abort}.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class Violation(Exception):
 
 def to_json(content: dict[str, Any]) -> bytes:
     """
-    Write an object as Go's encoding/json does: without spaces, in UTF-8, and with what HTML would mistake for markup escaped.
+    Write an object as Go's encoding/json does: without spaces, in UTF-8, and with what HTML would mistake for markup
+    escaped.
 
     @param content: The object; its keys keep their order.
     """
@@ -89,8 +90,8 @@ class FrameSocket:
     """
     Frames on one TLS connection. One thread reads, any may write.
 
-    OpenSSL does not allow two threads in one connection at a time: the lock is only held while it is at work, and never while
-    something waits for the network.
+    OpenSSL does not allow two threads in one connection at a time: the lock is only held while it is at work, and never
+    while something waits for the network.
 
     @ivar closed: Whether this end has left.
     @ivar came: Every frame that came, in its order.
@@ -105,18 +106,18 @@ class FrameSocket:
         self.closed = False
         self.came: list[Frame] = []
 
-    def send(self, kind: int, payload: bytes | dict[str, Any] = b"") -> None:
+    def send(self, kind: int, payload: bytes | dict[str, Any] = b"", timeout: float = DEADLINE) -> None:
         """Send a frame (see L{frame})."""
-        self.send_bytes(frame(kind, payload))
+        self.send_bytes(frame(kind, payload), timeout)
 
-    def send_bytes(self, data: bytes) -> None:
+    def send_bytes(self, data: bytes, timeout: float = DEADLINE) -> None:
         """
         Send bytes as they are, be they frames or not.
 
         @raise OSError: The connection is lost.
         @raise TimeoutError: The other end does not read.
         """
-        until = time.monotonic() + DEADLINE
+        until = time.monotonic() + timeout
         rest = memoryview(data)
         with self._turn:
             while rest:
@@ -172,18 +173,14 @@ class FrameSocket:
         return bytes(self._buffer)
 
     def abort(self) -> None:
-        """Leave, from any thread: whoever reads or writes here learns of it at once."""
+        """
+        Leave, from any thread, as the kernel does for a process that is killed: TLS is not told. Whoever reads or
+        writes here learns of it at once.
+        """
         self.closed = True
         with contextlib.suppress(OSError):
             # Not ssl's own shutdown, which would let plain reads see what is encrypted.
             socket.socket.shutdown(self._connection, socket.SHUT_RDWR)
-
-    def kill(self) -> None:
-        """Leave as a process that is killed with unread data does: with a reset."""
-        with contextlib.suppress(OSError):
-            self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.closed = True
-        self.release()
 
     def release(self) -> None:
         """Give the descriptor back, when no thread uses it any more."""

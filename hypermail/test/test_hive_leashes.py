@@ -41,7 +41,7 @@ from hypermail.hive.frames import (
     ResponseWant,
     Unmount,
 )
-from hypermail.hive.leashes import SILENCE, CellConnection, Cells, Member
+from hypermail.hive.leashes import CLOSING, SILENCE, CellConnection, Cells, Member
 from hypermail.test.hive import FrameTransport, Remembering, written
 
 GET = RequestHead(method="GET", path="/")
@@ -194,6 +194,25 @@ class LoginTests(CellsCase):
             self.checking[-1].callback(result)
             self.assertEqual((peer.heard(), len(self.cells), peer.left), ([], 0, False))
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
+
+    def test_stays(self) -> None:
+        """One who is refused and does not close its end is cut off; until then what it says is heard, and dropped."""
+        self.slow = True
+        for hold in (False, True):
+            peer = self.connect().say(IAm(ConnectionKind.CELL, "", "wrong"))
+            self.assertEqual(peer.transport.producerState, "paused")
+            self.checking.pop().callback(False)
+            self.assertEqual((peer.left, peer.transport.producerState), (True, "producing"))
+            peer.raw(bytes(1 << 20))
+            self.assertIsNone(peer.protocol.reader.next())
+            peer.protocol.leave()
+            self.clock.advance(CLOSING - 0.1 if hold else 0.0)
+            self.assertEqual((peer.left, self.cells.strange), (True, 1))
+            if hold:
+                self.clock.advance(0.1)
+                self.assertTrue(peer.cut)
+            peer.hang_up()
+            self.assertEqual((self.cells.strange, self.clock.getDelayedCalls()), (0, []))
 
     def test_cannot_check(self) -> None:
         """A queen that cannot check keys lets nobody in, and says so."""
