@@ -1,6 +1,7 @@
 """
-What the tests with foreign ends share: certificates, a queen of ours, clients. Foreign ends, and HTTP clients, block; so
-the tests themselves run in a thread, while what is ours runs in the reactor's.
+What the tests with foreign ends share: certificates, a queen of ours, clients.
+
+Foreign ends block, as do HTTP clients; so the tests run in a thread, while what is ours runs in the reactor's.
 """
 
 from __future__ import annotations

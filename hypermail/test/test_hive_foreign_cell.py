@@ -44,6 +44,17 @@ class ServingTests(QueenCase):
             self.assertEqual((len(cell.bands), cell.asked, cell.panics), (1, [1], []))
 
     @in_thread
+    def test_atOnce(self) -> None:
+        """Nothing waits for acknowledgements: neither clients' connections, nor cells'."""
+        client = self.client()
+        with self.cell(hello):
+            self.ask(client=client)
+            [line] = self.installation.front._lines
+            [member] = self.members()
+            for connection in (line, member.connection, *(band.connection for band in member.garden._idle)):
+                self.assertTrue(self.ours(connection.transport.getTcpNoDelay))
+
+    @in_thread
     def test_head(self) -> None:
         """What the cell is told of a request: everything, by the keys that it knows, the path below its mount."""
         heads: list[dict[str, Any]] = []

@@ -13,7 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Any
 from typing import Protocol as Interface
 
-from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport
+from twisted.internet.interfaces import IHalfCloseableProtocol, ISSLTransport, ITCPTransport
 from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -99,6 +99,9 @@ class Line(Protocol):
 
     def connectionMade(self) -> None:
         """See L{Protocol}. TLS is still to come, and counts as part of the first head."""
+        if ITCPTransport.providedBy(self.transport):
+            # What TLS says at its end, and a client acknowledges 40 ms later, would hold up the first response.
+            self.transport.setTcpNoDelay(True)
         self.transport.registerProducer(self, True)
         self.expect(self._timeouts.header)
         self._front.connected(self)
