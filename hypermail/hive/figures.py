@@ -84,7 +84,7 @@ class Series:
     @param second: of the clock, now.
     @ivar kinds: requests since the start, by L{KINDS}.
     @ivar size: bytes of the bodies of their responses.
-    @ivar took: s, all together, but for those that went on in another protocol.
+    @ivar took: s, all together, but for those that went on in another protocol, or were for nothing that is mounted.
     @ivar buckets: how many took how long, by L{BOUNDS}; likewise.
     """
 
@@ -129,6 +129,13 @@ class Series:
         self.buckets = [ours + theirs for ours, theirs in zip(self.buckets, other.buckets, strict=True)]
         self.size += other.size
         self.took += other.took
+
+    def unfold(self, other: Series) -> None:
+        """What L{fold} does, undone."""
+        self.kinds = [ours - theirs for ours, theirs in zip(self.kinds, other.kinds, strict=True)]
+        self.buckets = [ours - theirs for ours, theirs in zip(self.buckets, other.buckets, strict=True)]
+        self.size -= other.size
+        self.took -= other.took
 
     def within(self, second: int, window: int) -> int:
         """Requests of the last whole seconds. @param window: how many."""
@@ -285,8 +292,8 @@ class Figures:
         else:
             kind = status // 100 - 1
         seconds, size = access.seconds, access.size
-        # What went on in another protocol lasted as long as that was wanted.
-        bucket = bisect_left(BOUNDS, seconds) if kind else -1
+        # What nobody has mounted takes no time; what went on in another protocol, as long as that was wanted.
+        bucket = -1 if pattern is None or not kind else bisect_left(BOUNDS, seconds)
         self.total.add(second, kind, bucket, seconds, size)
         if pattern is not None:
             self.mounts.of(pattern, second).add(second, kind, bucket, seconds, size)

@@ -60,6 +60,11 @@ class Garden(Generic[B]):
         return len(self._busy) + len(self._waiting)
 
     @property
+    def waiting(self) -> int:
+        """Requests that wait for a band."""
+        return len(self._waiting)
+
+    @property
     def bands(self) -> int:
         """How many there are."""
         return len(self._busy) + len(self._idle)

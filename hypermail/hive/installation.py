@@ -12,6 +12,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredList, succeed
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 from hypermail.hive.access import Access
@@ -26,19 +27,25 @@ from hypermail.hive.front.line import Timeouts
 from hypermail.hive.keys import check_known, is_key_of
 from hypermail.hive.leashes import Cells
 from hypermail.hive.mounts import Pattern
+from hypermail.hive.overview import Overview
 from hypermail.hive.ports import Ports, listen_hypermail, listen_tcp
 from hypermail.hive.redirect import Redirects
 from hypermail.hive.renewal import ShownCertificate
 from hypermail.hive.routing import Router
+from hypermail.hive.status_page import StatusPage
 from hypermail.hive.sticky import Sticky
 from hypermail.internet.credentials import readIdentity
 from hypermail.internet.security import ListenerTLS
+from hypermail.services.addresses import Destination
 from hypermail.services.workers import Workers
 
 #: s between looks for cells that are gone.
 _LISTEN_PERIOD = 10.0
 
-HTTPS, HTTP, HLHV, HYPERMAIL = "portHttps", "portHttp", "portHlhv", "portHypermail"
+HTTPS, HTTP, HLHV, HYPERMAIL, STATUS = "portHttps", "portHttp", "portHlhv", "portHypermail", "statusPort"
+
+#: Where the status is shown, to whoever is on this machine.
+_LOOPBACK = "127.0.0.1"
 
 Watcher = Callable[[Access, Pattern | None], object]
 """Called with each request that is over, and what it was for is mounted on; None when nothing is."""
@@ -53,7 +60,10 @@ class Installation:
     @ivar ports: where she listens.
     @ivar front: connections of clients.
     @ivar watchers: see L{Watcher}.
+    @ivar status: what shows her, while there is a port for that.
     """
+
+    _log = Logger()
 
     def __init__(self, reactor: Any, chance: Callable[[int], bytes]) -> None:
         self._reactor = reactor
@@ -71,6 +81,7 @@ class Installation:
         self.front = Front(reactor, self.router.serve, scheme="https")
         self.ports = Ports()
         self.watchers: list[Watcher] = []
+        self.status: StatusPage | None = None
         self._entrance = Entrance(self.cells)
         self._redirecting = Front(reactor, self._redirect, scheme="http")
         self._redirects: Redirects | None = None
@@ -181,6 +192,29 @@ class Installation:
 
         if not self.ports.set(HYPERMAIL, where, hypermail) and where is not None:
             self.ports.port(HYPERMAIL).renew(security)
+        self._watch(said)
+
+    def _watch(self, said: Directives) -> None:
+        """Requests are counted while that can be seen somewhere."""
+        number = said.status_port
+        if number is None:
+            self.ports.set(STATUS, None, partial(listen_tcp, self._reactor, None))
+            self._unwatch()
+            return
+        if self.status is None:
+            overview = Overview(self.router, self.front, self.ports, self._reactor.seconds, partial(datetime.now, UTC))
+            self.status = StatusPage(self._reactor, overview)
+            self.watchers.append(overview.figures.record)
+        listen = partial(listen_tcp, self._reactor, self.status.front)
+        if self.ports.set(STATUS, (number, _LOOPBACK), listen):
+            where = Destination(_LOOPBACK, self.ports.number(STATUS))
+            self._log.info("the status is at http://{where}/", where=where)
+
+    def _unwatch(self) -> None:
+        status, self.status = self.status, None
+        if status is not None:
+            self.watchers.remove(status.overview.figures.record)
+            status.close()
 
     def _repeat(self, call: Callable[[], None], period: float) -> None:
         loop = self._loops[call]
@@ -205,6 +239,7 @@ class Installation:
         """Close what is left."""
         self._entrance.closed = True
         await self.ports.close()
+        self._unwatch()
         self.cells.close()
         for loop in self._loops.values():
             self._rest(loop)

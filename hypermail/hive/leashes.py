@@ -65,6 +65,7 @@ class Member:
     @ivar mounts: what it has mounted.
     @ivar health: how it has done lately.
     @ivar connection: the leash.
+    @ivar since: s of the clock, when it has logged in.
     @ivar heard: s of the clock, when it has said something there.
     """
 
@@ -78,7 +79,7 @@ class Member:
         self.garden: Garden[Band] = Garden(cells.clock, self._need, age=cells.band_age)
         self.mounts: dict[Pattern, None] = {}
         self.health = Health()
-        self.heard = cells.clock.seconds()  # when it has said something
+        self.since = self.heard = cells.clock.seconds()
 
     @property
     def outstanding(self) -> int:

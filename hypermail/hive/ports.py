@@ -67,6 +67,10 @@ class Ports:
         number: int = self.port(name).getHost().port
         return number
 
+    def numbers(self) -> dict[str, int]:
+        """Those of all that are open, by their names."""
+        return {name: self.number(name) for name in self._open}
+
     def close(self, *names: str) -> Deferred[Any]:
         """Listen no more, anywhere unless names are given. @return: fires when that is so."""
         ports = [self._open.pop(name)[1] for name in names or list(self._open) if name in self._open]

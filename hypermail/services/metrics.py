@@ -93,7 +93,14 @@ def _round_trips(found: list[float]) -> Metric:
 
 def exposition(snapshot: dict[str, Any], accept: str) -> tuple[str, bytes]:
     """
-    A snapshot as Prometheus reads it.
+    A snapshot as Prometheus reads it; see L{encoded}.
+    """
+    return encoded(StatusCollector(snapshot), accept)
+
+
+def encoded(collector: Collector, accept: str) -> tuple[str, bytes]:
+    """
+    Metrics as Prometheus reads them.
 
     @param accept: the C{Accept} field of the request, by which the format is chosen.
     @return: content type and content.
@@ -103,5 +110,5 @@ def exposition(snapshot: dict[str, Any], accept: str) -> tuple[str, bytes]:
     except Exception:  # it cannot read everything; RFC 9110 §12.5.1: a field may be disregarded
         encode, kind = choose_encoder("")
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(StatusCollector(snapshot))
+    registry.register(collector)
     return kind, encode(registry)

@@ -69,7 +69,7 @@ class LatencyTests(SynchronousTestCase):
         clock = Clock()
         figures = Figures(clock.seconds)
         for one in seconds:
-            figures.record(access(seconds=one), None)
+            figures.record(access(seconds=one), HERE)
         ranked = sorted(seconds)
         found = figures.total.latency(0)
         for part, value in zip((0.5, 0.9, 0.99), found, strict=True):
@@ -125,6 +125,12 @@ class KindsTests(SynchronousTestCase):
         self.assertEqual((found["requests"], found["bytes"], figures.total.took), (3, 21, 1.5))
         self.assertEqual(sum(figures.total.buckets), 2)
         self.assertLess(found["latency"]["p99"], 1.01)
+
+    def test_unmounted(self) -> None:
+        """What nothing is mounted for has no latency either: that nobody was asked takes no time."""
+        figures = Figures(Clock().seconds)
+        figures.record(access(cell="", status=404, reason="nothing", seconds=0.0), None)
+        self.assertEqual(figures.read(figures.total)["latency"]["p50"], None)
 
     def test_nothing(self) -> None:
         """What was never asked for is told as well."""
