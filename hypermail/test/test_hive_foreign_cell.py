@@ -52,7 +52,8 @@ class ServingTests(QueenCase):
             [line] = self.installation.front._lines
             [member] = self.members()
             for connection in (line, member.connection, *(band.connection for band in member.garden._idle)):
-                self.assertTrue(self.ours(connection.transport.getTcpNoDelay))
+                transport: Any = connection.transport
+                self.assertTrue(self.ours(transport.getTcpNoDelay))
 
     @in_thread
     def test_head(self) -> None:
