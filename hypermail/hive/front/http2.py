@@ -307,6 +307,8 @@ class HTTP2:
 
     def _end(self, stream: HTTP2Stream, trailers: Lists) -> None:
         self._safely(stream, stream.take_end, trailers)
+        if stream.finished:
+            self._forget(stream)
 
     def _malformed(self, number: int, error: Malformed) -> None:
         """RFC 9113 §8.1.1: that is the end of the stream, not of the connection."""
@@ -402,9 +404,10 @@ class HTTP2:
             self._say(self._h2.send_data, stream.number, piece, end_stream=not trailers)
         if trailers:
             self._say(self._h2.send_headers, stream.number, trailers, end_stream=True)
-        if not stream.received:  # RFC 9113 §8.1
-            self._say(self._h2.reset_stream, stream.number, ErrorCodes.NO_ERROR)
-        self._forget(stream)
+        if stream.received:
+            self._forget(stream)
+        else:
+            stream.linger()
 
     def _forget(self, stream: HTTP2Stream) -> None:
         self._streams.pop(stream.number, None)

@@ -15,6 +15,7 @@ from hypermail.hive.fields import Lists
 from hypermail.hive.front.answering import NOBODY, give_page
 from hypermail.hive.front.calls import Answerer, Call
 from hypermail.hive.front.http2_heads import RequestFields, breaks
+from hypermail.hive.front.line import LINGER
 from hypermail.hive.front.wire import flattened
 from hypermail.hive.heads import Arrival
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 #: Bytes of a response that may wait until who answers is held back, and goes on.
 HIGH = 1 << 16
 LOW = 1 << 14
+#: Of a body that nobody wants any more so much is dropped before its client is told.
+REST = 1 << 17
 
 
 class HTTP2Stream(Call):
@@ -33,12 +36,15 @@ class HTTP2Stream(Call):
     @ivar number: of the stream.
     @ivar answerer: who answers; nobody before and after that.
     @ivar over: whether the call is.
+    @ivar ending: the trailers of the response, once that has ended.
+    @ivar finished: whether all of the response was sent.
     @ivar queued: whether the connection knows that there is something to send.
     @ivar deadline: s; for the timer.
     """
 
     __slots__ = (
         "_bodyless",
+        "_came",
         "_connection",
         "_expected",
         "_giving",
@@ -56,6 +62,7 @@ class HTTP2Stream(Call):
         "arrival",
         "deadline",
         "ending",
+        "finished",
         "has_body",
         "headers",
         "method",
@@ -80,8 +87,8 @@ class HTTP2Stream(Call):
         self.over = False
         self.queued = False
         self.deadline = inf
-        #: The response's trailers, once it has ended.
         self.ending: Lists | None = None
+        self.finished = False
         self._connection = connection
         self._expected = inf  # s when some of the body has to be here
         self._stalled = inf  # s when the client has to have taken something
@@ -95,6 +102,7 @@ class HTTP2Stream(Call):
         self._left: int | None = None  # bytes that its length still promises
         self._pending: deque[bytes | memoryview] = deque()
         self._unsent = 0
+        self._came = 0  # bytes of the body
         self._told = False  # who answers, to write no more
 
     # What the call says
@@ -177,7 +185,6 @@ class HTTP2Stream(Call):
             return
         self.ending = {} if self._bodyless else trailers
         self._finish()
-        self._drop_unread()
         self._connection.ready(self)
 
     def abort(self) -> None:
@@ -198,12 +205,26 @@ class HTTP2Stream(Call):
 
     def take(self, data: bytes, size: int) -> None:
         """Some of the body; it counts for C{size} in windows."""
-        if self.over:
+        self._came += len(data)
+        if self.finished:
             self._connection.acknowledge(self, size)
             return
         self._unread.append((data, size))
         self._expect()
         self._give()
+
+    def linger(self) -> None:
+        """
+        The response was sent, and some of the body is still to come. The client is told to stop (RFC 9113 §8.1), but if it
+        has nearly done so already: not all of them read the response then.
+        """
+        self.finished = True
+        self._drop_unread()
+        length = self.headers.get("content-length", ("",))[0]
+        if length and int(length) <= self._came + REST:
+            self._expected = self._connection.arm(self, LINGER)
+        else:
+            self._connection.reset(self, ErrorCodes.NO_ERROR)
 
     def take_end(self, trailers: Lists) -> None:
         """All of the body is here."""
@@ -277,16 +298,20 @@ class HTTP2Stream(Call):
         """The deadline has come, or an earlier one that has moved since."""
         now = self._connection.now()
         if now >= self._stalled:
+            self._stalled = self._expected = inf
             self._connection.cancel(self, "nothing of the response is taken")
         elif now >= self._expected:
             self._expected = inf
             self._time_out()
-        elif (due := min(self._expected, self._stalled)) != inf:
+        if (due := min(self._expected, self._stalled)) != inf:
             self._connection.arm(self, due - now)
 
     # Inside
 
     def _time_out(self) -> None:
+        if self.finished:
+            self._connection.reset(self, ErrorCodes.NO_ERROR)
+            return
         if self.responded:
             self._connection.cancel(self, "the body takes too long")
             return
