@@ -215,8 +215,8 @@ class HTTP2Stream(Call):
 
     def linger(self) -> None:
         """
-        The response was sent, and some of the body is still to come. The client is told to stop (RFC 9113 §8.1), but if it
-        has nearly done so already: not all of them read the response then.
+        The response was sent, and some of the body is still to come. The client is told to stop (RFC 9113 §8.1), unless
+        it is nearly done: some lose the response then.
         """
         self.finished = True
         self._drop_unread()
