@@ -55,5 +55,11 @@ queen = ServiceMaker(
     "Web applications, published over HTTPS: the queen of a hive.",
     "hypermail-queen",
 )
+cell = ServiceMaker(
+    "hypermail-cell",
+    "hypermail.hive.cell.tap",
+    "Web applications, published through a queen: the cell of a hive.",
+    "hypermail-cell",
+)
 serverParser = HypermailServerParser()
 clientParser = HypermailClientParser()

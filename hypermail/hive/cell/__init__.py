@@ -7,6 +7,8 @@ L{queens}        where a queen is, and how she is trusted
 L{leashing}      a leash that is kept: login, mounts, another attempt whenever it was lost
 L{membership}    one leash and its bands
 L{application}   what answers requests, and what becomes of one that fails
+L{tap}           options of C{twistd hypermail-cell}
+L{program}       its service
 L{heads}         the head of a request, and of a response, as applications have them
 L{resource}      C{twisted.web} resources
 L{files}         the files of a directory

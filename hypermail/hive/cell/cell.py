@@ -121,7 +121,9 @@ class Cell(Service):
         self._keep(self._queen, False)
 
     def _notStarted(self, failure: Failure) -> None:
-        if self.running:
+        if isinstance(failure.value, HypermailError):
+            self._log.error("the application does not start: {reason}", reason=printable(failure.value.text))
+        elif self.running:
             self._log.failure("the application does not start", failure)
         self._settle(failure)
 
