@@ -152,6 +152,8 @@ class Room(SphinxDirective):
         # What a package exports is documented in the module that it comes from.
         lines = [f".. automodule:: {package}", "   :no-members:", ""]
         for info in sorted(pkgutil.iter_modules(getattr(module, "__path__", []), f"{package}."), key=lambda i: i.name):
+            if info.ispkg:  # a room of its own
+                continue
             title = f"``{info.name}``"
             lines += [title, "=" * len(title), "", *module_lines(info.name)]
         return parsed(self, lines)

@@ -72,8 +72,8 @@ class CellCommand(usage.Options):
         self["mount"] = []
 
     def opt_mount(self, mount: str) -> None:
-        """HOST/PATH whose requests it answers, as @/ or example.org/app/; @ is the queen's own name, may be given
-        again."""
+        """HOST/PATH whose requests it answers, as example.org/app/ or @/, which are the names that mean the queen's
+        machine itself; may be given again."""
         self["mount"].append(mount)
 
     opt_m = opt_mount
