@@ -94,8 +94,9 @@ class Band:
 
     def _end(self, asker: Asker, end: End) -> None:
         self._asker = None
+        over = self._band.over
+        if not over:
+            self._garden.give_back(self)  # the next request of that client may be here already, and needs no other
         asker.ended(end)
-        if self._band.over:
+        if over:
             self.connection.leave()
-        else:
-            self._garden.give_back(self)

@@ -51,9 +51,9 @@ class ServingTests(QueenCase):
             self.ask(client=client)
             [line] = self.installation.front._lines
             [member] = self.members()
-            for connection in (line, member.connection, *(band.connection for band in member.garden._idle)):
-                transport: Any = connection.transport
-                self.assertTrue(self.ours(transport.getTcpNoDelay))
+            connections: list[Any] = [line, member.connection, *(band.connection for band in member.garden._idle)]
+            for connection in connections:
+                self.assertTrue(self.ours(connection.transport.getTcpNoDelay))
 
     @in_thread
     def test_head(self) -> None:

@@ -471,6 +471,15 @@ class BandTests(CellsCase):
         self.assertEqual(asker.learnt, [10, Response(200, {}, None, False), b"x", b"y", End({})])
         self.assertIs(self.successResultOf(self.cell.garden.lend()), band)
 
+    def test_at_once(self) -> None:
+        """Who asks again when it learns of the end gets that band: no other is asked for."""
+        peer, band, asker = self.asked()
+        lent: list[Deferred[Band]] = []
+        asker.ended = lambda end: lent.append(self.cell.garden.lend())  # type: ignore[method-assign]
+        peer.say(ResponseHead(200, {}), ResponseEnd())
+        self.assertIs(self.successResultOf(lent[0]), band)
+        self.assertEqual(self.leashed.heard(), [])
+
     def test_accept_first(self) -> None:
         """Accept goes before a request that has waited for the band."""
         asker = Remembering()
