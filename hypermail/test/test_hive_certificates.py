@@ -204,7 +204,10 @@ class NamingTests(CertificateCase):
         self.assertEqual(self.said(), [])
 
     def test_one_file(self) -> None:
-        """Certificate and key may be in one file."""
+        """Certificate and key may be in one file, and there need be no directory of others."""
+        here = Path("not-looked-at.pem")
+        here.write_bytes(b"")
+        self.addCleanup(here.unlink)
         self.write(self.top / "cert.pem", self.default.to_pem())
         made = Certificates(self.clock, str(self.top / "cert.pem"), str(self.top / "cert.pem"), now=self.now)
         made.load()
