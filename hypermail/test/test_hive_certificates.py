@@ -223,7 +223,7 @@ class NamingTests(CertificateCase):
             self.sees(made, host, wild)
         for host in ("www.example.org", "other.example"):
             self.sees(made, host, exact)
-        for unknown in ("a.b.example.org", "name.example", "org", "b", None):
+        for unknown in ("a.b.example.org", "a.other.example", "name.example", "org", "b", None):
             self.sees(made, unknown, self.default)
 
     def test_several_for_one_host(self) -> None:
@@ -291,6 +291,14 @@ class ConnectionTests(CertificateCase):
                 client = Client(creator, host, offered)
                 self.assertEqual(client.connection.get_alpn_proto_negotiated(), chosen)
             self.assertRaises(SSL.Error, Client, creator, host, (b"x",))
+
+    def test_shared(self) -> None:
+        """What OpenSSL knows of a certificate is there once, not of each connection."""
+        self.put("a", self_signed("a.example"))
+        creator = self.loaded().contextFactory([b"h2"])
+        for host in (None, "a.example"):
+            first, second = (Client(creator, host).server.get_context() for _ in range(2))
+            self.assertIs(first, second)
 
     def test_factory(self) -> None:
         """The factory behind TLS may say what it speaks; what was said before comes first."""
@@ -373,6 +381,7 @@ class RefusalTests(CertificateCase):
 
     def test_too_many(self) -> None:
         """There is a limit."""
+        self.assertEqual(hypermail.hive.renewal.MOST, 1_000)
         self.patch(hypermail.hive.renewal, "MOST", 2)
         for name in "ab":
             self.put(name, self.default)
