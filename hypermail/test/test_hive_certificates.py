@@ -328,7 +328,7 @@ class RefusalTests(CertificateCase):
         for name, content, what in (
             ("key.pem", pem(other), "its key does not belong to its certificate"),
             ("key.pem", b"", "there is no private key in it"),
-            ("cert.pem", b"", "there is no certificate in it"),
+            ("cert.pem", b"", "cert.pem' cannot be used: there is no certificate in it"),
             ("cert.pem", damaged, "the PEM is damaged: line 1"),
             ("cert.pem", b"x" * ((1 << 20) + 1), "more than 1,048,576 bytes"),
             ("key.pem", b"x" * ((1 << 20) + 1), "more than 1,048,576 bytes"),
