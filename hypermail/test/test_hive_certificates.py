@@ -510,6 +510,17 @@ class RenewalTests(CertificateCase):
         self.clock.advance(PERIOD)
         self.sees(made, "a.example", second)
 
+    def test_again(self) -> None:
+        """What could not be used is tried at each look, even if it looks the same: the reason may be another's."""
+        made = self.loaded()
+        renewed = self_signed("default.example")
+        self.patch(hypermail.hive.renewal, "_status", lambda path: 1)
+        (self.top / "key.pem").rename(self.top / "away.pem")
+        self.clock.advance(PERIOD)
+        self.write_default(renewed)
+        self.clock.advance(PERIOD)
+        self.sees(made, None, renewed)
+
     def test_back(self) -> None:
         """What is put back as it was is no news."""
         made = self.loaded()
