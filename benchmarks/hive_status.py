@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import shutil
 import sys
 from datetime import UTC, datetime
 from functools import partial
@@ -21,8 +20,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service as Driver
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.ssl import Certificate
 from twisted.internet.task import LoopingCall, deferLater, react
@@ -40,6 +37,7 @@ from hypermail.hive.keys import argon2id
 from hypermail.hive.queen import QueenService
 from hypermail.internet.security import StarterTLS
 from hypermail.security.identity import Identity
+from hypermail.test.browser import browser, draw_as, until
 
 HERE = "127.0.0.1"
 KEY = "a key of cells"
@@ -57,17 +55,6 @@ AGENTS = (
     "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
     "Mozilla/5.0 (iPhone; CPU iPhone OS 18_5 like Mac OS X) AppleWebKit/605.1.15",
     "curl/8.14.1",
-)
-FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
 )
 
 
@@ -108,30 +95,15 @@ async def ask(agent: Agent, port: int) -> None:
 
 def look(url: str, options: argparse.Namespace) -> None:
     """Take the picture."""
-    chosen = webdriver.ChromeOptions()
-    chosen.binary_location = shutil.which("chromium") or "chromium"
-    with TemporaryDirectory() as profile:
-        for flag in (*FLAGS, f"--user-data-dir={profile}", f"--window-size={options.width},{options.height}"):
-            chosen.add_argument(flag)
-        if options.scale != 1:
-            chosen.add_argument(f"--force-device-scale-factor={options.scale}")
-        driver = webdriver.Chrome(options=chosen, service=Driver(shutil.which("chromedriver")))
-        try:
-            metrics = {"width": options.width, "height": options.height, "deviceScaleFactor": options.scale}
-            driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {**metrics, "mobile": False})
-            scheme = {"name": "prefers-color-scheme", "value": "dark" if options.dark else "light"}
-            driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
-            driver.get(url)
-            driver.implicitly_wait(20)
-            driver.find_element("css selector", "#mounts tbody tr")
-            if options.full:
-                height = driver.execute_script("return document.documentElement.scrollHeight")
-                driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {**metrics, "height": height, "mobile": False})
-                driver.implicitly_wait(2)
-                driver.find_elements("css selector", ".nothing")
-            driver.save_screenshot(options.picture)
-        finally:
-            driver.quit()
+    with browser() as driver:
+        draw_as(driver, options.width, options.height, options.scale, dark=options.dark)
+        driver.get(url)
+        until(driver, lambda driver: driver.find_elements("css selector", "#mounts tbody tr"))
+        if options.full:
+            height = driver.execute_script("return document.documentElement.scrollHeight")
+            draw_as(driver, options.width, height, options.scale, dark=options.dark)
+            until(driver, lambda driver: driver.execute_script("return innerHeight") == height)
+        driver.save_screenshot(options.picture)
 
 
 def begin(reactor: Any, here: Path, identity: Identity) -> QueenService:
@@ -170,7 +142,9 @@ async def show(reactor: Any, here: Path, options: argparse.Namespace) -> None:
     hypermail = Queen.overHypermail(HERE, ports.number(HYPERMAIL), security=StarterTLS(pin=identity.pin))
     cells = [
         Cell(tls, KEY, ("shop.example.org/", "shop.example.org/api/"), Shop(reactor, 0.02), reactor=reactor),
-        Cell(hypermail, KEY, ("shop.example.org/", "shop.example.org/api/"), Shop(reactor, 0.03, 0.02), reactor=reactor),
+        Cell(
+            hypermail, KEY, ("shop.example.org/", "shop.example.org/api/"), Shop(reactor, 0.03, 0.02), reactor=reactor
+        ),
         Cell(hypermail, KEY, "www.example.org/", Shop(reactor, 0.006), reactor=reactor),
     ]
     for cell in cells:

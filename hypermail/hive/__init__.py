@@ -23,6 +23,9 @@ L{access}        lines of the access log
 L{access_log}    its file
 L{keys}          the key that cells log in with, and its hash
 L{figures}       how many requests there are, and how long they take
+L{overview}      all that is told of a queen
+L{status_page}   a page of it, in a browser
+L{metrics}       for Prometheus
 L{aliases}       which host a request's host means
 L{directives}    the queen's configuration file
 L{certificates}  which certificate a client gets to see
