@@ -14,6 +14,7 @@ import sys
 from datetime import UTC, datetime
 from functools import partial
 from ipaddress import ip_network
+from math import sin
 from os import urandom
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +23,7 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.ssl import Certificate
-from twisted.internet.task import LoopingCall, deferLater, react
+from twisted.internet.task import deferLater, react
 from twisted.internet.threads import deferToThread
 from twisted.web.client import Agent, BrowserLikePolicyForHTTPS, HTTPConnectionPool, readBody
 from twisted.web.http_headers import Headers
@@ -140,11 +141,10 @@ async def show(reactor: Any, here: Path, options: argparse.Namespace) -> None:
     ports = queen.installation.ports
     tls = Queen.overTLS("localhost", ports.number(HLHV), pins=[identity.pin])
     hypermail = Queen.overHypermail(HERE, ports.number(HYPERMAIL), security=StarterTLS(pin=identity.pin))
+    shop = ("shop.example.org/", "shop.example.org/api/")
     cells = [
-        Cell(tls, KEY, ("shop.example.org/", "shop.example.org/api/"), Shop(reactor, 0.02), reactor=reactor),
-        Cell(
-            hypermail, KEY, ("shop.example.org/", "shop.example.org/api/"), Shop(reactor, 0.03, 0.02), reactor=reactor
-        ),
+        Cell(tls, KEY, shop, Shop(reactor, 0.02), reactor=reactor),
+        Cell(hypermail, KEY, shop, Shop(reactor, 0.03, 0.01), reactor=reactor),
         Cell(hypermail, KEY, "www.example.org/", Shop(reactor, 0.006), reactor=reactor),
     ]
     for cell in cells:
@@ -155,15 +155,15 @@ async def show(reactor: Any, here: Path, options: argparse.Namespace) -> None:
     pool.maxPersistentPerHost = 100
     agent = Agent(reactor, trusted, pool=pool)
 
-    def some() -> None:
-        for _ in range(int(random.expovariate(1 / max(options.rate / 10 * waves(reactor.seconds()), 0.1)) + 0.5)):
-            Deferred.fromCoroutine(ask(agent, ports.number(HTTPS))).addErrback(lambda _: None)
+    def another() -> None:
+        nonlocal next_one
+        Deferred.fromCoroutine(ask(agent, ports.number(HTTPS))).addErrback(lambda _: None)
+        next_one = reactor.callLater(random.expovariate(options.rate * waves(reactor.seconds())), another)
 
-    asking = LoopingCall(some)
-    asking.start(0.1)
+    next_one = reactor.callLater(0.0, another)
     await deferLater(reactor, options.seconds)
     await deferToThread(look, f"http://localhost:{ports.number(STATUS)}/", options)
-    asking.stop()
+    next_one.cancel()
     await pool.closeCachedConnections()
     await DeferredList([Deferred.fromCoroutine(_stop(cell)) for cell in cells])
     await queen.stopService()
@@ -175,7 +175,7 @@ async def _stop(cell: Cell) -> None:
 
 def waves(seconds: float) -> float:
     """Traffic comes and goes."""
-    return 1.0 + 0.5 * ((seconds / 37) % 1.0) - 0.35 * (int(seconds / 11) % 2)
+    return 1.0 + 0.35 * sin(seconds / 9.0) + 0.15 * sin(seconds / 2.3)
 
 
 def main(reactor: Any, *arguments: str) -> Deferred[None]:
