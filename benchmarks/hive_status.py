@@ -38,7 +38,7 @@ from hypermail.hive.keys import argon2id
 from hypermail.hive.queen import QueenService
 from hypermail.internet.security import StarterTLS
 from hypermail.security.identity import Identity
-from hypermail.test.browser import browser, draw_as, until
+from hypermail.test.browsers import browsing, draw_as, until
 
 HERE = "127.0.0.1"
 KEY = "a key of cells"
@@ -96,7 +96,10 @@ async def ask(agent: Agent, port: int) -> None:
 
 def look(url: str, options: argparse.Namespace) -> None:
     """Take the picture."""
-    with browser() as driver:
+    with (
+        TemporaryDirectory(ignore_cleanup_errors=True) as profile,
+        browsing(Path(profile), "--hide-scrollbars") as driver,
+    ):
         draw_as(driver, options.width, options.height, options.scale, dark=options.dark)
         driver.get(url)
         until(driver, lambda driver: driver.find_elements("css selector", "#mounts tbody tr"))

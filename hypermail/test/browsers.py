@@ -4,6 +4,8 @@ Chromium, without a screen, for tests.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -55,3 +57,39 @@ def browser(profile: Path, *arguments: str) -> Any:
 def complaints(of: Any) -> list[str]:
     """What the browser has found wrong with pages, since the last time."""
     return [entry["message"] for entry in of.get_log("browser") if entry["level"] in ("SEVERE", "ERROR")]
+
+
+@contextmanager
+def browsing(profile: Path, *arguments: str) -> Iterator[Any]:
+    """A L{browser} that is closed in the end."""
+    found = browser(profile, *arguments)
+    try:
+        yield found
+    finally:
+        found.quit()
+
+
+def until(of: Any, found: Callable[[Any], Any]) -> Any:
+    """
+    Wait until a page is as it should be.
+
+    @param found: called with the browser, again and again, until it gives something true.
+    @return: that.
+    @raise selenium.common.exceptions.TimeoutException: when it is not so in time.
+    """
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    return WebDriverWait(of, PATIENCE, 0.1).until(found)
+
+
+def draw_as(of: Any, width: int, height: int, scale: float = 1.0, *, dark: bool = False) -> None:
+    """
+    How large a window is, and what the person in front of it likes.
+
+    @param width: pixels of CSS.
+    @param scale: pixels for each of those.
+    """
+    size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": False}
+    of.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    of.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
