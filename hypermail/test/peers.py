@@ -21,6 +21,9 @@ from twisted.internet.threads import blockingCallFromThread, deferToThread
 from twisted.logger import LogEvent, formatEvent, globalLogPublisher
 from twisted.trial.unittest import TestCase
 
+from hypermail.hive.cell.application import Answering
+from hypermail.hive.cell.cell import Cell
+from hypermail.hive.cell.queens import Queen
 from hypermail.hive.directives import Directives
 from hypermail.hive.installation import HLHV, HTTPS
 from hypermail.hive.keys import argon2id
@@ -28,6 +31,7 @@ from hypermail.hive.leashes import Member
 from hypermail.hive.queen import QueenService
 from hypermail.test.certificates import authority, issue, pem
 from hypermail.test.foreign_cell import Exchange, ForeignCell
+from hypermail.test.foreign_queen import ForeignQueen
 from hypermail.test.foreign_wire import DEADLINE, FrameSocket, Kind, connect, from_json
 
 HOST = "127.0.0.1"
@@ -285,3 +289,38 @@ class _WatchedCell(ForeignCell):
 
 def _mounts_of(case: QueenCase, uuid: str) -> int:
     return sum(len(member.mounts) for member in case.cells if member.uuid == uuid)
+
+
+class CellCase(PeersCase):
+    """Cells of ours, with foreign queens."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._context.load_cert_chain(self.pem_file())
+        self.queens: list[ForeignQueen] = []
+        self.addCleanup(self._check)
+
+    def _check(self) -> None:
+        """No queen has heard anything that Go's do not know, but for the key by which a cell says what it knows."""
+        for queen in self.queens:
+            self.assertEqual(strange(queen.frames, {Kind.IAM: {"hypermail"}}), [])
+
+    def foreign_queen(self, port: int = 0) -> ForeignQueen:
+        """A foreign queen, for C{with}."""
+        queen = ForeignQueen(self._context, port=port)
+        self.queens.append(queen)
+        return queen
+
+    def start(self, queen: ForeignQueen, application: Answering, *mounts: str, key: str = KEY) -> Cell:
+        """From the test's thread: start a cell. It stops when the test ends, if it runs then."""
+
+        def begin() -> Cell:
+            where = Queen.overTLS(*queen.address, trustRoots=[credentials().authority])
+            cell = Cell(where, key, mounts or ("@/",), application, reactor=self.reactor, chance=lambda: 0.0)
+            cell.startService()
+            self.addCleanup(lambda: cell.stopService() if cell.running else None)
+            return cell
+
+        made: Cell = self.ours(begin)
+        return made
