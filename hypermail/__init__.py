@@ -7,8 +7,9 @@ it, imports neither Twisted nor a reactor. C{docs/} says what of it is stable.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from hypermail._lazy import lazily
 
 if TYPE_CHECKING:
     from hypermail.errors import CredentialError as CredentialError
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from hypermail.internet.cred import PinChecker as PinChecker
     from hypermail.internet.cred import PortalSessionFactory as PortalSessionFactory
     from hypermail.internet.credentials import identityIn as identityIn
+    from hypermail.internet.credentials import readHiveKey as readHiveKey
     from hypermail.internet.credentials import readIdentity as readIdentity
     from hypermail.internet.credentials import readPins as readPins
     from hypermail.internet.credentials import readSecret as readSecret
@@ -129,6 +131,7 @@ _HOMES = {
     ),
     "hypermail.internet.credentials": (
         "identityIn",
+        "readHiveKey",
         "readIdentity",
         "readPins",
         "readSecret",
@@ -149,20 +152,4 @@ _HOMES = {
     "hypermail.options": ("Delivery", "ListenerOptions", "Options", "Way"),
     "hypermail.security.identity": ("Identity", "pin_of"),
 }
-_HOME = {name: module for module, names in _HOMES.items() for name in names}
-
-__all__ = sorted(_HOME)  # noqa: PLE0605
-
-
-def __getattr__(name: str) -> Any:
-    """Load a public name when it is first used."""
-    home = _HOME.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(home), name)
-    return value
-
-
-def __dir__() -> list[str]:
-    """What L{dir} shows: the public names, loaded or not."""
-    return sorted({*globals(), *_HOME})
+__getattr__, __dir__, __all__ = lazily(__name__, _HOMES)

@@ -36,3 +36,40 @@ L{redirect}      what is served without TLS
 L{framing} and what has to do with connections, and L{garden}, know Twisted; the others know nothing of I/O. Obeys
 C{docs/protocol/hive}. The room may import C{hypermail.services} and everything below.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypermail._lazy import lazily
+
+if TYPE_CHECKING:
+    from hypermail.hive.cell.application import CellApplication as CellApplication
+    from hypermail.hive.cell.asgi import AsgiApplication as AsgiApplication
+    from hypermail.hive.cell.cell import Cell as Cell
+    from hypermail.hive.cell.files import FilesApplication as FilesApplication
+    from hypermail.hive.cell.proxy import ProxyApplication as ProxyApplication
+    from hypermail.hive.cell.queens import Queen as Queen
+    from hypermail.hive.cell.resource import ResourceApplication as ResourceApplication
+    from hypermail.hive.cell.wsgi import WsgiApplication as WsgiApplication
+    from hypermail.hive.directives import Directives as Directives
+    from hypermail.hive.errors import LeashLost as LeashLost
+    from hypermail.hive.errors import MountRejected as MountRejected
+    from hypermail.hive.exchanges import Exchange as Exchange
+    from hypermail.hive.queen import QueenService as QueenService
+
+_HOMES = {
+    "hypermail.hive.cell.application": ("CellApplication",),
+    "hypermail.hive.cell.asgi": ("AsgiApplication",),
+    "hypermail.hive.cell.cell": ("Cell",),
+    "hypermail.hive.cell.files": ("FilesApplication",),
+    "hypermail.hive.cell.proxy": ("ProxyApplication",),
+    "hypermail.hive.cell.queens": ("Queen",),
+    "hypermail.hive.cell.resource": ("ResourceApplication",),
+    "hypermail.hive.cell.wsgi": ("WsgiApplication",),
+    "hypermail.hive.directives": ("Directives",),
+    "hypermail.hive.errors": ("LeashLost", "MountRejected"),
+    "hypermail.hive.exchanges": ("Exchange",),
+    "hypermail.hive.queen": ("QueenService",),
+}
+__getattr__, __dir__, __all__ = lazily(__name__, _HOMES)

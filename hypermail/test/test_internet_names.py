@@ -11,7 +11,7 @@ import sys
 from twisted.trial.unittest import SynchronousTestCase
 
 import hypermail
-from hypermail import errors
+from hypermail import errors, hive
 
 #: Every public name. Adding one is a promise (docs/stability.rst), taking one away breaks it.
 PUBLIC = [
@@ -77,6 +77,7 @@ PUBLIC = [
     "Way",
     "identityIn",
     "pin_of",
+    "readHiveKey",
     "readIdentity",
     "readPins",
     "readSecret",
@@ -118,6 +119,32 @@ class NameTests(SynchronousTestCase):
             self.assertEqual(value.__name__, name)
             self.assertIs(getattr(sys.modules[value.__module__], name), value)
             self.assertIn(name, dir(hypermail))
+
+    def test_hive(self) -> None:
+        """So it is with C{hypermail.hive}."""
+        self.assertEqual(
+            sorted(hive.__all__),
+            [
+                "AsgiApplication",
+                "Cell",
+                "CellApplication",
+                "Directives",
+                "Exchange",
+                "FilesApplication",
+                "LeashLost",
+                "MountRejected",
+                "ProxyApplication",
+                "Queen",
+                "QueenService",
+                "ResourceApplication",
+                "WsgiApplication",
+            ],
+        )
+        for name in hive.__all__:
+            value = getattr(hive, name)
+            self.assertTrue(value.__doc__, name)
+            self.assertIs(getattr(sys.modules[value.__module__], name), value)
+            self.assertIn(name, dir(hive))
 
     def test_unknown(self) -> None:
         """What is not there is not there."""
