@@ -246,6 +246,12 @@ class RealTests(TestCase):
             endpoint = wrapClientTLS(CertificateOptions(verify=False), endpoint)
         return cast(Hearing, await endpoint.connect(Factory.forProtocol(Hearing)))
 
+    def file(self, data: bytes) -> str:
+        """Where there is a file with this."""
+        path = self.mktemp()
+        Path(path).write_bytes(data)
+        return path
+
     async def test_curl(self) -> None:
         """curl gets what it asks for in both versions, large and small."""
         for version, told in (("--http1.1", b"HTTP/1.1 200"), ("--http2", b"HTTP/2 200")):
@@ -257,9 +263,8 @@ class RealTests(TestCase):
 
     async def test_curl_uploads(self) -> None:
         """It gets back what it sends, while it sends it, and a response that comes before."""
-        path = self.mktemp()
         data = bytes(range(256)) * 4_096
-        Path(path).write_bytes(data)
+        path = self.file(data)
         for version in ("--http1.1", "--http2"):
             at = f"https://127.0.0.1:{self.secure}"
             self.assertEqual(await self.curl(version, "--data-binary", f"@{path}", f"{at}/echo"), data)
