@@ -414,7 +414,10 @@ class HTTP1:
             self._log.failure("A response is none")
             self._line.cut()
             return False
-        self._line.writeSequence(pieces)
+        if event is h11.Data and len(pieces) > 1:
+            self._line.writeSequence(pieces)
+        elif pieces:
+            self._line.write(b"".join(pieces))
         return True
 
 
