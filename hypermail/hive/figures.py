@@ -139,8 +139,12 @@ class Series:
 
     def within(self, second: int, window: int) -> int:
         """Requests of the last whole seconds. @param window: how many."""
-        self._turn(second)
-        return sum(self._ring[past % _RING] for past in range(second - window, second))
+        if second != self._second:
+            self._turn(second)
+        begin, end = (second - window) % _RING, second % _RING
+        if begin < end:
+            return sum(self._ring[begin:end])
+        return sum(self._ring[begin:]) + sum(self._ring[:end])
 
     def idle(self, second: int) -> bool:
         """Whether there was none in any window."""
@@ -263,7 +267,7 @@ class History:
 
 class Figures:
     """
-    @param seconds: the clock.
+    @param seconds: the clock, which does not go back.
     @ivar total: of all requests.
     @ivar mounts: by what they were mounted on, where that was anything.
     @ivar cells: by the names of those who had them.

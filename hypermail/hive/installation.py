@@ -35,6 +35,7 @@ from hypermail.hive.routing import Router
 from hypermail.hive.status_page import StatusPage
 from hypermail.hive.sticky import Sticky
 from hypermail.internet.credentials import readIdentity
+from hypermail.internet.deadlines import clockOf
 from hypermail.internet.security import ListenerTLS
 from hypermail.services.addresses import Destination
 from hypermail.services.workers import Workers
@@ -202,7 +203,7 @@ class Installation:
             self._unwatch()
             return
         if self.status is None:
-            overview = Overview(self.router, self.front, self.ports, self._reactor.seconds, partial(datetime.now, UTC))
+            overview = Overview(self.router, self.front, self.ports, clockOf(self._reactor), partial(datetime.now, UTC))
             self.status = StatusPage(self._reactor, overview)
             self.watchers.append(overview.figures.record)
         listen = partial(listen_tcp, self._reactor, self.status.front)
@@ -210,11 +211,12 @@ class Installation:
             where = Destination(_LOOPBACK, self.ports.number(STATUS))
             self._log.info("the status is at http://{where}/", where=where)
 
-    def _unwatch(self) -> None:
+    def _unwatch(self) -> Deferred[None]:
         status, self.status = self.status, None
         if status is not None:
             self.watchers.remove(status.overview.figures.record)
-            status.close()
+            return status.close()
+        return succeed(None)
 
     def _repeat(self, call: Callable[[], None], period: float) -> None:
         loop = self._loops[call]
@@ -239,7 +241,7 @@ class Installation:
         """Close what is left."""
         self._entrance.closed = True
         await self.ports.close()
-        self._unwatch()
+        await self._unwatch()
         self.cells.close()
         for loop in self._loops.values():
             self._rest(loop)

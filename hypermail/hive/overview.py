@@ -34,7 +34,7 @@ class Overview:
     @param front: where they come from.
     @param ports: where she listens.
     @param now: the time, with its zone.
-    @ivar seconds: the clock.
+    @ivar seconds: the clock, which does not go back.
     @ivar figures: of the requests that are over, once somebody gives them to it.
     """
 
@@ -125,7 +125,7 @@ class Overview:
         }
 
     def _cell(self, member: Member) -> dict[str, Any]:
-        now = self.seconds()
+        now = self.cells.clock.seconds()
         peer = member.connection.transport.getPeer()
         garden = member.garden
         busy = garden.outstanding - garden.waiting

@@ -18,13 +18,17 @@ from importlib.resources import files
 from math import inf
 from typing import Any
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from hypermail.hive.fields import Lists
 from hypermail.hive.front.calls import Answerer, Call
 from hypermail.hive.front.front import Front
 from hypermail.hive.front.pages import Answered, respond_whole, send
 from hypermail.hive.overview import Overview
+from hypermail.internet.deadlines import clockOf
 from hypermail.services.status_site import WITHOUT_METRICS, namesLoopback
 
 #: Connections at one time, and of those the ones that are told of everything that happens.
@@ -94,10 +98,12 @@ class StatusPage:
     @ivar overview: see there.
     """
 
+    _log = Logger()
+
     def __init__(self, reactor: Any, overview: Overview) -> None:
         self.front = Front(reactor, self.serve, scheme="http", most_connections=MOST_CONNECTIONS)
         self.overview = overview
-        self._seconds = reactor.seconds
+        self._seconds = clockOf(reactor)
         self._lookers: dict[Looker, None] = {}
         self._made: dict[int, tuple[float, bytes]] = {}  # by how much is shown: when, and what
         self._telling = LoopingCall(self._tell)
@@ -116,9 +122,11 @@ class StatusPage:
         """How many there are."""
         return len(self._lookers)
 
-    def close(self) -> None:
-        """Nobody looks any more."""
+    def close(self) -> Deferred[None]:
+        """Cut everybody off, for good. @return: fires when nobody is there any more."""
+        closed = self.front.stop()
         self.front.abort()
+        return closed
 
     def serve(self, call: Call) -> Answerer:
         """Answer a call: a L{hypermail.hive.front.calls.Serve}."""
@@ -183,8 +191,11 @@ class StatusPage:
         call.respond(200, {**self._headers, "content-type": ("text/event-stream",)}, None)
         call.write(self._event())
         if not self._telling.running:
-            self._telling.start(PERIOD, now=False)
+            self._telling.start(PERIOD, now=False).addErrback(self._failed)
         return looker
+
+    def _failed(self, failure: Failure) -> None:
+        self._log.failure("the status cannot be told", failure)
 
     def _event(self) -> bytes:
         return b"data: " + self._snapshot(SHOWN) + b"\n\n"

@@ -40,6 +40,7 @@ from hypermail.test.queens import HERE as LOOPBACK
 from hypermail.test.queens import QueenCase
 from hypermail.test.sessions import logged
 from hypermail.test.test_hive_figures import HERE, access
+from hypermail.test.test_packaging import checkout
 
 NOW = datetime(2026, 11, 21, 21, 0, tzinfo=UTC)
 
@@ -503,3 +504,35 @@ class ServingTests(QueenCase):
         await looker.until(b"data: ")
         await self.queen.stopService()
         await looker.lost
+
+
+class GuideTests(SynchronousTestCase):
+    """The guide's page."""
+
+    def test_named(self) -> None:
+        """It has all keys of the JSON, and all metrics, and no others."""
+        page = (checkout() / "docs" / "guide" / "hive-status.rst").read_text(encoding="utf-8")
+        words = set(re.findall(r"``(\w+)``", page))
+        case = PageCase()
+        case.setUp()
+        case.cell("/")
+        case.record(access(), HERE)
+        told = case.told()
+        [cell], [mount] = told["cells"]["shown"], told["mounts"]["shown"]
+        keys = {
+            *told,
+            *told["queen"],
+            *told["totals"],
+            *told["history"],
+            *told["mounts"],
+            *cell,
+            *mount,
+            *cell["bands"],
+        }
+        self.assertEqual(keys - words, set())
+        metrics = case.ask("/metrics").body_written.decode()
+        names = set(re.findall(r"^# TYPE hypermail_queen_(\w+)", metrics, re.MULTILINE))
+        self.assertEqual(names - words, set())
+        table = page.split("All names begin with")[1].split("``mount`` is")[0]
+        said = set(re.findall(r"^(?=``)((?:``\w+``(?:, )?)+)", table, re.MULTILINE))
+        self.assertEqual({name for names in said for name in re.findall(r"\w+", names)}, names)
