@@ -90,6 +90,18 @@ class Typing:
             self._echoed += 1
 
 
+def move(network: BadNetwork) -> None:
+    """Give the host a another address."""
+    here, there = network.a.address, network.b.address
+    for side, words in (
+        ("b", ["route", "add", MOVED, "dev", "tun0"]),
+        ("a", ["addr", "add", f"{MOVED}/32", "dev", "tun0"]),
+        ("a", ["addr", "del", f"{here}/30", "dev", "tun0"]),
+        ("a", ["route", "replace", there, "dev", "tun0", "src", MOVED]),
+    ):
+        network.run(side, ["ip", *words], check=True)  # type: ignore[arg-type]
+
+
 class Scene:
     """Everything that runs. @param directory: for its files."""
 
@@ -147,17 +159,6 @@ class Scene:
         """Whether the download is what it should be."""
         return hashlib.sha256((self._directory / "copy").read_bytes()).hexdigest() == self.digest
 
-    def move(self) -> None:
-        """Give the starter's host another address."""
-        here, there = self._network.a.address, self._network.b.address
-        for side, words in (
-            ("b", ["route", "add", MOVED, "dev", "tun0"]),
-            ("a", ["addr", "add", f"{MOVED}/32", "dev", "tun0"]),
-            ("a", ["addr", "del", f"{here}/30", "dev", "tun0"]),
-            ("a", ["route", "replace", there, "dev", "tun0", "src", MOVED]),
-        ):
-            self._network.run(side, ["ip", *words], check=True)  # type: ignore[arg-type]
-
     def sessions(self) -> int:
         """How many sessions the starter has had."""
         return len(re.findall("session with .* is open", self._programs.text("starter")))
@@ -189,7 +190,7 @@ def main() -> None:
         network.change(off=0)
         typing.run(time.monotonic() + PAUSE)
         blackout, typing.longest = typing.longest, 0.0
-        scene.move()
+        move(network)
         moving = download.poll() is None
         while download.poll() is None and time.monotonic() < began + 300:
             typing.run(time.monotonic() + 0.5)
