@@ -84,6 +84,8 @@ class RequestTests(HTTP1TestCase):
         """Zones of IPv6 are left out; sockets of UNIX have neither address nor port."""
         for peer, expected in (
             (IPv6Address("TCP", "fe80::1%eth0", 7), ("fe80::1", 7)),
+            (IPv6Address("TCP", "::ffff:192.0.2.1", 7), ("192.0.2.1", 7)),
+            (IPv6Address("TCP", "::ffff:1", 7), ("::ffff:1", 7)),
             (UNIXAddress(b"/run/x"), ("", 0)),
         ):
             self.connect(peer).send(GET)

@@ -15,6 +15,9 @@ from hypermail.hive.heads import Arrival
 
 _log = Logger()
 
+#: With what addresses of IPv4 begin, where a socket for both families shows them (RFC 4291 §2.5.5.2).
+_MAPPED = "::ffff:"
+
 
 class Nobody:
     """Stands where somebody answered, or will."""
@@ -60,10 +63,13 @@ def give_page(call: Call, status: int) -> None:
 
 
 def arrival_of(transport: Any, scheme: str, version: tuple[int, int]) -> Arrival:
-    """Where a connection comes from; sockets of UNIX have no address."""
+    """Where a connection comes from; sockets of UNIX have no address. Addresses are written as people know them."""
     peer = transport.getPeer()
     host = getattr(peer, "host", "")
     port = getattr(peer, "port", 0)
     if not isinstance(host, str) or not isinstance(port, int):
         return Arrival("", 0, scheme, version)
-    return Arrival(host.partition("%")[0], port, scheme, version)  # RFC 4007 §11: zones mean nothing elsewhere
+    host = host.partition("%")[0]  # RFC 4007 §11: zones mean nothing elsewhere
+    if host.startswith(_MAPPED) and "." in host:
+        host = host.removeprefix(_MAPPED)
+    return Arrival(host, port, scheme, version)
