@@ -248,9 +248,9 @@ class RealTests(TestCase):
 
     def file(self, data: bytes) -> str:
         """Where there is a file with this."""
-        path = self.mktemp()
-        Path(path).write_bytes(data)
-        return path
+        path = Path(self.mktemp())
+        path.write_bytes(data)
+        return str(path)
 
     async def test_curl(self) -> None:
         """curl gets what it asks for in both versions, large and small."""

@@ -589,6 +589,25 @@ class BodyTests(HTTP1TestCase):
         self.assertTrue(self.transport.cut)
         self.assertEqual(self.last.learnt, ["lost"])
 
+    def test_bad_head_request(self) -> None:
+        """To C{HEAD} even that page has no body."""
+        self.client.send(CHUNKED.replace(b"POST", b"HEAD"))
+        self.last.call.readBody()
+        self.client.send(b"x\r\n")
+        written = self.transport.take()
+        self.assertTrue(written.startswith(b"HTTP/1.1 400 "))
+        self.assertTrue(written.endswith(b"\r\n\r\n"))
+
+    def test_dropped(self) -> None:
+        """What was held back is let come, and dropped, when the connection ends with the response."""
+        self.client.send(POST.replace(b"10", b"999999\r\nConnection: close"))
+        self.client.send(bytes(HELD + 1))
+        self.assertTrue(self.transport.paused)
+        hello(self.last)
+        self.assertFalse(self.transport.paused)
+        self.assertTrue(self.transport.halved)
+        self.assertIsNone(self.transport.producer)  # which would keep the transport from closing
+
     def test_bad_rest(self) -> None:
         """After the response they end the connection only."""
         self.client.send(CHUNKED)

@@ -236,6 +236,7 @@ class RequestTests(HTTP2TestCase):
             GET[:3],
             [*GET[:3], (":path", "")],
             [(":method", ""), *GET[1:]],
+            [(b":method", b"\xff"), *GET[1:]],
             [(":method", "CONNECT"), *GET[1:]],
             [(":method", "CONNECT")],
         ):
@@ -492,10 +493,12 @@ class WindowTests(HTTP2TestCase):
         self.assertEqual(self.last.learnt, [])
         call.write(b"x")
         self.assertEqual(self.last.learnt, ["pause"])
+        call.write(b"x")
+        self.assertEqual(self.last.learnt, ["pause"])
         self.client.exchange()
         self.assertEqual(len(self.client.bodies[number]), 65_535)
         self.client.h2.increment_flow_control_window(1 << 20)
-        self.client.h2.increment_flow_control_window(HIGH - LOW, number)
+        self.client.h2.increment_flow_control_window(HIGH - LOW + 1, number)
         self.client.exchange()
         self.assertEqual(self.last.learnt, ["pause"])
         self.client.h2.increment_flow_control_window(1, number)
@@ -504,8 +507,20 @@ class WindowTests(HTTP2TestCase):
         call.end({})
         self.client.h2.increment_flow_control_window(1 << 20, number)
         self.client.exchange()
-        self.assertEqual(len(self.client.bodies[number]), 65_536 + HIGH)
+        self.assertEqual(len(self.client.bodies[number]), 65_537 + HIGH)
         self.assertIn(number, self.client.ended)
+
+    def test_paused_within(self) -> None:
+        """He learns it also if he has written too much before anybody knew who answers."""
+
+        def write(answering: Answering) -> None:
+            answering.call.respond(200, {}, None)
+            answering.call.write(bytes(HIGH + 1))
+
+        self.on_call = write
+        self.client.h2.send_headers(1, GET, end_stream=True)
+        self.client.connected.send(self.client.h2.data_to_send())
+        self.assertEqual(self.last.learnt, ["pause", "resume"])
 
     def test_settings(self) -> None:
         """A client may make its windows larger by its settings, and none at all."""
@@ -592,6 +607,49 @@ class WindowTests(HTTP2TestCase):
         self.client.send(number, b"x", end=True)
         self.assertEqual(self.last.learnt, [b"x", {}])
 
+    def test_dropped_bodies(self) -> None:
+        """What nobody will read leaves room for others: after a response, and of requests that were taken back."""
+        for _ in range(8):
+            number = self.client.ask([*POST, ("content-length", "262144")], end=False)
+            self.client.send(number, bytes(STREAM_WINDOW - 1))
+            hello(self.last)
+            self.client.send(number, b"x", end=True)
+        for number in range(101, 101 + 2 * 80, 2):
+            self.client.h2.send_headers(number, POST)
+            self.client.h2.send_data(number, bytes(16_384))
+            self.client.h2.reset_stream(number)
+            self.client.exchange()
+        self.client.number = 301
+        other = self.client.ask(POST, end=False)
+        self.assertEqual(self.client.h2.local_flow_control_window(other), STREAM_WINDOW)
+        self.assertEqual(len(self.answering), 9)
+
+    def test_pieces_within_pieces(self) -> None:
+        """Who pauses and goes on while he takes a piece gets the next one afterwards, however many there are."""
+        number = self.client.ask(POST, end=False)
+        answering = self.last
+        received = answering.bodyReceived
+
+        def hesitate(data: bytes) -> None:
+            received(data)
+            answering.call.pauseBody()
+            answering.call.resumeBody()
+
+        answering.bodyReceived = hesitate  # type: ignore[method-assign]
+        for _ in range(2_000):
+            self.client.h2.send_data(number, b"x")
+        self.client.exchange()
+        answering.call.readBody()
+        self.assertEqual(answering.learnt, [b"x"] * 2_000)
+
+    def test_expected_too_late(self) -> None:
+        """Nobody is told to go on after a response."""
+        self.client.ask([*POST, ("expect", "100-continue")], end=False)
+        self.last.call.respond(200, {}, None)
+        self.last.call.readBody()
+        self.client.exchange()
+        self.assertEqual(self.client.informed, [])
+
     def test_trailers(self) -> None:
         """Trailers come with the end of the body; those that are none end the stream."""
         number = self.client.ask(POST, end=False)
@@ -654,6 +712,14 @@ class FloodTests(HTTP2TestCase):
             self.client.connected.send(frame.serialize() * 11)
             self.client.exchange()
             self.calmed()
+
+    def test_ends_are_of_use(self) -> None:
+        """Empty data that ends a body is no such frame."""
+        self.on_call = hello
+        for _ in range(USELESS[0] + 100):
+            number = self.client.ask([*POST, ("content-length", "0")], end=False)
+            self.client.send(number, b"", end=True)
+        self.assertIsNone(self.client.goodbye)
 
     def test_continuations(self) -> None:
         """A head is of so many pieces at most."""
@@ -737,6 +803,23 @@ class DeadlineTests(HTTP2TestCase):
         self.client.exchange()
         self.assertEqual(self.client.goodbye.error_code, ErrorCodes.ENHANCE_YOUR_CALM)
         self.assertEqual(self.last.learnt, ["lost"])
+
+    def test_continuation(self) -> None:
+        """A head whose last frame does not come, too."""
+        self.client.raw(HeadersFrame(1, b""))
+        self.pass_time(4.75)
+        self.assertFalse(self.client.transport.halved)
+        self.pass_time(0.25)
+        self.assertTrue(self.client.transport.halved)
+
+    def test_whole_body(self) -> None:
+        """Nothing is expected of a client once its request is whole."""
+        number = self.client.ask(POST, end=False)
+        self.last.call.readBody()
+        self.client.send(number, b"x", end=True)
+        self.pass_time(60)
+        self.client.exchange()
+        self.assertEqual(self.client.heads, {})
 
     def test_body(self) -> None:
         """Each piece of a body that is wanted has its time, also within a frame; then that stream gets a page."""
