@@ -25,7 +25,6 @@ from h2.events import (
 )
 from h2.exceptions import H2Error, ProtocolError, StreamClosedError
 from h2.settings import SettingCodes, Settings
-from hyperframe.frame import GoAwayFrame
 from twisted.logger import Logger
 
 from hypermail.hive.fields import Lists
@@ -51,6 +50,8 @@ RESETS = (2 * MOST_STREAMS, 10.0)
 USELESS = (1_000, 100.0)
 #: Bytes that are written before it is looked whether the client takes them.
 _BATCH = 1 << 16
+#: A frame, up to its stream and code (RFC 9113 §6.8).
+_GOAWAY = b"\0\0\x08\x07\0\0\0\0\0"
 #: What connections begin with (RFC 9113 §6.9.2).
 _FIRST_WINDOW = 65_535
 
@@ -452,7 +453,7 @@ class HTTP2:
         if self._last is None:
             self._last = self._h2.highest_inbound_stream_id
             self._write()
-            self._line.write(GoAwayFrame(0, last_stream_id=self._last).serialize())
+            self._line.write(_GOAWAY + self._last.to_bytes(4) + bytes(4))
 
     def _fail(self, code: ErrorCodes, reason: str) -> None:
         self._h2.close_connection(code)
