@@ -9,20 +9,40 @@ from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionLost
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
+from twisted.internet.task import Clock
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from hypermail.errors import UsageError
 from hypermail.hive.cell.application import CellApplication, answer
 from hypermail.hive.cell.cell import MOST_QUEENS, Cell
+from hypermail.hive.cell.heads import target_of
 from hypermail.hive.cell.leashing import LONGEST_PAUSE, STEADY, pause_after
-from hypermail.hive.cell.membership import LOGIN, MOST_BANDS
+from hypermail.hive.cell.membership import LINGER, LOGIN, MOST_BANDS
 from hypermail.hive.cell.queens import CONNECTING, Queen
 from hypermail.hive.errors import LeashLost
 from hypermail.hive.exchanges import Exchange
-from hypermail.hive.frames import Accept, NeedBand
+from hypermail.hive.frames import (
+    Accept,
+    Body,
+    ConnectionKind,
+    Frame,
+    IAm,
+    Mount,
+    NeedBand,
+    RequestHead,
+    ResponseBody,
+    ResponseEnd,
+    ResponseHead,
+    Unmount,
+)
 from hypermail.hive.leash import MOST_AT_ONCE
 from hypermail.hive.mounts import Pattern
 from hypermail.test.cells import Asked, MemoryCase, MemoryHive, head_of, newCells
+from hypermail.test.hive import FrameTransport, written
 
 GET = head_of("GET", "/x")
 
@@ -352,6 +372,94 @@ class StopTests(MemoryCase):
         cell.startService()
         self.hive.flush()
         self.successResultOf(cell.whenReady())
+
+
+@implementer(IStreamClientEndpoint)
+class PlainQueen:
+    """A queen of the seed's authors: what she is told, and what a test has her say."""
+
+    def __init__(self) -> None:
+        self.connections: list[Any] = []
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """See L{IStreamClientEndpoint.connect}."""
+        connection: Any = protocolFactory.buildProtocol(None)  # type: ignore[arg-type]
+        self.connections.append(connection)
+        connection.makeConnection(FrameTransport())
+        return succeed(connection)
+
+    def say(self, number: int, *frames: Frame | Body) -> None:
+        """On one of the connections."""
+        self.connections[number].dataReceived(written(*frames))
+
+    def heard(self, number: int) -> list[Frame | Body]:
+        """What was said there since the last time."""
+        found: list[Frame | Body] = self.connections[number].transport.heard()
+        return found
+
+    def lose(self, number: int) -> None:
+        """A connection is lost."""
+        self.connections[number].connectionLost(Failure(ConnectionLost()))
+
+
+class PlainQueenTests(SynchronousTestCase):
+    """With a queen who knows no extensions."""
+
+    def test_life(self) -> None:
+        """She doesn't acknowledge mounts, and says less of requests; at the end she is told to unmount."""
+        clock, queen = Clock(), PlainQueen()
+        heads: list[RequestHead] = []
+
+        def application(exchange: Exchange) -> None:
+            heads.append(exchange.head)
+            hello(exchange)
+
+        cell = Cell(Queen.at(queen), "key", ["@/a/", "@/b/"], application, reactor=clock)
+        cell.startService()
+        self.assertEqual(queen.heard(0), [IAm(ConnectionKind.CELL, "", "key", 1)])
+        queen.say(0, Accept("uuid", "band key"))
+        self.successResultOf(cell.whenReady())
+        self.assertEqual(queen.heard(0), [Mount("@", "/a/"), Mount("@", "/b/")])
+        queen.say(0, NeedBand(1))
+        self.assertEqual(queen.heard(1), [IAm(ConnectionKind.BAND, "uuid", "band key", 1)])
+        queen.say(1, Accept("uuid", ""), RequestHead(method="GET", path="/x", query={"a": ("b",)}))
+        self.assertEqual(target_of(heads[0]), "/x?a=b")
+        self.assertEqual([type(one) for one in queen.heard(1)], [ResponseHead, ResponseBody, ResponseEnd])
+        clock.advance(LOGIN + 100)
+        self.assertFalse(queen.connections[1].transport.disconnected)
+        stopping = cell.stopService()
+        self.assertEqual(queen.heard(0), [Unmount()])
+        clock.advance(LINGER)
+        self.assertEqual([one.transport.disconnecting for one in queen.connections], [False, True])
+        queen.lose(1)
+        self.assertTrue(queen.connections[0].transport.disconnecting)
+        queen.lose(0)
+        self.successResultOf(stopping)
+        self.assertEqual(clock.getDelayedCalls(), [])
+
+    def test_bandIsSlow(self) -> None:
+        """A band that was about to open when the leash was lost is closed as soon as it does."""
+        clock, queen = Clock(), PlainQueen()
+        cell = Cell(Queen.at(queen), "key", "@/", hello, reactor=clock)
+        cell.startService()
+        queen.say(0, Accept("uuid", "band key"))
+        opening: list[Any] = []
+        connect = queen.connect
+
+        def later(factory: Any) -> Deferred[Any]:
+            opening.append((factory, Deferred(lambda _: None)))
+            found: Deferred[Any] = opening[-1][1]
+            return found
+
+        self.patch(queen, "connect", later)
+        queen.say(0, NeedBand(1))
+        queen.lose(0)
+        self.assertTrue(opening[0][1].called)  # it was cancelled
+        stopping = cell.stopService()
+        clock.advance(0)
+        self.successResultOf(stopping)
+        self.patch(queen, "connect", connect)
+        self.assertEqual(clock.getDelayedCalls(), [])
 
 
 class _Slow(CellApplication):

@@ -64,7 +64,6 @@ class Membership:
         connecting = self._queen.leash(self._reactor).connect(_One(leash))
         connecting.addTimeout(CONNECTING, self._reactor)
         await connecting
-        _keepAlive(leash.transport)
         await leash.accepted.addTimeout(LOGIN, self._reactor, onTimeoutCancel=_tooLate)
         self._leash = leash
         leash.lost.addCallback(self._lost)
@@ -117,6 +116,7 @@ class Membership:
 
     def _lost(self, error: LeashLost) -> None:
         self._leash = None
+        self.cut()  # its queen has dropped them, if she is there at all
         self._end(error.text)
         self._moved()
 
@@ -147,7 +147,6 @@ class Membership:
             self._moved()
             return
         self._bands[band] = self._reactor.callLater(LOGIN, self._expect, band)
-        _keepAlive(band.transport)
         if self._leaving:
             band.abort()
 
@@ -192,13 +191,6 @@ class _One(Factory):
     def buildProtocol(self, addr: IAddress | None) -> FrameProtocol:
         """See L{Factory}."""
         return self._protocol
-
-
-def _keepAlive(transport: Any) -> None:
-    """Have the system find out whether the other end of a TCP connection is there."""
-    keep = getattr(transport, "setTcpKeepAlive", None)
-    if keep is not None:
-        keep(True)
 
 
 def _tooLate(_: object, seconds: float) -> Failure:

@@ -13,7 +13,7 @@ import h11
 from twisted.internet import ssl
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
-from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamClientEndpoint
+from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamClientEndpoint, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
@@ -179,6 +179,11 @@ class UpstreamConnection(Protocol):
         """Who takes the response is lost, and says so itself."""
 
     # What Twisted calls
+
+    def connectionMade(self) -> None:
+        """See L{Protocol}."""
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)  # requests are written in several pieces
 
     def dataReceived(self, data: bytes) -> None:
         """See L{Protocol}."""
