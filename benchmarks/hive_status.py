@@ -94,6 +94,32 @@ async def ask(agent: Agent, port: int) -> None:
     await readBody(await agent.request(b"GET", url.encode(), Headers(headers)))
 
 
+class Traffic:
+    """
+    Requests, at random, more and fewer of them in waves.
+
+    @param rate: how many a second, on average.
+    """
+
+    def __init__(self, reactor: Any, agent: Agent, port: int, rate: float) -> None:
+        self._reactor = reactor
+        self._agent = agent
+        self._port = port
+        self._rate = rate
+        self._next: Any = None
+
+    def another(self) -> None:
+        """Ask, and again later."""
+        Deferred.fromCoroutine(ask(self._agent, self._port)).addErrback(lambda _: None)
+        now = self._reactor.seconds()
+        wave = 1.0 + 0.35 * sin(now / 9.0) + 0.15 * sin(now / 2.3)
+        self._next = self._reactor.callLater(random.expovariate(self._rate * wave), self.another)
+
+    def stop(self) -> None:
+        """Ask no more."""
+        self._next.cancel()
+
+
 def look(url: str, options: argparse.Namespace) -> None:
     """Take the picture."""
     with (
@@ -158,27 +184,14 @@ async def show(reactor: Any, here: Path, options: argparse.Namespace) -> None:
     pool.maxPersistentPerHost = 100
     agent = Agent(reactor, trusted, pool=pool)
 
-    def another() -> None:
-        nonlocal next_one
-        Deferred.fromCoroutine(ask(agent, ports.number(HTTPS))).addErrback(lambda _: None)
-        next_one = reactor.callLater(random.expovariate(options.rate * waves(reactor.seconds())), another)
-
-    next_one = reactor.callLater(0.0, another)
+    traffic = Traffic(reactor, agent, ports.number(HTTPS), options.rate)
+    traffic.another()
     await deferLater(reactor, options.seconds)
     await deferToThread(look, f"http://localhost:{ports.number(STATUS)}/", options)
-    next_one.cancel()
+    traffic.stop()
     await pool.closeCachedConnections()
-    await DeferredList([Deferred.fromCoroutine(_stop(cell)) for cell in cells])
+    await DeferredList([cell.stopService() for cell in cells])
     await queen.stopService()
-
-
-async def _stop(cell: Cell) -> None:
-    await cell.stopService()
-
-
-def waves(seconds: float) -> float:
-    """Traffic comes and goes."""
-    return 1.0 + 0.35 * sin(seconds / 9.0) + 0.15 * sin(seconds / 2.3)
 
 
 def main(reactor: Any, *arguments: str) -> Deferred[None]:
@@ -193,9 +206,13 @@ def main(reactor: Any, *arguments: str) -> Deferred[None]:
     parser.add_argument("--full", action="store_true", help="as high as the page is")
     parser.add_argument("--dark", action="store_true")
     options = parser.parse_args(arguments)
-    here = TemporaryDirectory()
-    done = Deferred.fromCoroutine(show(reactor, Path(here.name), options))
-    return done.addBoth(lambda result: (here.cleanup(), result)[1])
+    return Deferred.fromCoroutine(taken(reactor, options))
+
+
+async def taken(reactor: Any, options: argparse.Namespace) -> None:
+    """All of it, with files of its own."""
+    with TemporaryDirectory() as here:
+        await show(reactor, Path(here), options)
 
 
 if __name__ == "__main__":

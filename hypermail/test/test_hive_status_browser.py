@@ -78,7 +78,7 @@ class BrowserTests(QueenCase):
                 before, cell, last = row(driver, "mounts", 1), row(driver, "cells"), row(driver, "requests")
                 self.assertEqual((before["mount"], row(driver, "mounts")["mount"]), ("@/app/", "@/"))
                 self.assertIn(" ms", before["p50"])
-                self.assertEqual((cell["mounts"], cell["over"], cell["state"]), ("@/app/, @/", "TLS", "well"))
+                self.assertEqual((cell["mounts"], cell["over"], cell["state"]), ("@/app/, @/", "TLS", "up"))
                 self.assertRegex(cell["bands"], r"\A\d+ busy, \d+ idle\Z")
                 self.assertEqual((last["status"], last["method"], last["target"]), ("200", "GET", "/app/x"))
                 self.assertEqual(last["cell"], cell["cell"])
