@@ -282,6 +282,18 @@ class HistoryTests(SynchronousTestCase):
         self.assertEqual([each.requests for each in figures.history.read(619)], [1] + [0] * (REMEMBERED - 1))
         self.assertEqual([each.requests for each in figures.history.read(10_000)], [0] * REMEMBERED)
 
+    def test_silence(self) -> None:
+        """Looking costs no memory, and takes the place of nothing."""
+        clock = Clock()
+        figures = Figures(clock.seconds)
+        figures.record(access(), HERE)
+        for _ in range(118):
+            clock.advance(1.0)
+            figures.history.read(int(clock.seconds()))
+        clock.advance(2.0)
+        self.assertEqual([each.requests for each in figures.history.read(120)], [1] + [0] * (REMEMBERED - 1))
+        self.assertEqual(len(figures.history._past), 1)
+
 
 class RecentTests(SynchronousTestCase):
     """Requests that are remembered."""

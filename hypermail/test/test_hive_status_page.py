@@ -268,6 +268,16 @@ class SnapshotTests(PageCase):
         found = self.told()
         self.assertEqual((len(found["mounts"]["shown"]), len(found["cells"]["shown"])), (MOST_SHOWN, 150))
 
+    def test_named(self) -> None:
+        """Of many cells on a mount, and mounts of a cell, twenty are named."""
+        for _ in range(25):
+            self.cell(*(f"/{number}/" for number in range(30)))
+        found = self.told()
+        for one in found["mounts"]["shown"]:
+            self.assertEqual((len(one["cells"]), one["cell_count"]), (20, 25))
+        for one in found["cells"]["shown"]:
+            self.assertEqual((len(one["mounts"]), one["mount_count"]), (20, 30))
+
     def test_fresh(self) -> None:
         """However often somebody asks, it is reckoned twice a second at most."""
         self.assertEqual(self.told()["totals"]["requests"], 0)
