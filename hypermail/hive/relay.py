@@ -73,10 +73,10 @@ class Relay:
 
     __slots__ = (
         "_band",
-        "_got",
         "_held",
         "_most",
         "_over",
+        "_read",
         "_route",
         "_sending",
         "_upgrade",
@@ -107,7 +107,7 @@ class Relay:
         self._upgraded = False  # whether it has
         self._sending = False  # whether the body of the request goes to the cell
         self._most = 0  # bytes of it that the cell takes still
-        self._got = False  # whether the client has given some of it
+        self._read = False  # whether the client was asked for it, so that it may come, once, at any time
         self._over = False
 
     # A way for it
@@ -154,6 +154,7 @@ class Relay:
             self.refuse(error)
             return
         self._band = band
+        self._held = False
         self._upgrade = bool(self.head.upgrade) and self.cell.extended and not self.call.has_body
         band.ask(self, told, self._upgrade)
 
@@ -170,6 +171,7 @@ class Relay:
             self.refuse(_too_long(most))
         else:
             self._most = most
+            self._read = True
             self._feed()
             self.call.readBody()
 
@@ -216,7 +218,7 @@ class Relay:
             self._cut("the cell was lost before its response was whole")
             return
         self._route.failed(self.cell)
-        if self.head.method in _IDEMPOTENT and not self._got and self._route.again():
+        if self.head.method in _IDEMPOTENT and not self._read and self._route.again():
             self.send()
         else:
             self.refuse(RequestRefused(_BAD_GATEWAY, "the cell was lost before it has answered"))
@@ -225,7 +227,6 @@ class Relay:
 
     def bodyReceived(self, data: bytes) -> None:
         """See L{hypermail.hive.front.calls.Answerer}."""
-        self._got = True
         if self._band is None:
             return
         self._most -= len(data)

@@ -311,6 +311,16 @@ class UpgradeTests(RouterCase):
         self.assertFalse(band.left)
         self.assertEqual((self.last().status, self.last().size), (101, 3))
 
+    def test_again(self) -> None:
+        """A cell that is lost when it has wanted an upgrade leaves nothing behind for the next one."""
+        _, accept = self.cell()
+        bands = [self.ready(accept) for _ in range(2)]
+        call = self.request(connection="Upgrade", upgrade="websocket")
+        bands[1].say(ResponseWant(UNLIMITED)).hang_up()
+        self.asked(bands[0])
+        bands[0].say(ResponseHead(200), ResponseEnd())
+        self.assertEqual((call.status, call.ended, bands[0].heard(), bands[0].left), (200, True, [], False))
+
     def test_hung_up(self) -> None:
         """A cell that ends it ends it, and the band with it; what the client says afterwards is nobody's."""
         call, band, _ = self.upgrade()
@@ -508,12 +518,12 @@ class SeveralTests(RouterCase):
 
     def test_not_again(self) -> None:
         """Nothing is sent twice that might do something twice, or whose body is used up."""
-        for method, body in (("POST", None), ("PUT", b"x")):
+        for method, body in (("POST", None), ("PUT", b"x"), ("PUT", b"")):
             _, accept = self.cell()
             bands = [self.ready(accept) for _ in range(2)]
             call = self.request(method, body=body)
-            if body:
-                bands[1].say(ResponseWant(10))
+            if body is not None:
+                bands[1].say(ResponseWant(10))  # and what of it has not come yet might come to a cell that has not asked
             bands[1].hang_up()
             self.assertEqual((call.status, bands[0].heard()), (502, []))
 
