@@ -6,11 +6,9 @@ from __future__ import annotations
 
 from collections import Counter
 from datetime import UTC, datetime
-from functools import partial
 from random import Random
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -219,7 +217,6 @@ class DesynchronisedTests(SynchronousTestCase):
         self.finished = 0
         self.router = Router(self.cells, self.clock.seconds, lambda: datetime(2026, 1, 1, tzinfo=UTC), self.count)
         self.running: list[Client] = []
-        self.exchanges: list[Exchange] = []
         self.wrong: list[str] = []
         self.verdicts: Counter[str] = Counter()
         self.made = [self.cell() for _ in range(2)]
@@ -230,9 +227,8 @@ class DesynchronisedTests(SynchronousTestCase):
 
     def cell(self) -> Cell:
         """A cell, which comes back whenever it is lost."""
-        cell = Cell(
-            Queen.at(self.tangle), "key", "@/", self.serve, reactor=self.clock, chance=lambda: 0.0, drain=1.0
-        )
+        queen = Queen.at(self.tangle)
+        cell = Cell(queen, "key", "@/", self.serve, reactor=self.clock, chance=lambda: 0.0, drain=1.0)
         cell.startService()
         return cell
 
@@ -292,7 +288,35 @@ class DesynchronisedTests(SynchronousTestCase):
                 self.harm()
                 self.step()
             self.ask(number)
-        self.pass_(200_000)
+        self.pass_(100_000)
         self.assertEqual(self.wrong, [])
         self.assertEqual((self.finished, self.router.running), (REQUESTS, 0))
-        print(self.verdicts, self.clock.seconds(), len(self.flushLoggedErrors(ArithmeticError)))
+        for wanted, least in (("answered", 3_000), ("lost", 1_000), ("cut", 200), ("413", 200), ("500", 200)):
+            self.assertGreater(self.verdicts[wanted], least)
+        self.assertEqual(set(self.verdicts) - {"answered", "lost", "cut"}, {"404", "413", "500", "502"})
+        self.recover()
+        self.leave()
+
+    def recover(self) -> None:
+        """Everything is left alone, for as long as cells wait that have lost their queen; then all requests succeed."""
+        for _ in range(20_000):
+            self.step()
+        self.assertEqual([len(member.mounts) for member in self.cells], [1, 1])
+        self.assertEqual([member.outstanding for member in self.cells], [0, 0])
+        self.verdicts.clear()
+        for number in range(REQUESTS, REQUESTS + 100):
+            self.ask(number, good=True)
+        self.pass_(100_000)
+        self.assertEqual((self.verdicts, self.wrong), ({"answered": 100}, []))
+
+    def leave(self) -> None:
+        """The cells stop, and nothing is left."""
+        stopping = [cell.stopService() for cell in self.made]
+        for _ in range(20_000):
+            self.step()
+        for one in stopping:
+            self.successResultOf(one)
+        self.assertEqual((len(self.cells), self.cells.strange, self.tangle.open), (0, 0, 0))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        failures = self.flushLoggedErrors()
+        self.assertEqual({failure.type for failure in failures}, {ArithmeticError})
