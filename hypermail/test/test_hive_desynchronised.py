@@ -10,10 +10,12 @@ from random import Random
 from typing import Any
 
 from twisted.internet.task import Clock, deferLater
+from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.hive.band import End
 from hypermail.hive.cell.cell import Cell
+from hypermail.hive.cell.leashing import LONGEST_PAUSE
 from hypermail.hive.cell.queens import Queen
 from hypermail.hive.entrance import Entrance
 from hypermail.hive.exchanges import UNLIMITED, Exchange
@@ -24,13 +26,27 @@ from hypermail.test.tangle import Tangle
 
 REQUESTS = 10_000
 AT_ONCE = 24
+#: s between two things that happen.
+TICK = 0.0005
 #: In which of so many steps a leash, or a band, is lost, the garden is looked after, a client is slow.
 LEASH_LOST, BAND_LOST, PRUNED = 6_000, 900, 2_000
 
 #: What cells do: without the body, with all of it, before all of it is there.
 UNREAD = ("answer", "length", "nothing", "fail", "cut head", "cut response", "short", "late", "never")
-READ = ("echo", "early", "early length", "little", "pausing", "cut body", "streamed")
-GOOD = ("answer", "length", "echo", "streamed")
+READ = ("echo", "early", "early length", "early nothing", "little", "pausing", "cut body", "streamed")
+#: Those that go on in another protocol: the cell agrees, or does not, before or after it has asked for what comes.
+UPGRADES = ("upgrade", "declined", "declined late")
+GOOD = ("answer", "length", "echo", "streamed", "upgrade")
+
+#: What ends are cut off for: those that know no better, since a cell has ended a response that has not begun, and new
+#: bands whose leash is lost. All others agree on where they are, however early a response has ended.
+FAULTS = {
+    "band, the cell's end: HEAD_RECEIVED is illegal in state ASKED",
+    "band, the cell's end: HEAD_RECEIVED is illegal in state READ",
+    "the response is shorter than it has said",
+    "the queen refuses a band: there is no such leash, or this is not its key",
+    "there is no such leash, or this is not its key",
+}
 
 
 def said(number: str, size: int) -> bytes:
@@ -55,15 +71,20 @@ class Answering:
 
     def begin(self) -> Any:
         """Answer, or ask for the body first."""
-        if self.plan in READ:
+        if self.plan in READ or self.plan in ("upgrade", "declined late"):
             self.exchange.read(self, 20 if self.plan == "little" else UNLIMITED)
             if self.plan == "streamed":
                 self.exchange.respond(200, {"x-number": (self.number,)})
+            elif self.plan == "upgrade":
+                switch = {"connection": ("upgrade",), "upgrade": ("parrots",)}
+                self.exchange.respond(101, {"x-number": (self.number,), **switch})
+            elif self.plan == "declined late":
+                self.answer()
             return None
         if self.plan == "fail":
             raise ArithmeticError(self.number)
         if self.plan == "nothing":
-            self.exchange.connection.send(bytes((0x3B,)))
+            self.nothing()
             return None
         if self.plan == "cut head":
             self.exchange.connection.abort()
@@ -73,6 +94,10 @@ class Answering:
         if self.plan != "never":
             self.answer()
         return None
+
+    def nothing(self) -> None:
+        """End a response that has no beginning, as faulty cells do; this end of the band does not know of it."""
+        self.exchange.connection.send(bytes((0x3B,)))
 
     def answer(self) -> None:
         """Say what is to be said."""
@@ -96,22 +121,36 @@ class Answering:
         self.got += data
         if not self.expected.startswith(self.got):
             self.wrong.append(f"{self.number} has got {self.got!r}")
-        if self.plan == "streamed":
+        if self.plan in ("streamed", "upgrade"):
             self.exchange.write(data)
+        elif self.plan == "early nothing":
+            if self.got == data:
+                self.nothing()
         elif self.plan.startswith("early"):
             self.answer()
         elif self.plan == "cut body":
             self.exchange.connection.abort()
         elif self.plan == "pausing":
             self.exchange.connection.pauseProducing()
-            self.clock.callLater(self.chance.random() / 20, self.exchange.connection.resumeProducing)
+            if self.chance.random() < 0.5:
+                self.answer()
+            else:
+                self.clock.callLater(self.chance.random() / 20, self.go_on)
+
+    def go_on(self) -> None:
+        """Take the rest of the body."""
+        if not self.exchange.over:
+            self.exchange.connection.resumeProducing()
 
     def bodyEnded(self, end: End) -> None:
         """See L{hypermail.hive.exchanges.Reader}."""
         if self.got != self.expected:
             self.wrong.append(f"{self.number} has got {self.got!r}, and no more")
-        if self.plan == "streamed":
+        if self.plan in ("streamed", "upgrade"):
             self.exchange.end()
+        elif self.plan == "early nothing":
+            if not self.got:
+                self.nothing()
         else:
             self.answer()
 
@@ -128,31 +167,37 @@ class Client:
 
     def __init__(self, number: int, chance: Random, *, good: bool) -> None:
         self.number = str(number)
-        self.plan = chance.choice(GOOD if good else UNREAD + READ)
+        self.plan = chance.choice(GOOD if good else UNREAD + READ + UPGRADES)
         self.fate = "" if good else chance.choice(("", "", "", "at once", "waiting", "within body", "within response"))
         if self.plan == "never":
             self.fate = "waiting"
-        size = chance.choice((0, 5, 50, 500, 6_000)) if self.plan in READ or chance.random() < 0.3 else None
+        self.upgrade = self.plan in UPGRADES
+        size: int | None = chance.choice((0, 5, 50, 500, 6_000))
+        if not (self.plan in READ or self.plan == "upgrade" or (chance.random() < 0.3 and not self.upgrade)):
+            size = None
         self.answer = chance.choice((0, 10, 300, 9_000))
         headers = {"host": ("localhost",), "x-number": (self.number,), "x-plan": (self.plan,)}
         headers["x-answer"] = (str(self.answer),)
         self.body = None if size is None else said(self.number, size)
         if size is not None:
             headers["x-size"] = (str(size),)
-        if self.body is not None and chance.random() < 0.5:
+        if self.upgrade:
+            headers |= {"connection": ("upgrade",), "upgrade": ("parrots",)}
+        elif self.body is not None and chance.random() < 0.5:
             headers["content-length"] = (str(len(self.body)),)
-        method = "GET" if self.body is None else chance.choice(("POST", "PUT"))
-        self.call = RecordedCall(method, b"/", headers, None if self.body is None else b"")
+        bodiless = self.upgrade or self.body is None
+        method = "GET" if bodiless else chance.choice(("POST", "PUT"))
+        self.call = RecordedCall(method, b"/", headers, None if bodiless else b"")
         self._chance = chance
         self._sent = 0
         self._finished = self.body is None
-        self._slow = False
+        self._slow: bytes | None = None  # what had come when it began
         self._steps = 0
 
     @property
     def expected(self) -> bytes:
         """The response's body, if it is the cell's."""
-        if self.plan == "streamed":
+        if self.plan in ("streamed", "upgrade"):
             return self.body or b""
         return said(self.number, self.answer)
 
@@ -162,10 +207,16 @@ class Client:
         call, chance = self.call, self._chance
         if self._doomed():
             call.lose()
-        elif self._slow or chance.random() < 0.05:
-            self._slow = not self._slow
-            (call.slow if self._slow else call.ready)()
-        elif not self._finished and not call.paused:
+        elif self._slow is not None:
+            assert call.body_written == self._slow, (self.number, "something has come although there is no room")
+            self._slow = None
+            call.ready()
+        elif chance.random() < 0.05:
+            call.slow()
+            self._slow = call.body_written if call.responded else None
+            if self._slow is None:
+                call.ready()
+        elif not self._finished and not call.paused and (call.upgraded or not self.upgrade):
             assert self.body is not None
             piece = self.body[self._sent : self._sent + chance.choice((1, 40, 3_000))]
             self._sent += len(piece)
@@ -192,7 +243,8 @@ class Client:
         """
         call = self.call
         got = call.body_written
-        if call.status == 200:
+        if call.status in (101, 200):
+            assert call.upgraded == (call.status == 101)
             assert call.sent_headers["x-number"] == (self.number,), (self.number, call.sent_headers)
             assert self.expected.startswith(got), (self.number, self.plan, got)
             if call.ended:
@@ -219,7 +271,16 @@ class DesynchronisedTests(SynchronousTestCase):
         self.running: list[Client] = []
         self.wrong: list[str] = []
         self.verdicts: Counter[str] = Counter()
+        self.said: set[str] = set()
+        observer: Any = self.remember
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         self.made = [self.cell() for _ in range(2)]
+
+    def remember(self, event: LogEvent) -> None:
+        """What a band was cut off for."""
+        if "reason" in event and "peer" in event:
+            self.said.add(event["reason"])
 
     def count(self, *_: object) -> None:
         """A request is over, to the queen."""
@@ -238,7 +299,7 @@ class DesynchronisedTests(SynchronousTestCase):
 
     def step(self) -> None:
         """Something happens."""
-        self.clock.advance(0.0005)
+        self.clock.advance(TICK)
         self.tangle.step()
         if self.running:
             client = self.chance.choice(self.running)
@@ -294,12 +355,13 @@ class DesynchronisedTests(SynchronousTestCase):
         for wanted, least in (("answered", 3_000), ("lost", 1_000), ("cut", 200), ("413", 200), ("500", 200)):
             self.assertGreater(self.verdicts[wanted], least)
         self.assertEqual(set(self.verdicts) - {"answered", "lost", "cut"}, {"404", "413", "500", "502"})
+        self.assertEqual(self.said, FAULTS)
         self.recover()
         self.leave()
 
     def recover(self) -> None:
         """Everything is left alone, for as long as cells wait that have lost their queen; then all requests succeed."""
-        for _ in range(20_000):
+        for _ in range(int(LONGEST_PAUSE / TICK)):
             self.step()
         self.assertEqual([len(member.mounts) for member in self.cells], [1, 1])
         self.assertEqual([member.outstanding for member in self.cells], [0, 0])

@@ -523,9 +523,7 @@ class SeveralTests(RouterCase):
             bands = [self.ready(accept) for _ in range(2)]
             call = self.request(method, body=body)
             if body is not None:
-                bands[1].say(
-                    ResponseWant(10)
-                )  # what has not come yet might come to another cell
+                bands[1].say(ResponseWant(10))  # what has not come yet might come to another cell
             bands[1].hang_up()
             self.assertEqual((call.status, bands[0].heard()), (502, []))
 
