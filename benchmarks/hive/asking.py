@@ -17,7 +17,7 @@ import h11
 
 from benchmarks.hive.cell import APART, BIG, PIECE, PIECES, piece_of
 
-_CLEAN = (502, 503)
+_CLEAN = {404: "absent", 502: "refused", 503: "refused"}
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,8 @@ class Outcome:
     """
     What has become of a request.
 
-    @ivar name: C{right}; C{refused}, by 502 or 503; C{cut}, when there was no connection any more; C{gone}, when this
-        client did not want to wait; C{hung}, when nothing came of it; C{wrong}, which is everything else.
+    @ivar name: C{right}; C{refused}, by 502 or 503; C{absent}, by 404; C{cut}, when there was no connection any more;
+        C{gone}, when this client did not want to wait; C{hung}, when nothing came of it; C{wrong}: everything else.
     @ivar detail: for people, when that is bad.
     """
 
@@ -92,7 +92,7 @@ class Asker:
                     await sending
             writer.transport.abort()
         if status in _CLEAN:
-            return "refused"
+            return _CLEAN[status]
         if status != 200:
             raise _Wrong(f"status {status}: {body[:100]!r}")
         if body != expected(kind, name):

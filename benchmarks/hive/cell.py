@@ -1,9 +1,9 @@
 """
 A cell: a program for the other ones here.
 
-    python -m benchmarks.hive.cell tls|hypermail HOST PORT CERTIFICATE|PIN KEYFILE [--proxy URL]
+    python -m benchmarks.hive.cell tls|hypermail HOST PORT CERTIFICATE|PIN KEYFILE
 
-Without C{--proxy} it answers by itself:
+What it answers:
 
 =================  ==================================================================================================
 C{/small}          100 bytes
@@ -32,7 +32,7 @@ from twisted.logger import globalLogBeginner, textFileLogObserver
 
 from hypermail import StarterTLS
 from hypermail.hive.band import End
-from hypermail.hive.cell.application import Answering, answer
+from hypermail.hive.cell.application import answer
 from hypermail.hive.cell.cell import Cell
 from hypermail.hive.cell.queens import Queen
 from hypermail.hive.descriptors import allow_many
@@ -180,14 +180,6 @@ def application(exchange: Exchange) -> None:
         answer(exchange, 404)
 
 
-def proxy(url: str) -> Answering:
-    """Passes everything on."""
-    from hypermail.hive.cell.proxy import ProxyApplication
-    from hypermail.hive.cell.upstream import Upstream
-
-    return ProxyApplication(Upstream(url))
-
-
 def main() -> None:
     """Run from the command line, until killed."""
     parser = argparse.ArgumentParser(description="a cell, for benchmarks")
@@ -196,7 +188,6 @@ def main() -> None:
     parser.add_argument("port", type=int)
     parser.add_argument("trust")
     parser.add_argument("key")
-    parser.add_argument("--proxy")
     arguments = parser.parse_args()
     allow_many()
     globalLogBeginner.beginLoggingTo([textFileLogObserver(sys.stderr)])
@@ -204,8 +195,7 @@ def main() -> None:
         queen = Queen.overTLS(arguments.host, arguments.port, trustRoots=readTrustRoots(arguments.trust))
     else:
         queen = Queen.overHypermail(arguments.host, arguments.port, security=StarterTLS(pin=arguments.trust))
-    serving = proxy(arguments.proxy) if arguments.proxy else application
-    Cell(queen, readHiveKey(arguments.key), "@/", serving).startService()
+    Cell(queen, readHiveKey(arguments.key), "@/", application).startService()
     reactor.run()
 
 

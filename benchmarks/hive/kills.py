@@ -2,8 +2,9 @@
 Processes are killed (SIGKILL) while 200 requests run: every client has to get a right answer or a clean error, soon.
 
 A quarter of them ask for little, again and again; a quarter download 1 MiB that takes 1.6 s; a quarter upload as much;
-and a quarter wait 3 s for their answers. Each response is checked. Afterwards what was killed is started again, and
-100 requests have to be answered right. Besides, clients give up within 10,000 requests at random moments.
+and a quarter wait 3 s for their answers. Each response is checked. Clean errors are a cut connection, 502, 503, and 404,
+which is what the queen says of what no cell has mounted any more. Afterwards what was killed is started again, and 100
+requests have to be answered right. Besides, clients give up within 10,000 requests at random moments.
 """
 
 from __future__ import annotations
@@ -29,8 +30,9 @@ AFTERWARDS = 100
 KILLED_AFTER = 0.8
 #: s for which those who ask again and again do so.
 ASKING = 1.5
-#: s that nobody may wait.
+#: s that nobody may wait, and that clients do.
 LONGEST = 30.0
+PATIENCE = 60.0
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -98,7 +100,7 @@ class Scene:
         self._queen = hive.queen()
         self._cells = [hive.cell(way) for _ in range(cells)]
         self._mounted = 1  # so often, each cell that is never killed
-        self.asker = Asker(hive.address, hive.https, LONGEST)
+        self.asker = Asker(hive.address, hive.https, PATIENCE)
 
     async def round(self, case: str) -> dict[str, Any]:
         """Kill something within requests, and start it again."""

@@ -56,12 +56,14 @@ def setups(directory: Path, stack: contextlib.ExitStack, only: str | None) -> li
     _, upstream = nginx.serve(beside)
     proxy, port = nginx.proxy(beside, upstream)
     found = [Setup("nginx", f"https://127.0.0.1:{port}", {"front": proxy})]
-    for what, words in (("proxy", ["--proxy", f"http://127.0.0.1:{upstream}"]), ("handler", [])):
+    for what in ("proxy", "handler"):
         for way in WAYS:
             name = f"hive, {what}, {way}"
             if only is None or only in name:
                 hive = stack.enter_context(Hive(directory / f"{what}-{way}"))
-                found.append(Setup(name, hive.origin, {"front": hive.queen(), "cell": hive.cell(way, *words)}))
+                queen = hive.queen()
+                cell = hive.cell(way) if what == "handler" else hive.proxy(way, f"http://127.0.0.1:{upstream}")
+                found.append(Setup(name, hive.origin, {"front": queen, "cell": cell}))
     return found
 
 

@@ -111,7 +111,19 @@ def _slow(rows: list[Row]) -> list[Table]:
 
 
 def _kills(rows: list[Row]) -> list[Table]:
-    header = ["killed", "over", "requests", "right", "502 or 503", "cut", "wrong", "hung", "longest, s", "back, s"]
+    header = [
+        "killed",
+        "over",
+        "requests",
+        "right",
+        "502 or 503",
+        "404",
+        "cut",
+        "wrong",
+        "hung",
+        "longest, s",
+        "back, s",
+    ]
     lines = []
     for case in dict.fromkeys((row["killed"], row["way"]) for row in rows):
         some = select(rows, killed=case[0], way=case[1])
@@ -124,7 +136,7 @@ def _kills(rows: list[Row]) -> list[Table]:
     return [Table("200 requests at a time, and what became of them", header, lines)]
 
 
-_OUTCOMES = ("right", "refused", "cut", "wrong", "hung")
+_OUTCOMES = ("right", "refused", "absent", "cut", "wrong", "hung")
 
 
 def _websockets(rows: list[Row]) -> list[Table]:

@@ -63,7 +63,7 @@ def _measure(hive: Hive, network: BadNetwork, amount: int) -> tuple[dict[str, An
     server = hive.start("server", [sys.executable, "-m", "benchmarks.hive.content", str(port)])
     hive.told(server, "it (serves)")
     hive.queen()
-    hive.cell("hypermail", "--proxy", f"http://127.0.0.1:{port}")
+    hive.proxy("hypermail", f"http://127.0.0.1:{port}")
     amounts = {"download": amount, "upload": amount, "tick": BEFORE + AFTERWARDS}
     module = [sys.executable, "-m", "benchmarks.hive.client"]
     clients = {

@@ -183,16 +183,24 @@ class Hive:
         self.told(queen, r"the queen serves (HTTPS)")
         return queen
 
-    def cell(self, way: str, *arguments: str) -> Program:
-        """
-        A cell, which is mounted at C{@/}.
-
-        @param arguments: of L{benchmarks.hive.cell}.
-        """
+    def cell(self, way: str) -> Program:
+        """A cell that answers by itself, L{benchmarks.hive.cell}; it is mounted at C{@/}."""
         where = self.hlhv if way == "tls" else self.udp
         trust = str(self.directory / "certificate.pem") if way == "tls" else self._pin
-        module = [sys.executable, "-m", "benchmarks.hive.cell", way, self.address, str(where), trust]
-        cell = self.start("cell", [*module, str(self.directory / "cell.key"), *arguments])
+        words = [way, self.address, str(where), trust, str(self.directory / "cell.key")]
+        return self._mounted(self.start("cell", [sys.executable, "-m", "benchmarks.hive.cell", *words]))
+
+    def proxy(self, way: str, upstream: str) -> Program:
+        """C{twistd hypermail-cell --proxy}. @param upstream: a URL."""
+        if way == "tls":
+            where = ["--queen", f"{self.address}:{self.hlhv}"]
+            where += ["--trust-roots", str(self.directory / "certificate.pem")]
+        else:
+            where = ["--queen", f"hypermail:host={self.address}:port={self.udp}", "--pin", self._pin]
+        words = [*where, "--key-file", str(self.directory / "cell.key"), "--mount", "@/", "--proxy", upstream]
+        return self._mounted(self.start("cell", [*_TWISTD, "hypermail-cell", *words]))
+
+    def _mounted(self, cell: Program) -> Program:
         self.mounted(cell)
         return cell
 

@@ -52,7 +52,7 @@ def _measure(hive: Hive, way: str, what: str, options: argparse.Namespace) -> di
     port = free_port()
     server = hive.start("server", [sys.executable, "-m", "benchmarks.hive.content", str(port)])
     hive.told(server, "it (serves)")
-    queen, cell = hive.queen(), hive.cell(way, "--proxy", f"http://127.0.0.1:{port}")
+    queen, cell = hive.queen(), hive.proxy(way, f"http://127.0.0.1:{port}")
     words = [what, hive.address, str(hive.https), str(options.size)]
     words += ["--rate", str(options.rate), "--pauses", str(options.pauses)]
     with sampled([queen, cell]) as peaks:
