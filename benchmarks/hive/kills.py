@@ -2,9 +2,9 @@
 Processes are killed (SIGKILL) while 200 requests run: every client has to get a right answer or a clean error, soon.
 
 A quarter of them ask for little, again and again; a quarter download 1 MiB that takes 1.6 s; a quarter upload as much;
-and a quarter wait 3 s for their answers. Each response is checked. Clean errors are a cut connection, 502, 503, and 404,
-which is what the queen says of what no cell has mounted any more. Afterwards what was killed is started again, and 100
-requests have to be answered right. Besides, clients give up within 10,000 requests at random moments.
+and a quarter wait 3 s for their answers. Each response is checked. Clean errors are a cut connection, 502, 503, and
+404, which is what the queen says of what no cell has mounted any more. Afterwards what was killed is started again, and
+100 requests have to be answered right. Besides, clients give up within 10,000 requests at random moments.
 """
 
 from __future__ import annotations

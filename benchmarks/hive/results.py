@@ -107,7 +107,7 @@ def _slow(rows: list[Row]) -> list[Table]:
         ]
         for row in rows
     ]
-    return [Table("Bodies of 2 GiB at 50 MB/s with ten pauses of 5 s on the far side", header, lines)]
+    return [Table("Large bodies at a moderate rate, with pauses of 5 s on the far side", header, lines)]
 
 
 def _kills(rows: list[Row]) -> list[Table]:
