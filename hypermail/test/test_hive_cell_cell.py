@@ -116,6 +116,19 @@ class EntranceTests(MemoryCase):
         self.pass_(1.0)
         self.assertEqual(len(self.hive.held), 2)
 
+    def test_lostMounting(self) -> None:
+        """A leash that is lost before all mounts are in leaves nothing unsaid, and it tries again."""
+        self.hive.silent = True
+        cell = self.cell(hello, "@/", "example.org/")
+        self.hive.silent = False
+        [link] = self.hive.links
+        self.hive._move(*link)
+        self.assertEqual(len(self.cells), 1)
+        self.hive.loseAll()
+        self.assertFalse(cell.isReady)
+        self.pass_(2.0)
+        self.assertTrue(cell.isReady)
+
     def test_reset(self) -> None:
         """Once a leash has lasted the pauses begin anew; before that they go on to grow."""
         self.hive.refusing = True

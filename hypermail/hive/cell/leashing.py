@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -162,9 +162,8 @@ class LeashService(Service):
     def _welcome(self, leash: Leash) -> None:
         self._log.info("{queen} has let the cell in", queen=self.queen.name)
         self._entered(self, leash)
-        mounting = gatherResults([Deferred.fromCoroutine(self._mount(leash, one)) for one in self._patterns])
-        mounting.addCallback(self._allMounted, leash)
-        mounting.addErrback(lambda failure: failure.trap(LeashLost))
+        mounting = [Deferred.fromCoroutine(self._mount(leash, one)) for one in self._patterns]
+        gatherResults(mounting, consumeErrors=True).addCallbacks(self._allMounted, _notMounted, callbackArgs=(leash,))
 
     def _allMounted(self, _: object, leash: Leash) -> None:
         if leash.is_in:
@@ -189,6 +188,13 @@ class LeashService(Service):
             else:
                 self._log.info("{queen}: {pattern} is mounted", queen=self.queen.name, pattern=str(pattern))
                 return
+
+
+def _notMounted(failure: Failure) -> Failure | None:
+    """One has failed, perhaps since the leash is lost, which is said elsewhere."""
+    assert isinstance(failure.value, FirstError)
+    first = failure.value.subFailure
+    return None if first.check(LeashLost) else first
 
 
 def _waitingFor(done: Deferred[Any]) -> Deferred[Any]:
