@@ -310,10 +310,30 @@ class RealTests(TestCase):
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         client.sendall(b"GET /endless HTTP/1.1\r\nHost: h\r\n\r\n")
         while not written or not written[0].paused:
-            paused: Deferred[None] = Deferred()
-            real.callLater(0.01, paused.callback, None)
-            await paused
+            await self.moment()
         self.assertLess(written[0].written, LARGE)
+
+    async def test_nothing_taken(self) -> None:
+        """A client that does not read is cut off, over TLS, too, and who answers learns of it."""
+        for front, port in zip(self.fronts, (self.plain, self.secure), strict=True):
+            front.timeouts = Timeouts(write=0.2)
+            answering: list[Endless] = []
+            front.serve = lambda call, answering=answering: answering.append(serve(call)) or answering[0]  # type: ignore
+            client = await self.connect(port)
+            client.transport.write(GET.replace(b"/a?b", b"/endless"))
+            await client.until(bool)
+            client.transport.pauseProducing()
+            while not answering or answering[0].learnt != ["lost"]:
+                await self.moment()
+            self.assertLess(answering[0].written, LARGE)
+            client.transport.abortConnection()
+            await client.lost
+
+    def moment(self) -> Deferred[None]:
+        """Let the reactor turn."""
+        turned: Deferred[None] = Deferred()
+        real.callLater(0.01, turned.callback, None)
+        return turned
 
     async def test_stalled_handshake(self) -> None:
         """A client that never ends its handshake is cut off."""
