@@ -166,7 +166,7 @@ class MemoryHive:
     A queen in memory, and the endpoint of her.
 
     @ivar refusing: whether she takes no connections.
-    @ivar held: whether connections stay half open: a list of Deferreds of those.
+    @ivar held: whether connections stay half open: a list of Deferreds of those; C{factories} has their factories.
     @ivar opened: how many connections there were.
     """
 
@@ -176,6 +176,7 @@ class MemoryHive:
         self.refusing = False
         self.silent = False
         self.held: list[Deferred[IProtocol]] | None = None
+        self.factories: list[IProtocolFactory] = []
         self.opened = 0
         self.links: list[tuple[Any, Any]] = []
 
@@ -185,6 +186,7 @@ class MemoryHive:
             return fail(ConnectError())
         if self.held is not None:
             self.held.append(Deferred())
+            self.factories.append(protocolFactory)
             return self.held[-1]
         self.opened += 1
         here: Any = protocolFactory.buildProtocol(None)  # type: ignore[arg-type]

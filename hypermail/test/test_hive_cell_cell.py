@@ -5,6 +5,7 @@ L{membership<hypermail.hive.cell.membership>}: the life of a cell, in memory.
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -193,6 +194,20 @@ class EntranceTests(MemoryCase):
         self.pass_(LONGEST_PAUSE / 2)
         self.assertTrue(cell.isReady)
 
+    def test_mountRefusedAndLost(self) -> None:
+        """A leash that is lost before a mount is asked for again asks no more."""
+        self.patch(self.cells, "mount", lambda member, pattern: self.refuse())
+        self.cell(hello)
+        self.hive.refusing = True
+        self.hive.loseAll()
+        self.pass_(LONGEST_PAUSE)
+        gc.collect()  # which tells of what nobody has dealt with
+        self.assertEqual(self.hive.opened, 1)
+
+    def refuse(self) -> None:
+        """No."""
+        raise UsageError("not you")
+
     def test_nothingToMount(self) -> None:
         """A cell without mounts, or with one that is none, is an error at once."""
         for mounts in ((), ("example.org/../x",), "nothing at all"):
@@ -291,8 +306,29 @@ class BandTests(MemoryCase):
         self.hive.flush()
         self.assertEqual(asked.status, 200)
 
+    def test_halfOpen(self) -> None:
+        """A band that does not open in time is given up."""
+        self.cell(hello)
+        self.hive.held = []
+        self.hive.links[0][0].frameReceived(NeedBand(1))
+        self.clock.advance(CONNECTING - 1.0)
+        self.assertFalse(self.hive.held[0].called)
+        self.clock.advance(1.0)
+        self.assertTrue(self.hive.held[0].called)
+
+    def test_deadlines(self) -> None:
+        """A band leaves no timer behind."""
+        self.cell(hello)
+        before = len(self.clock.getDelayedCalls())
+        self.hive.links[0][0].frameReceived(NeedBand(1))
+        self.hive.flush()
+        self.assertEqual(len(self.clock.getDelayedCalls()), before + 1)
+        self.hive.lose(*self.hive.links[1], ConnectionLost())
+        self.assertEqual(len(self.clock.getDelayedCalls()), before)
+
     def test_notLetIn(self) -> None:
         """A band that is not let in for long is cut off; one that is stays."""
+        self.cells.login_timeout = 10 * LOGIN
         self.cell(hello)
         self.ask(GET)
         self.hive.silent = True
@@ -355,6 +391,29 @@ class StopTests(MemoryCase):
         self.pass_(4.0)
         self.assertNoResult(stopping)
         self.pass_(3.0)
+        self.successResultOf(stopping)
+        self.assertEqual(self.hive.links, [])
+
+    def test_noMoreBands(self) -> None:
+        """Once it has left it opens no more bands, and one that was about to open is cut off."""
+        held = Held()
+        cell = self.cell(held)
+        self.ask(GET)
+        leash = self.hive.links[0][0]
+        self.hive.held = []
+        leash.frameReceived(NeedBand(1))
+        stopping = cell.stopService()
+        self.pass_(1.0)
+        self.assertEqual((len(self.hive.held), len(self.hive.links)), (1, 2))
+        leash.frameReceived(NeedBand(1))
+        self.assertEqual(len(self.hive.held), 1)
+        [(factory, late)] = zip(self.hive.factories, self.hive.held)
+        self.hive.held = None
+        self.hive.connect(factory).chainDeferred(late)
+        self.hive.flush()
+        self.assertEqual(len(self.hive.links), 2)
+        held.let(held[0])
+        self.pass_(1.0)
         self.successResultOf(stopping)
 
     def test_early(self) -> None:
@@ -522,8 +581,10 @@ class ApplicationTests(MemoryCase):
 
     def test_stopsWhileItStarts(self) -> None:
         """A cell may stop while its application starts."""
-        cell = self.cell(_Slow())
+        application = _Slow()
+        cell = self.cell(application)
         self.successResultOf(cell.stopService())
+        self.assertEqual((application.told, application.starting.called), ([""], True))
 
     def test_fails(self) -> None:
         """An exception, a failed Deferred, a failed coroutine: logged, and 500."""

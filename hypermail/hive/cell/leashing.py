@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, FirstError, gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -162,16 +162,16 @@ class LeashService(Service):
     def _welcome(self, leash: Leash) -> None:
         self._log.info("{queen} has let the cell in", queen=self.queen.name)
         self._entered(self, leash)
-        mounting = [Deferred.fromCoroutine(self._mount(leash, one)) for one in self._patterns]
-        gatherResults(mounting, consumeErrors=True).addCallbacks(self._allMounted, _notMounted, callbackArgs=(leash,))
+        mounting = gatherResults([Deferred.fromCoroutine(self._mount(leash, one)) for one in self._patterns])
+        mounting.addCallback(self._allMounted)
 
-    def _allMounted(self, _: object, leash: Leash) -> None:
-        if leash.is_in:
+    def _allMounted(self, mounted: list[bool]) -> None:
+        if all(mounted):
             self.isIn = True
             self._mounted(self)
 
-    async def _mount(self, leash: Leash, pattern: Pattern) -> None:
-        """@raise LeashLost: when that happens before the queen has taken it."""
+    async def _mount(self, leash: Leash, pattern: Pattern) -> bool:
+        """Mount, however often it takes. @return: whether it is; otherwise the leash was lost."""
         while True:
             try:
                 await leash.mount(pattern)
@@ -185,16 +185,11 @@ class LeashService(Service):
                     pause=pause,
                 )
                 await deferLater(self._reactor, pause)
+            except LeashLost:
+                return False
             else:
                 self._log.info("{queen}: {pattern} is mounted", queen=self.queen.name, pattern=str(pattern))
-                return
-
-
-def _notMounted(failure: Failure) -> Failure | None:
-    """One has failed, perhaps since the leash is lost, which is said elsewhere."""
-    assert isinstance(failure.value, FirstError)
-    first = failure.value.subFailure
-    return None if first.check(LeashLost) else first
+                return True
 
 
 def _waitingFor(done: Deferred[Any]) -> Deferred[Any]:
