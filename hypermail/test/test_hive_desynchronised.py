@@ -262,7 +262,7 @@ class DesynchronisedTests(SynchronousTestCase):
     """Two cells, a queen, many clients, and all of them unreliable."""
 
     def setUp(self) -> None:
-        self.chance = Random(6)
+        self.chance = Random(5)
         self.clock = Clock()
         self.cells = newCells(self.clock, age=1.0)
         self.tangle = Tangle(self.chance, Entrance(self.cells))
