@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from hypermail.hive.errors import FrameInvalid
 
@@ -70,6 +70,25 @@ def told(key: str, read: Callable[[Any], Any], *, ours: bool = False) -> Any:
     return field(default_factory=lambda: read(None), metadata={"key": key, "read": read, "ours": ours})
 
 
+class _Key(NamedTuple):
+    """How a field is written; see L{told}. @ivar name: of the attribute."""
+
+    name: str
+    key: str
+    read: Callable[[Any], Any]
+    ours: bool
+
+
+_known: dict[type[Told], tuple[_Key, ...]] = {}  # what was found by _keys
+
+
+def _keys(cls: type[Told]) -> tuple[_Key, ...]:
+    found = _known.get(cls)
+    if found is None:
+        found = _known[cls] = tuple(_Key(one.name, **one.metadata) for one in fields(cls))
+    return found
+
+
 @dataclass(frozen=True)
 class Told:
     """What is written as a JSON object; its fields are made by L{told}."""
@@ -77,11 +96,11 @@ class Told:
     def encode(self) -> bytes:
         """All of it, as UTF-8."""
         content = {}
-        for one in fields(self):
-            value = getattr(self, one.name)
-            if value or not one.metadata["ours"]:
-                content[one.metadata["key"]] = value
-        return json.dumps(content, ensure_ascii=False, separators=(",", ":")).encode()
+        for name, key, _, ours in _keys(type(self)):
+            value = getattr(self, name)
+            if value or not ours:
+                content[key] = value
+        return _encode(content).encode()
 
     @classmethod
     def decode(cls, payload: bytes) -> Self:
@@ -91,16 +110,15 @@ class Told:
         @raise FrameInvalid: when it is no such thing.
         """
         try:
-            content = json.loads(payload, parse_constant=_refuse) if payload else {}
+            content = _decode(payload.decode("utf-8", "surrogatepass")) if payload else {}
         except (ValueError, RecursionError) as error:
             raise FrameInvalid(f"{cls.__name__} is no JSON: {error}") from None
         if not isinstance(content, dict):
             raise FrameInvalid(f"{cls.__name__} is no JSON object")
         found = {}
-        for one in fields(cls):
-            key, read = one.metadata["key"], one.metadata["read"]
+        for name, key, read, _ in _keys(cls):
             try:
-                found[one.name] = read(content.get(key))
+                found[name] = read(content.get(key))
             except ValueError as error:
                 raise FrameInvalid(f"{key} of {cls.__name__} is not {error}") from None
         return cls(**found)
@@ -108,3 +126,8 @@ class Told:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is no number")
+
+
+# Made once: json.dumps and json.loads make one for each call that has options.
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_decode = json.JSONDecoder(parse_constant=_refuse).decode

@@ -281,8 +281,9 @@ class ResponseBody(Body):
     KIND = Kind.RESPONSE_BODY
 
 
-_FRAMES = {one.KIND: one for one in Frame.__subclasses__()}
-_BODIES = {one.KIND: one for one in Body.__subclasses__()}
+# By plain numbers: the hash of an enumeration's member is Python's to compute.
+_FRAMES = {int(one.KIND): one for one in Frame.__subclasses__()}
+_BODIES = {int(one.KIND): one for one in Body.__subclasses__()}
 
 
 def decode(frame: bytes) -> Frame | Body:
@@ -293,10 +294,10 @@ def decode(frame: bytes) -> Frame | Body:
     """
     if not frame:
         raise FrameInvalid("a frame without a kind")
-    try:
-        kind = Kind(frame[0])
-    except ValueError:
-        raise FrameInvalid(f"there are no frames of kind 0x{frame[0]:02x}") from None
-    if kind in _BODIES:
-        return _BODIES[kind](frame[1:])
-    return _FRAMES[kind].decode(frame[1:])
+    body = _BODIES.get(frame[0])
+    if body is not None:
+        return body(frame[1:])
+    kind = _FRAMES.get(frame[0])
+    if kind is None:
+        raise FrameInvalid(f"there are no frames of kind 0x{frame[0]:02x}")
+    return kind.decode(frame[1:])
