@@ -28,7 +28,7 @@ _OF_CONNECTION = ("h2c", "http/", "tls/")
 _PORTS = {"http": 80, "https": 443}
 
 
-class Arrival(NamedTuple):
+class RequestArrival(NamedTuple):
     """
     What the queen knows of a request, whatever the client says.
 
@@ -54,7 +54,7 @@ class Head(NamedTuple):
     @ivar length: bytes of its body, None when that is not known.
     """
 
-    arrival: Arrival
+    arrival: RequestArrival
     method: str
     target: RequestTarget
     client: Client
@@ -92,7 +92,7 @@ class Head(NamedTuple):
         )
 
 
-def read_head(arrival: Arrival, method: str, target: bytes, headers: Lists, trusted: Sequence[Network]) -> Head:
+def read_head(arrival: RequestArrival, method: str, target: bytes, headers: Lists, trusted: Sequence[Network]) -> Head:
     """
     Read the head of a request.
 
@@ -127,7 +127,7 @@ def read_head(arrival: Arrival, method: str, target: bytes, headers: Lists, trus
     return Head(arrival, method, found, client, onwards, host, upgrade, length)
 
 
-def _host(arrival: Arrival, target: RequestTarget, headers: Lists) -> str:
+def _host(arrival: RequestArrival, target: RequestTarget, headers: Lists) -> str:
     said = headers.get("host", ())
     if len(said) > 1 or (not said and arrival.version >= (1, 1) and not target.authority):  # RFC 9112 §3.2
         raise RequestRefused(400, "there has to be one Host")
@@ -137,7 +137,7 @@ def _host(arrival: Arrival, target: RequestTarget, headers: Lists) -> str:
     return host
 
 
-def _version(arrival: Arrival) -> str:
+def _version(arrival: RequestArrival) -> str:
     """As headers have it: without a zero that says nothing."""
     major, minor = arrival.version
     return f"{major}.{minor}" if major < 2 else str(major)

@@ -10,7 +10,7 @@ from hypermail.hive.errors import FrameInvalid
 from hypermail.hive.fields import Lists
 from hypermail.hive.front.calls import Answerer, Call, Serve
 from hypermail.hive.headers import HOP_BY_HOP, checked, content_length
-from hypermail.hive.heads import Arrival
+from hypermail.hive.heads import RequestArrival
 
 
 class RecordedCall(Call):
@@ -41,7 +41,7 @@ class RecordedCall(Call):
         peer: str = "192.0.2.1",
         peer_port: int = 40_000,
     ) -> None:
-        self.arrival = Arrival(peer, peer_port, scheme, version)
+        self.arrival = RequestArrival(peer, peer_port, scheme, version)
         self.method = method
         self.target = target
         self.headers = {"host": ("example.org",)} if headers is None else headers

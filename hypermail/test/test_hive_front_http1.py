@@ -16,7 +16,7 @@ from zope.interface import directlyProvides
 from hypermail.hive.front.http1 import HELD
 from hypermail.hive.front.line import LINGER, LINGERING
 from hypermail.hive.front.wire import LARGEST_HEAD, MOST_FIELDS
-from hypermail.hive.heads import Arrival
+from hypermail.hive.heads import RequestArrival
 from hypermail.test.front import DATE, Answering, FrontTestCase, hello
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: example.org\r\n\r\n"
@@ -67,7 +67,7 @@ class RequestTests(HTTP1TestCase):
         call = self.last.call
         self.assertEqual((call.method, call.target, call.has_body), ("GET", b"/a?b", False))
         self.assertEqual(call.headers, {"Host": ("example.org",)})
-        self.assertEqual(call.arrival, Arrival("192.0.2.1", 50_000, "https", (1, 1)))
+        self.assertEqual(call.arrival, RequestArrival("192.0.2.1", 50_000, "https", (1, 1)))
         self.assertFalse(call.responded)
 
     def test_headers(self) -> None:
@@ -153,11 +153,11 @@ class RequestTests(HTTP1TestCase):
         self.assertEqual(len(self.answering), 2)
 
     def test_pages(self) -> None:
-        """The page of a refused request is a text of one line, and the connection is closed after it."""
+        """The page of a refused request says what it means, and the connection is closed after it."""
         self.client.send(b"?\r\n\r\n")
         head, _, body = self.transport.take().partition(b"\r\n\r\n")
-        self.assertEqual(body, b"400 Bad Request\n")
-        self.assertIn(b"\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 16\r\n", head)
+        self.assertEqual(body, b"400 Bad Request\nThis request cannot be understood.\n")
+        self.assertIn(b"\r\ncontent-type: text/plain; charset=utf-8\r\ncontent-length: 51\r\n", head)
         self.client.send(GET)
         self.assertEqual((self.answering, self.transport.take()), ([], b""))
 

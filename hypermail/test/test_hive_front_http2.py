@@ -35,7 +35,7 @@ from hypermail.hive.front.http2 import CONNECTION_WINDOW, MOST_STREAMS, RESETS, 
 from hypermail.hive.front.http2_stream import HIGH, LOW, REST
 from hypermail.hive.front.line import LINGER
 from hypermail.hive.front.wire import MOST_FIELDS
-from hypermail.hive.heads import Arrival
+from hypermail.hive.heads import RequestArrival
 from hypermail.test.front import Answering, Connected, FrontTestCase, hello
 
 GET = [(":method", "GET"), (":scheme", "https"), (":authority", "example.org"), (":path", "/a?b")]
@@ -199,7 +199,7 @@ class RequestTests(HTTP2TestCase):
         call = self.last.call
         self.assertEqual((call.method, call.target, call.has_body), ("GET", b"/a?b", False))
         self.assertEqual(call.headers, {"host": ("example.org",), "a": ("1", "2"), "cookie": ("x=1; y=2",)})
-        self.assertEqual(call.arrival, Arrival("192.0.2.1", 50_000, "https", (2, 0)))
+        self.assertEqual(call.arrival, RequestArrival("192.0.2.1", 50_000, "https", (2, 0)))
 
     def test_hosts(self) -> None:
         """A host may stand for the authority, or say the same."""

@@ -11,17 +11,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from hypermail.hive.errors import RequestRefused
 from hypermail.hive.fields import Lists
 from hypermail.hive.frames import RequestHead
-from hypermail.hive.heads import Arrival, Head, read_head
+from hypermail.hive.heads import Head, RequestArrival, read_head
 from hypermail.hive.mounts import parse_mount
 
-HERE = Arrival("192.0.2.1", 5555, "https", (1, 1))
+HERE = RequestArrival("192.0.2.1", 5555, "https", (1, 1))
 HOST: Lists = {"Host": ("Example.org",)}
 
 
 class HeadTests(SynchronousTestCase):
     """Heads of requests."""
 
-    def read(self, headers: Lists = HOST, method: str = "GET", target: bytes = b"/", arrival: Arrival = HERE) -> Head:
+    def read(
+        self, headers: Lists = HOST, method: str = "GET", target: bytes = b"/", arrival: RequestArrival = HERE
+    ) -> Head:
         """Read one."""
         return read_head(arrival, method, target, headers, (ip_network("10.0.0.0/8"),))
 

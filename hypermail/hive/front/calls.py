@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from hypermail.hive.fields import Lists
-from hypermail.hive.heads import Arrival
+from hypermail.hive.heads import RequestArrival
 
 
 class Answerer(Protocol):
@@ -37,6 +37,30 @@ class Answerer(Protocol):
         """Nobody waits for the response any more: the client is gone, or was cut off since it took too long."""
 
 
+class Nobody:
+    """Stands where somebody answered, or will."""
+
+    __slots__ = ()
+
+    def bodyReceived(self, data: bytes) -> None:
+        """See L{Answerer}."""
+
+    def bodyEnded(self, trailers: Lists) -> None:
+        """See L{Answerer}."""
+
+    def pauseResponse(self) -> None:
+        """See L{Answerer}."""
+
+    def resumeResponse(self) -> None:
+        """See L{Answerer}."""
+
+    def clientLost(self) -> None:
+        """See L{Answerer}."""
+
+
+NOBODY: Answerer = Nobody()
+
+
 class Call(ABC):
     """
     Once it is over, because it was ended or aborted, or the client is lost, all that is called does nothing.
@@ -52,7 +76,7 @@ class Call(ABC):
 
     __slots__ = ()
 
-    arrival: Arrival
+    arrival: RequestArrival
     method: str
     target: bytes
     headers: Lists

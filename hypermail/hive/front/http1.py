@@ -14,11 +14,12 @@ import h11
 from twisted.logger import Logger
 
 from hypermail.hive.fields import Lists
-from hypermail.hive.front.answering import NOBODY, arrival_of, served
-from hypermail.hive.front.calls import Answerer
+from hypermail.hive.front.answering import arrival_of, served
+from hypermail.hive.front.calls import NOBODY, Answerer
 from hypermail.hive.front.http1_call import HTTP1Call
 from hypermail.hive.front.line import LINGER, LINGERING, Line
-from hypermail.hive.front.wire import LARGEST_HEAD, MOST_FIELDS, PHRASES, flattened, gathered, page
+from hypermail.hive.front.pages import page
+from hypermail.hive.front.wire import LARGEST_HEAD, MOST_FIELDS, PHRASES, flattened, gathered
 
 if TYPE_CHECKING:
     from hypermail.hive.front.front import Front
@@ -392,8 +393,8 @@ class HTTP1:
         elif call is not None and call.responded:
             self._line.cut()
         else:
-            text = page(status)
-            fields = [(b"date", self._front.dates.now()), (b"content-type", b"text/plain; charset=utf-8")]
+            headers, text = page(status)
+            fields = [(b"date", self._front.dates.now()), *flattened(headers)]
             fields += [(b"content-length", b"%d" % len(text)), _CLOSE]
             self._send(h11.Response, status_code=status, headers=fields, reason=PHRASES[status])
             if call is None or call.method != "HEAD":

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hypermail.hive.fields import Lists
 from hypermail.hive.front.calls import Call
-from hypermail.hive.heads import Arrival
+from hypermail.hive.heads import RequestArrival
 
 if TYPE_CHECKING:
     from hypermail.hive.front.http1 import HTTP1
@@ -20,7 +20,7 @@ class HTTP1Call(Call):
     __slots__ = ("arrival", "has_body", "headers", "method", "responded", "speaker", "target")
 
     def __init__(
-        self, speaker: HTTP1, arrival: Arrival, method: str, target: bytes, headers: Lists, has_body: bool
+        self, speaker: HTTP1, arrival: RequestArrival, method: str, target: bytes, headers: Lists, has_body: bool
     ) -> None:
         self.speaker: HTTP1 | None = speaker
         self.arrival = arrival

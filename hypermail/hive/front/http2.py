@@ -29,11 +29,12 @@ from twisted.logger import Logger
 
 from hypermail.hive.fields import Lists
 from hypermail.hive.front.allowance import Allowance
-from hypermail.hive.front.answering import arrival_of, give_page, served
+from hypermail.hive.front.answering import arrival_of, served
 from hypermail.hive.front.frame_watch import FrameWatch
 from hypermail.hive.front.http2_heads import Malformed, read_request, read_trailers
 from hypermail.hive.front.http2_stream import HTTP2Stream
 from hypermail.hive.front.line import Line
+from hypermail.hive.front.pages import send
 from hypermail.hive.front.wire import LARGEST_HEAD, MOST_FIELDS
 
 if TYPE_CHECKING:
@@ -276,7 +277,7 @@ class HTTP2:
         stream = HTTP2Stream(self, number, self._arrival, head, event.stream_ended is None)
         self._streams[number] = stream
         if head.number > MOST_FIELDS:
-            give_page(stream, 431)
+            send(stream, 431)
         else:
             self._safely(stream, self._serve, stream)
 

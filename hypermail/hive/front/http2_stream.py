@@ -12,12 +12,12 @@ from h2.errors import ErrorCodes
 from twisted.logger import Logger
 
 from hypermail.hive.fields import Lists
-from hypermail.hive.front.answering import NOBODY, give_page
-from hypermail.hive.front.calls import Answerer, Call
+from hypermail.hive.front.calls import NOBODY, Answerer, Call
 from hypermail.hive.front.http2_heads import RequestFields, breaks
 from hypermail.hive.front.line import LINGER
+from hypermail.hive.front.pages import send
 from hypermail.hive.front.wire import flattened
-from hypermail.hive.heads import Arrival
+from hypermail.hive.heads import RequestArrival
 
 if TYPE_CHECKING:
     from hypermail.hive.front.http2 import HTTP2
@@ -75,7 +75,9 @@ class HTTP2Stream(Call):
 
     _log = Logger()
 
-    def __init__(self, connection: HTTP2, number: int, arrival: Arrival, head: RequestFields, has_body: bool) -> None:
+    def __init__(
+        self, connection: HTTP2, number: int, arrival: RequestArrival, head: RequestFields, has_body: bool
+    ) -> None:
         self.arrival = arrival
         self.method = head.method
         self.target = head.target
@@ -316,7 +318,7 @@ class HTTP2Stream(Call):
             self._connection.cancel(self, "the body takes too long")
             return
         answerer, self.answerer = self.answerer, NOBODY
-        give_page(self, 408)
+        send(self, 408)
         answerer.clientLost()
 
     def _expect(self) -> None:

@@ -10,7 +10,7 @@ from html import escape
 from http import HTTPStatus
 
 from hypermail.hive.fields import Lists
-from hypermail.hive.front.calls import Call
+from hypermail.hive.front.calls import Call, Nobody
 
 #: s after which a client may ask again that was told 503.
 RETRY_AFTER = 1
@@ -35,30 +35,17 @@ _HTML = """<!DOCTYPE html>
 """
 
 
-class Answered:
+class Answered(Nobody):
     """
     Who has answered a call at once, so that nothing of it matters any more.
 
     @ivar size: bytes of the body that the client got.
     """
 
+    __slots__ = ("size",)
+
     def __init__(self, size: int) -> None:
         self.size = size
-
-    def bodyReceived(self, data: bytes) -> None:
-        """See L{Answerer}."""
-
-    def bodyEnded(self, trailers: Lists) -> None:
-        """See L{Answerer}."""
-
-    def pauseResponse(self) -> None:
-        """See L{Answerer}."""
-
-    def resumeResponse(self) -> None:
-        """See L{Answerer}."""
-
-    def clientLost(self) -> None:
-        """See L{Answerer}."""
 
 
 def page(status: int, accept: str = "", sentence: str = "") -> tuple[dict[str, tuple[str, ...]], bytes]:

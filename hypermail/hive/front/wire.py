@@ -1,5 +1,5 @@
 """
-Headers between the wire's bytes and strings, and what answers a request that nobody else will.
+Headers between the wire's bytes and strings.
 """
 
 from __future__ import annotations
@@ -41,11 +41,3 @@ def gathered(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, tuple[str, ...]
 def flattened(headers: Lists) -> list[tuple[bytes, bytes]]:
     """Headers of a response, field by field, but for what the front says itself."""
     return [(name.encode(), value.encode()) for name, values in headers.items() if name not in OURS for value in values]
-
-
-def page(status: int) -> bytes:
-    """Tells people what the status means."""
-    return b"%d %s\n" % (status, PHRASES[status])
-
-
-PAGE_HEADERS: Lists = {"content-type": ("text/plain; charset=utf-8",)}
