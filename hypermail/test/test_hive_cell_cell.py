@@ -200,6 +200,7 @@ class EntranceTests(MemoryCase):
         self.cell(hello)
         self.hive.refusing = True
         self.hive.loseAll()
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)  # the next attempt
         self.pass_(LONGEST_PAUSE)
         gc.collect()  # which tells of what nobody has dealt with
         self.assertEqual(self.hive.opened, 1)

@@ -86,10 +86,11 @@ class RawTests(MemoryCase):
         self.refused: Exception | None = None
         self.open = True
         self.pending: list[Deferred[Any]] = []
-        self.cell(ProxyApplication(Upstream("http://127.0.0.1:8000"), endpoint=self, answering=50.0))  # type: ignore[arg-type]
+        self.theCell = self.cell(ProxyApplication(Upstream("http://127.0.0.1:8000"), endpoint=self, answering=50.0))  # type: ignore[arg-type]
 
     def connect(self, factory: Any) -> Deferred[Any]:
         """See L{IStreamClientEndpoint}."""
+        self.factory = factory
         connecting: Deferred[Any] = Deferred()
         if self.refused is not None:
             connecting.errback(self.refused)
@@ -212,7 +213,8 @@ class RawTests(MemoryCase):
             self.say(OK)
             before = len(self.connections)
             asked = self.ask(head, b"x")
-            self.connections[-1].dataReceived(said)
+            if said:
+                self.connections[-1].dataReceived(said)
             self.hang_up(self.connections[-1])
             self.hive.flush()
             self.assertEqual((asked.status, len(self.connections)), (502, before))
@@ -276,6 +278,42 @@ class RawTests(MemoryCase):
         self.say(OK[-1:])
         self.assertEqual(asked.received, b"ok")
 
+    def test_slowRequest(self) -> None:
+        """The time until a response has to begin is counted from what was last sent of the request."""
+        asked = self.ask(head_of("POST", "/", {"content-length": "3"}), None)
+        for _ in range(2):
+            self.pass_(40.0)
+            asked.band.body(b"a")
+            self.hive.flush()
+        self.pass_(49.0)
+        self.assertIsNone(asked.response)
+        self.pass_(1.0)
+        self.assertEqual(asked.status, 504)
+
+    def test_idleAndTaken(self) -> None:
+        """A kept connection that is needed again is not closed then; one that was closed is forgotten."""
+        for _ in range(2):
+            self.ask(head_of("GET", "/"))
+            self.say(OK)
+        asked = self.ask(head_of("GET", "/"))
+        self.pass_(IDLE + 1.0)
+        self.say(OK)
+        self.assertEqual((asked.received, len(self.connections)), (b"ok", 1))
+        self.hang_up(self.connections[0])
+        asked = self.ask(head_of("GET", "/"))
+        self.say(OK)
+        self.assertEqual((asked.received, len(self.connections)), (b"ok", 2))
+
+    def test_stop(self) -> None:
+        """At the end kept connections are closed."""
+        self.ask(head_of("GET", "/"))
+        self.say(OK)
+        self.theCell.stopService()
+        self.pass_(1.0)
+        transport: Any = self.connections[0].transport
+        self.assertTrue(transport.disconnected)
+        self.hang_up(self.connections[0])
+
     def test_informational(self) -> None:
         """What comes before the response is left out."""
         asked = self.ask(head_of("GET", "/"))
@@ -290,11 +328,15 @@ class RawTests(MemoryCase):
         self.assertTrue(transport.disconnected)
 
     def test_clientLostEarly(self) -> None:
-        """Also when there was none yet."""
+        """Also when there was none yet: it is closed as soon as it opens, and nothing is asked."""
         self.open = False
         self.ask(head_of("GET", "/"))
         self.hive.lose(*self.hive.links[1], ConnectionLost())
-        self.pass_(6.0)
+        connection = self.factory.buildProtocol(None)
+        connection.makeConnection(StringTransport())
+        self.pending[0].callback(connection)
+        self.assertEqual((connection.transport.disconnected, connection.transport.value()), (True, b""))
+        connection.connectionLost(Failure(ConnectionLost()))
 
     def test_body(self) -> None:
         """A body, whose length is known."""
@@ -387,7 +429,7 @@ class RawTests(MemoryCase):
         asked.band.endBody()
         self.hive.flush()
         server: Any = self.connections[0].transport
-        self.assertTrue(server.disconnecting)
+        self.assertEqual((server.disconnecting, server.producer), (True, None))
         self.hang_up(self.connections[0])
         self.hive.flush()
         self.assertEqual((asked.received, asked.end is not None), (b"hellopong", True))
@@ -404,6 +446,17 @@ class RawTests(MemoryCase):
         self.hive.lose(*self.hive.links[1], ConnectionLost())
         server: Any = self.connections[1].transport
         self.assertTrue(server.disconnected)
+
+    def test_noUpgrade(self) -> None:
+        """The wish for an upgrade ends here where it cannot be granted: with a body, or a queen without extensions."""
+        asked = self.ask(head_of("POST", "/", {**self.UPGRADE, "content-length": "1"}), b"x")
+        self.assertNotIn(b"upgrade", self.heard())
+        self.say(OK)
+        self.hive.links[1][0].extended = False
+        asked = self.ask(head_of("GET", "/", self.UPGRADE), None)
+        self.assertNotIn(b"upgrade", self.heard())
+        self.say(OK)
+        self.assertEqual(asked.received, b"ok")
 
     def test_upgradeDeclined(self) -> None:
         """A web server may decline."""

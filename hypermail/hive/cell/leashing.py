@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -85,6 +85,7 @@ class LeashService(Service):
         self._keeping: Deferred[None] | None = None
         self._current: Membership | None = None
         self._draining: dict[Deferred[None], None] = {}
+        self._mounting: list[Deferred[bool]] = []
 
     def startService(self) -> None:
         """See L{Service}."""
@@ -152,6 +153,8 @@ class LeashService(Service):
 
     def _leave(self, membership: Membership) -> None:
         """Let what runs of it end."""
+        for one in self._mounting:
+            one.cancel()
         draining = Deferred.fromCoroutine(membership.drain(self._drain))
         self._draining[draining] = None
         draining.addErrback(lambda failure: self._log.failure("a leash is not left in order", failure))
@@ -162,8 +165,10 @@ class LeashService(Service):
     def _welcome(self, leash: Leash) -> None:
         self._log.info("{queen} has let the cell in", queen=self.queen.name)
         self._entered(self, leash)
-        mounting = gatherResults([Deferred.fromCoroutine(self._mount(leash, one)) for one in self._patterns])
-        mounting.addCallback(self._allMounted)
+        self._mounting = [Deferred.fromCoroutine(self._mount(leash, one)) for one in self._patterns]
+        for one in self._mounting:
+            one.addErrback(_givenUp)
+        gatherResults(self._mounting).addCallback(self._allMounted)
 
     def _allMounted(self, mounted: list[bool]) -> None:
         if all(mounted):
@@ -190,6 +195,12 @@ class LeashService(Service):
             else:
                 self._log.info("{queen}: {pattern} is mounted", queen=self.queen.name, pattern=str(pattern))
                 return True
+
+
+def _givenUp(failure: Failure) -> bool:
+    """A mount, since its leash is left."""
+    failure.trap(CancelledError)
+    return False
 
 
 def _waitingFor(done: Deferred[Any]) -> Deferred[Any]:

@@ -64,7 +64,7 @@ class ProxyApplication(CellApplication):
     async def __call__(self, exchange: Exchange) -> None:
         """See L{CellApplication}."""
         again, fresh = True, False
-        while again and not exchange.over:
+        while again:
             try:
                 connection = await self.pool.take(fresh)
             except Exception as error:
@@ -98,6 +98,7 @@ class _Passing:
         self._deadline: IDelayedCall = proxy.reactor.callLater(proxy.answering, self._late)
         exchange.whenOver().addCallback(self._over)
         if exchange.over:
+            connection.leave()
             return
         if self._length is not None:
             self.begin(self._length)
@@ -139,7 +140,7 @@ class _Passing:
         self.exchange.write(data)
 
     def ended(self, trailers: Iterable[tuple[bytes, bytes]]) -> None:
-        self._unregister()
+        self.exchange.connection.transport.unregisterProducer()
         self.exchange.end(lists_of(trailers))
 
     def failed(self, error: UpstreamFailed) -> None:
@@ -148,7 +149,6 @@ class _Passing:
         if self.connection.reused and error.silent and repeatable and not self.exchange.begun:
             self._finish(True)
             return
-        self._unregister()
         self._proxy.refuse(self.exchange, 502, error.text)
 
     def _begun(self, status: int, headers: Any) -> None:
@@ -157,12 +157,7 @@ class _Passing:
         self.exchange.respond(status, headers)
         self.exchange.connection.transport.registerProducer(self.connection, True)
 
-    def _unregister(self) -> None:
-        if self.exchange.begun:
-            self.exchange.connection.transport.unregisterProducer()
-
     def _late(self) -> None:
-        self.connection.leave()
         self._proxy.refuse(self.exchange, 504, f"no response for {self._proxy.answering:.0f} s")
 
     def _over(self, answered: bool) -> None:

@@ -201,17 +201,14 @@ class UpstreamConnection(Protocol):
         self._lost = True
         self._paused = False
         self._pool.forget(self)
-        if self._taker is not None and self._http.their_state is not _SWITCHED:
+        if self._taker is None:
+            return
+        if self._http.their_state is _SWITCHED:
+            taker, self._taker = self._taker, None
+            taker.ended(())
+        else:
             self._http.receive_data(b"")
             self._read()
-        taker, self._taker = self._taker, None
-        if taker is not None:
-            if self._http.their_state is _SWITCHED:
-                taker.ended(())
-            else:
-                taker.failed(
-                    UpstreamFailed(f"it has closed the connection: {reason.getErrorMessage()}", not self._heard)
-                )
 
     def _send(self, event: Any) -> None:
         data = self._http.send(event)
@@ -225,9 +222,10 @@ class UpstreamConnection(Protocol):
             except h11.RemoteProtocolError as error:
                 self._fail(f"its response is wrong: {error}")
                 return
-            if event is h11.NEED_DATA or event is h11.PAUSED or isinstance(event, h11.ConnectionClosed):
-                if isinstance(event, h11.ConnectionClosed) and not self._lost:
-                    self._fail("it has closed the connection")
+            if isinstance(event, h11.ConnectionClosed):
+                self._fail("it has closed the connection")
+                return
+            if event is h11.NEED_DATA or event is h11.PAUSED:
                 return
             self._take(self._taker, event)
 
@@ -247,7 +245,7 @@ class UpstreamConnection(Protocol):
     def _end(self, taker: Taker, trailers: list[tuple[bytes, bytes]]) -> None:
         self._taker = None
         taker.ended(trailers)
-        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE and not self._lost:
+        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
             self.reused = True
             if not self._http.trailing_data[0]:
@@ -273,7 +271,6 @@ class UpstreamPool:
         self.idle: dict[UpstreamConnection, IDelayedCall] = {}
         self._reactor = reactor
         self._endpoint = endpoint
-        self._closed = False
 
     def take(self, fresh: bool) -> Deferred[UpstreamConnection]:
         """
@@ -293,7 +290,7 @@ class UpstreamPool:
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """It can carry another request."""
-        if self._closed or len(self.idle) >= MOST_IDLE:
+        if len(self.idle) >= MOST_IDLE:
             connection.leave()
         else:
             self.idle[connection] = self._reactor.callLater(IDLE, connection.leave)
@@ -306,7 +303,6 @@ class UpstreamPool:
 
     def close(self) -> None:
         """Close those that nobody needs."""
-        self._closed = True
         for connection in list(self.idle):
             connection.leave()
 
