@@ -301,6 +301,23 @@ class ResponseTests(ResourceCase):
         self.cell(ResourceApplication(self.resource))
         self.assertEqual(self.get().status, 500)
 
+    def test_afterwards(self) -> None:
+        """What a resource does to its connection when the response has ended does nothing to another request on it."""
+        self.cell(ResourceApplication(self.resource))
+        self.get()
+        [first] = self.resource.requests
+        self.resource.body = lambda request: NOT_DONE_YET
+        asked = self.get()
+        for method in ("pauseProducing", "loseConnection", "abortConnection"):
+            getattr(first.transport, method)()
+        self.resource.requests[1].transport.pauseProducing()
+        first.transport.resumeProducing()
+        self.assertEqual(self.hive.links[1][0].transport.producerState, "paused")
+        self.resource.requests[1].transport.resumeProducing()
+        self.resource.requests[1].finish()
+        self.hive.flush()
+        self.assertEqual((asked.status, asked.wasLost, self.hive.opened), (200, False, 2))
+
     def test_pause(self) -> None:
         """A resource may stop reading."""
         self.resource.body = lambda request: NOT_DONE_YET

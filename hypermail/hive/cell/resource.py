@@ -160,11 +160,15 @@ class ExchangeChannel:
     def isSecure(self) -> bool:
         return scheme_of(self.exchange.head) == "https"
 
+    # Once the exchange is over its band may be another one's.
+
     def pauseProducing(self) -> None:
-        self.exchange.connection.pauseProducing()
+        if not self.exchange.over:
+            self.exchange.connection.pauseProducing()
 
     def resumeProducing(self) -> None:
-        self.exchange.connection.resumeProducing()
+        if not self.exchange.over:
+            self.exchange.connection.resumeProducing()
 
     def loseConnection(self) -> None:
         """The response will not be what it should have been; who gets it has to see that."""
@@ -172,7 +176,8 @@ class ExchangeChannel:
             give_up(self.exchange, 500)
 
     def abortConnection(self) -> None:
-        self.exchange.connection.abort()
+        if not self.exchange.over:
+            self.exchange.connection.abort()
 
     def _respondToBadRequestAndDisconnect(self) -> None:
         answer(self.exchange, 400)
