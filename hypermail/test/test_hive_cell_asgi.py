@@ -670,6 +670,30 @@ class WebSocketTests(AsgiCase):
             await client.asked.done
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
 
+    async def test_stop(self) -> None:
+        """When the cell stops WebSockets are closed, those that come then are refused, other requests go on."""
+        codes: list[Any] = []
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            if scope["type"] == "http":
+                return await respond(send)
+            await send({"type": "websocket.accept"})
+            codes.append((await receive())["code"])
+
+        client = await self.open(application)
+        member = self.bands[0]
+        stopping = self.running[0].stopService()
+        refused = self.begin(head_of("GET", "/", UPGRADE), None, upgrade=True)
+        other = self.begin(head_of("GET", "/"))
+        event = await client.next()
+        self.assertEqual(event.code, 1001)
+        self.assertEqual([(await asked.done).status for asked in (refused, other)], [503, 200])
+        client.send(event.response())
+        await client.asked.done
+        await stopping
+        self.assertEqual((codes, member.ended), ([1001], True))
+
     async def test_backPressure(self) -> None:
         """Messages that an application does not receive wait at the client."""
         go = threading.Event()

@@ -32,6 +32,9 @@ class CellApplication:
         @return: perhaps a Deferred; nothing is mounted before it fires, and nothing at all when it errbacks.
         """
 
+    def leaveApplication(self) -> None:
+        """The cell takes no more requests: what might go on for ever should end. The others have some time still."""
+
     def stopApplication(self) -> Any:
         """The cell has ended. @return: perhaps a Deferred."""
 

@@ -42,6 +42,8 @@ class AsgiApplication(CellApplication):
         self._mostMessage = mostMessage
         self._root = ""
         self._calls = 0
+        self._leaving = False
+        self._sockets: dict[Any, None] = {}
         self._reactor: Any = None
         self._loop: Any = None
         self._lifespan: Any = None
@@ -54,6 +56,7 @@ class AsgiApplication(CellApplication):
         """
         self._root = root
         self._reactor = reactor
+        self._leaving = False
         self._loop = AsyncioLoop(reactor)
         self._loop.start()
         self._lifespan = _Lifespan(reactor, self._loop)
@@ -62,6 +65,12 @@ class AsgiApplication(CellApplication):
         except BaseException:
             self._loop.stop()
             raise
+
+    def leaveApplication(self) -> None:
+        """See L{CellApplication}: WebSockets are closed."""
+        self._leaving = True
+        for call in list(self._sockets):
+            call.goAway()
 
     async def stopApplication(self) -> None:
         """See L{CellApplication}."""
@@ -83,7 +92,12 @@ class AsgiApplication(CellApplication):
             if wrong:
                 answer(exchange, 400, wrong)
                 return
+            if self._leaving:
+                answer(exchange, 503)
+                return
             call = WebSocketCall(self._reactor, self._loop, exchange, self._mostMessage)
+            self._sockets[call] = None
+            exchange.whenOver().addCallback(lambda _: self._sockets.pop(call))
         else:
             call = _HttpCall(self._loop, exchange)
         self._calls += 1

@@ -141,6 +141,8 @@ class Cell(Service):
         starting, self._starting = self._starting, None
         if starting is not None:
             starting.cancel()
+        if self._begun and isinstance(self._application, CellApplication):
+            self._application.leaveApplication()
         leashes = list(self._leashes.values())
         self._leashes.clear()
         await gatherResults([leash.stopService() for leash in leashes], consumeErrors=True)

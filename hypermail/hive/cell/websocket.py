@@ -85,6 +85,11 @@ class WebSocketCall(AsgiCall):
         if not self._closed:
             self._close(CloseReason.NORMAL_CLOSURE if failure is None else CloseReason.INTERNAL_ERROR, "")
 
+    def goAway(self) -> None:
+        """The cell stops."""
+        if self._socket is not None and not self._closed:
+            self._close(CloseReason.GOING_AWAY, "")
+
     # What the application says
 
     def say(self, message: Message) -> None:
