@@ -63,9 +63,10 @@ def main() -> None:
     """Run from the command line. Ends with code 1 when something does not hold."""
     options = parse()
     path = options.out / "results.json"
-    kept = load(path)
-    if not options.render:
-        kept["suites"][options.suite] = measure(options)
+    measured = None if options.render else measure(options)
+    kept = load(path)  # only now: another suite may have been measured meanwhile
+    if measured is not None:
+        kept["suites"][options.suite] = measured
         kept["machine"] = results.facts()
         save(path, kept)
     for name, make in results.TABLES.items():
