@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
+import sys
 import textwrap
 from configparser import RawConfigParser
 from datetime import UTC, datetime
 from pathlib import Path
+from shutil import which
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -22,7 +25,9 @@ from hypermail.hive.tap import QueenCommand
 from hypermail.internet.credentials import writeIdentity
 from hypermail.security.identity import Identity
 from hypermail.test.certificates import authority, issue, pem
+from hypermail.test.services import environment
 from hypermail.test.test_hive_certificates import Client
+from hypermail.test.test_hive_programs import free_ports
 from hypermail.test.test_testing_docs import GUIDE
 
 HASH = "$argon2id$v=19$m=19456,t=2,p=1$FUc9cB12CLTiRJnWFqo45w$k+9fq1vZY8tHj6rKTM1/T0Hr/WucwfSs/HvFno0AuhA"
@@ -60,6 +65,41 @@ class QueenGuideTests(SynchronousTestCase):
         path = self.state / "hlhv.conf"
         path.write_text(text)
         QueenCommand().parseOptions([arguments[0], str(path)])
+
+    def test_try(self) -> None:
+        """What is to be typed on one machine brings a file through a queen and a cell."""
+        script = self.block("hypermail identity --new --name localhost")
+        https, status, cells = free_ports(3)
+        script = script.replace("8443", str(https)).replace("8444", str(status))
+        script = script.replace("bind 127", f"portHlhv {cells}\\nbind 127")
+        script = script.replace("--queen localhost", f"--queen localhost:{cells}")
+        address = f"https://localhost:{https}/queen.conf"
+        wait = f"until curl -sf --cacert queen.pem {address} >/dev/null; do sleep 0.1; done"
+        script = script.replace("sleep 2\n", "", 1).replace("sleep 2", wait)
+        scripts = os.path.dirname(sys.executable)
+        if not os.path.exists(os.path.join(scripts, "hypermail")) or which("curl") is None:
+            raise SkipTest("there is no hypermail command, or no curl")
+        variables = environment()
+        variables["PATH"] = os.pathsep.join((scripts, variables["PATH"]))
+        with open(self.state / "output", "w+") as output:
+            shell = subprocess.Popen(
+                ["sh", "-e", "-c", script],
+                cwd=self.state,
+                env=variables,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+            try:
+                code = shell.wait(60)
+            finally:
+                os.killpg(shell.pid, signal.SIGKILL)
+            output.seek(0)
+            said = output.read()
+        self.assertEqual(code, 0, said)
+        self.assertIn(f"\nportHttps {https}\n", said)
+        self.assertIn("connKey $argon2id$", said)
 
     def test_hook(self) -> None:
         """The hook leaves what a queen shows, again and again, and the own certificate is shown to others."""
