@@ -422,6 +422,14 @@ class MetricsTests(PageCase):
             ("mount_cells mount=example.org/", 2),
         ):
             self.assertEqual(found[f"hypermail_queen_{key}"], value, key)
+        self.assertEqual([key for key in found if "(none)" in key or "(other)" in key], [])
+
+    def test_many_mounts(self) -> None:
+        """Of mounts there are as many as of series."""
+        for one in range(3):
+            self.cell(*(f"/{one}-{number}/" for number in range(500)))
+        found = self.samples()
+        self.assertEqual(sum(key.startswith("hypermail_queen_mount_cells ") for key in found), 1_000)
 
     def test_missing(self) -> None:
         """Without the extra it says what to install; the rest goes on."""
@@ -493,6 +501,7 @@ class ServingTests(QueenCase):
         self.queen.reload()
         await looker.lost
         self.assertEqual((self.installation.watchers, self.installation.status), ([], None))
+        self.assertNotIn(STATUS, self.installation.ports.numbers())
 
     async def test_taken(self) -> None:
         """A port that somebody else has is said so; the page stays where it was."""
