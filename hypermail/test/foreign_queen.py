@@ -68,7 +68,8 @@ class Leash:
     @ivar link: Its leash.
     @ivar said: Its IAm, with all the keys that it sent.
     @ivar mounts: What it has mounted, in that order.
-    @ivar idle: Its bands without a request, and the time since which they are.
+    @ivar idle: Its bands without a request.
+    @ivar waiting: Requests that wait for a band.
     """
 
     link: FrameSocket
@@ -77,6 +78,7 @@ class Leash:
     key: str = field(default_factory=lambda: str(uuid.uuid4()))
     mounts: list[tuple[str, str]] = field(default_factory=list)
     idle: list[FrameSocket] = field(default_factory=list)
+    waiting: int = 0
 
 
 class ForeignQueen:
@@ -203,13 +205,16 @@ class ForeignQueen:
         @return: The band, whose next frame is the cell's answer.
         """
         with self._changed:
-            if leash.idle:
+            if len(leash.idle) > leash.waiting:  # the others are for those who have asked for them
                 link = leash.idle.pop()
             else:
                 if self.hasty:
                     self._heads.append(head)
                 leash.link.send(Kind.NEED_BAND, {"count": 1})
-                if not self._changed.wait_for(lambda: leash.idle, DEADLINE):
+                leash.waiting += 1
+                came = self._changed.wait_for(lambda: leash.idle, DEADLINE)
+                leash.waiting -= 1
+                if not came:
                     raise TimeoutError(f"no band comes; violations: {self.violations}")
                 link = leash.idle.pop()
                 if self._hastened.pop(link, None) is head:
@@ -249,7 +254,7 @@ class ForeignQueen:
 
     def _greet(self, plain: socket.socket) -> None:
         """Let somebody log in, and then do what is due to a cell or a band; who does wrong is left without a word."""
-        plain.settimeout(1)
+        plain.settimeout(DEADLINE)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             link = FrameSocket(self._context.wrap_socket(plain, server_side=True))
@@ -261,7 +266,7 @@ class ForeignQueen:
         if self._leaving:
             link.abort()
         try:
-            said = from_json(self._expect(link, Kind.IAM, 1))
+            said = from_json(self._expect(link, Kind.IAM, DEADLINE))
             if self.mute:
                 link.ended(3600)
             elif said["connKind"] == 0:

@@ -19,7 +19,7 @@ import threading
 import time
 from typing import Any
 
-DEADLINE = 5.0
+DEADLINE = 20.0
 """How long anything may take, in seconds: much more than it does, and much less than a test may."""
 
 

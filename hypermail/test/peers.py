@@ -189,6 +189,9 @@ class QueenCase(PeersCase):
                 "port_hlhv": 0,
                 "port_https": 0,
                 "bind": HOST,
+                # Machines that run tests may be busy.
+                "login_timeout": DEADLINE,
+                "header_timeout": DEADLINE,
                 **self.directives,
             }
         )
