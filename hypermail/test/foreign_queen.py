@@ -91,7 +91,7 @@ class ForeignQueen:
     @ivar frames: Every frame that cells sent, on all connections.
     @ivar accepted: How many connections there were.
     @ivar hasty: Whether ReqHead goes out before Accept, when a request waits for the band.
-    @ivar slip: Whether a request's body ends with an empty ReqHead.
+    @ivar slip: Whether a request's body ends with an empty ReqHead, and has frames with nothing in them.
     @ivar mute: Whether those who log in get no answer.
     """
 
@@ -352,6 +352,8 @@ class ForeignQueen:
         """Send a request's body, and its end, the seed's or the right one."""
         for start in range(0, len(body), chunk):
             link.send(Kind.REQ_BODY, body[start : start + chunk])
+            if self.slip:
+                link.send(Kind.REQ_BODY)
         link.send(Kind.REQ_HEAD if self.slip else Kind.REQ_END)
 
     def _receive(self, link: FrameSocket, timeout: float) -> tuple[int, bytes]:

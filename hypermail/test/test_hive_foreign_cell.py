@@ -98,7 +98,9 @@ class ServingTests(QueenCase):
         def respond(exchange: Exchange) -> None:
             body = exchange.body(1 << 20)
             exchange.respond(201)
-            exchange.write(body)
+            for part in (body[:7], body[7:]):
+                exchange.link.send(Kind.RES_BODY)  # which must not look like the end to the client
+                exchange.write(part)
 
         with self.cell(respond, habits=habits) as cell:
             response = self.ask("POST", "/", LARGE[:10_000])

@@ -163,27 +163,29 @@ class LoginTests(QueenCase):
     def test_frames(self) -> None:
         """Whatever is no IAm, or not a whole one, is the end."""
         link = frame(Kind.IAM, {"connKind": 0, "uuid": "", "key": KEY})
-        for sent in (
-            frame(Kind.MOUNT, {"host": "@", "path": "/"}) + link,
-            frame(Kind.ACCEPT, {"uuid": "", "key": ""}),
-            frame(Kind.RES_BODY, b"x"),
-            frame(0x42),
-            bytes(4),
-            b"\x7f\xff\xff\xff\x00",
-            b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n",
-            frame(Kind.IAM, b""),
-            frame(Kind.IAM, b"{"),
-            frame(Kind.IAM, b"null"),
-            frame(Kind.IAM, b'{"connKind":2,"uuid":"","key":"example key"}'),
-            frame(Kind.IAM, b'{"connKind":-1,"uuid":"","key":"example key"}'),
-            frame(Kind.IAM, b'{"connKind":"0","uuid":"","key":"example key"}'),
-            frame(Kind.IAM, b'{"connKind":0,"uuid":"","key":["example key"]}'),
-            frame(Kind.IAM, b'{"connKind":0,"uuid":"","key":"\xff"}'),
-            frame(Kind.IAM, b"[" * 4_000),
+        for sent, logged in (
+            (frame(Kind.MOUNT, {"host": "@", "path": "/"}) + link, "Mount before IAm"),
+            (frame(Kind.ACCEPT, {"uuid": "", "key": ""}), "Accept before IAm"),
+            (frame(Kind.RES_BODY, b"x"), "ResponseBody before IAm"),
+            (frame(0x42), "0x42"),
+            (bytes(4), "without a kind"),
+            (b"\x7f\xff\xff\xff\x00", "4,096 are the most"),
+            (b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n", "4,096 are the most"),
+            (frame(Kind.IAM, b""), "the key is wrong"),
+            (frame(Kind.IAM, b"{"), "no JSON"),
+            (frame(Kind.IAM, b"null"), "no JSON object"),
+            (frame(Kind.IAM, b'{"connKind":2,"uuid":"","key":"example key"}'), "connKind of IAm"),
+            (frame(Kind.IAM, b'{"connKind":-1,"uuid":"","key":"example key"}'), "connKind of IAm"),
+            (frame(Kind.IAM, b'{"connKind":"0","uuid":"","key":"example key"}'), "connKind of IAm"),
+            (frame(Kind.IAM, b'{"connKind":0,"uuid":"","key":["example key"]}'), "key of IAm"),
+            (frame(Kind.IAM, b'{"connKind":0,"uuid":"","key":"\xff"}'), "no JSON"),
+            (frame(Kind.IAM, b"[" * 4_000), "no JSON"),
         ):
+            self.said.clear()
             stranger = self.stranger()
             stranger.send_bytes(sent)
             self.refused(stranger)
+            self.expect_log(logged)
         self.assertEqual(self.members(), [])
         self.until(lambda: not self.cells.strange, "nobody")
 
@@ -219,19 +221,21 @@ class LoginTests(QueenCase):
     @in_thread
     def test_leashFrames(self) -> None:
         """What has no place on a leash ends it."""
-        for sent in (
-            frame(Kind.IAM, {"connKind": 0, "uuid": "", "key": KEY}),
-            frame(Kind.RES_HEAD, {"statusCode": 200}),
-            frame(Kind.RES_BODY, b"x"),
-            frame(Kind.NEED_BAND, {"count": 1}),
-            frame(0x14),
-            frame(0x21, {}),
-            frame(Kind.MOUNT, b'{"host":1}'),
-            frame(Kind.MOUNT, b"{"),
+        for sent, logged in (
+            (frame(Kind.IAM, {"connKind": 0, "uuid": "", "key": KEY}), "IAm on a leash"),
+            (frame(Kind.RES_HEAD, {"statusCode": 200}), "ResponseHead on a leash"),
+            (frame(Kind.RES_BODY, b"x"), "ResponseBody on a leash"),
+            (frame(Kind.NEED_BAND, {"count": 1}), "NeedBand on a leash"),
+            (frame(0x14), "Leave on a leash"),  # extensions are for those who say that they know them
+            (frame(0x21, {}), "Heartbeat on a leash"),
+            (frame(Kind.MOUNT, b'{"host":1}'), "host of Mount"),
+            (frame(Kind.MOUNT, b"{"), "no JSON"),
         ):
+            self.said.clear()
             link = self.leash()
             link.send_bytes(sent)
             self.refused(link)
+            self.expect_log(logged)
         self.until(lambda: not len(self.cells), "nobody")
 
     @in_thread
