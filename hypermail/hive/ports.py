@@ -28,6 +28,9 @@ Where = tuple[int, str | None]
 
 #: Streams of a session over which a cell comes: its bands, and some that are just being opened.
 _STREAMS = MOST_BANDS + 100
+#: s; after six times that without a datagram a session is given up (L{Options.ping_interval}). Over hypermail nobody
+#: tells that a cell was killed: what waits for it does so no longer than many a client would.
+_PING = 4.0
 
 
 class Ports:
@@ -101,7 +104,7 @@ def listen_hypermail(
 
     @raise CannotListenError: when that cannot be.
     """
-    options = Options(max_streams=_STREAMS)
+    options = Options(max_streams=_STREAMS, ping_interval=_PING)
     endpoint = SessionServerEndpoint(reactor, number, interface=bind or "", security=security, options=options)
     found: list[Any] = []
     endpoint.listen(NamedStreams({LEASH: entrance, BAND: entrance})).addBoth(found.append)
