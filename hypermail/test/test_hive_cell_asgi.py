@@ -348,10 +348,15 @@ class LifespanTests(AsgiCase):
             await super().setUp()
             told: list[Any] = []
             cell = await self.cell(AsgiApplication(self.application(told, end=end)))
-            await self.ask("GET", "/")
-            await self.ask("GET", "/")
+            for _ in range(2):
+                await self.ask("GET", "/")
+                await self.ask("GET", "/")
+                await cell.stopService()
+                self.assertEqual(told, ["lifespan.startup", 1, 1, "lifespan.shutdown"])
+                told.clear()
+                cell.startService()
+                await cell.whenReady()
             await cell.stopService()
-            self.assertEqual(told, ["lifespan.startup", 1, 1, "lifespan.shutdown"])
 
     async def test_failed(self) -> None:
         """When it does not begin the cell does not, and says why."""

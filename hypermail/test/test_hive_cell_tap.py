@@ -94,7 +94,7 @@ class OptionsTests(SynchronousTestCase):
             self.assertEqual((options["key"], options["patterns"]), ("secret", [Pattern("example.org", "/app/")]))
             self.assertTrue(IService.providedBy(makeService(options)))
         options = self.parse("--wsgi", app, "--max-body", "2k", "--threads", "3", "--drain", "0.5", "-m", "@/b/")
-        self.assertEqual((options["application"]._most, options["application"]._threads.max), (2048, 3))
+        self.assertEqual((options["application"]._most, options["application"].threads), (2048, 3))
         service: Any = makeService(options)
         self.assertEqual((service._drain, len(service.patterns)), (0.5, 2))
 

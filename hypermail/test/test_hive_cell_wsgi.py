@@ -11,6 +11,7 @@ from typing import Any
 import flask
 from twisted.internet.task import deferLater
 
+from hypermail.hive.cell import wsgi
 from hypermail.hive.cell.wsgi import WsgiApplication
 from hypermail.test.cells import SocketCase, head_of
 
@@ -171,6 +172,40 @@ class WsgiTests(SocketCase):
         self.assertEqual((await self.ask("GET", "/early")).status, 500)
         self.assertTrue((await self.ask("GET", "/late")).wasLost)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
+
+    async def test_busy(self) -> None:
+        """An application that does not end does not keep the cell from ending."""
+        self.patch(wsgi, "STOPPING", 0.1)
+        gate = threading.Event()
+        daemons: list[bool] = []
+        self.addCleanup(gate.set)
+
+        def app(environ: Any, start: Start) -> list[bytes]:
+            daemons.append(threading.current_thread().daemon)
+            gate.wait(30)
+            start("200 OK", [])
+            return [b"x"]
+
+        cell = await self.cell(WsgiApplication(app), drain=0.0)
+        asked = self.begin(head_of("GET", "/"))
+        while not daemons:
+            await deferLater(self.reactor, 0.01)
+        await cell.stopService()
+        self.assertEqual((daemons, asked.wasLost, gate.is_set()), ([True], True, False))
+
+    async def test_again(self) -> None:
+        """A cell may stop, and begin again."""
+
+        def app(environ: Any, start: Start) -> list[bytes]:
+            start("200 OK", [])
+            return [b"x"]
+
+        cell = await self.cell(WsgiApplication(app))
+        for _ in range(2):
+            self.assertEqual((await self.ask("GET", "/")).received, b"x")
+            await cell.stopService()
+            cell.startService()
+            await cell.whenReady()
 
     async def test_threads(self) -> None:
         """Applications run in so many threads, not in the reactor's."""

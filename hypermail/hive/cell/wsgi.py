@@ -5,11 +5,12 @@ A WSGI application (PEP 3333) as a cell's: it runs in threads of its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from threading import Event
+from functools import partial
+from threading import Event, Thread
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThread
+from twisted.logger import Logger
 from twisted.python.threadpool import ThreadPool
 from twisted.web.resource import Resource
 from twisted.web.wsgi import WSGIResource
@@ -19,6 +20,10 @@ from hypermail.hive.exchanges import Exchange
 
 #: Requests that an application answers at once.
 THREADS = 20
+#: s that it may take to end when nobody waits for what it answers.
+STOPPING = 5.0
+
+_log = Logger()
 
 Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -27,6 +32,8 @@ class WsgiApplication(ResourceApplication):
     """
     Has a WSGI application answer. It gets a request once its body is there; of the response it is held back, in its
     thread, while the client does not take it.
+
+    @ivar threads: how many there are at most.
     """
 
     def __init__(self, application: Wsgi, *, threads: int = THREADS, most: int = MOST_BODY) -> None:
@@ -34,30 +41,49 @@ class WsgiApplication(ResourceApplication):
         @param threads: how many there are at most.
         @param most: bytes of a request's body; longer ones are refused with 413.
         """
-        self._threads = ThreadPool(0, threads, "WSGI")
-        self._resource: Any = _WsgiRoot(application, self._threads)
+        self.threads = threads
+        self._resource: Any = _WsgiRoot(application)
         super().__init__(self._resource, most=most, parseForms=False)
 
     def startApplication(self, reactor: Any, root: str) -> None:
         """See L{ResourceApplication}."""
         self._resource.reactor = reactor
-        self._threads.start()
+        self._resource.threads = _Threads(0, self.threads, "WSGI")
+        self._resource.threads.start()
         super().startApplication(reactor, root)
 
     def stopApplication(self) -> Deferred[None]:
-        """See L{ResourceApplication}. Fires when the threads have ended."""
+        """See L{ResourceApplication}. Fires when the threads have ended, or does not wait for them any longer."""
         super().stopApplication()
-        return deferToThread(self._threads.stop)  # which waits for those that may want something of the reactor
+        reactor, threads = self._resource.reactor, self._resource.threads
+        stopped: Deferred[None] = Deferred(lambda _: None)
+
+        def stop() -> None:  # off the reactor's thread: they may want something of it
+            threads.stop()
+            reactor.callFromThread(lambda: None if stopped.called else stopped.callback(None))
+
+        Thread(target=stop, daemon=True).start()
+        return stopped.addTimeout(STOPPING, reactor, onTimeoutCancel=_leaveBehind)
+
+
+def _leaveBehind(_: object, seconds: float) -> None:
+    _log.error("a WSGI application is still busy {seconds:.0f} s after its client is gone", seconds=seconds)
+
+
+class _Threads(ThreadPool):
+    """Threads that do not keep the program from ending."""
+
+    threadFactory = partial(Thread, daemon=True)  # type: ignore[assignment]
 
 
 class _WsgiRoot(Resource):
     isLeaf = True
 
-    def __init__(self, application: Wsgi, threads: ThreadPool) -> None:
+    def __init__(self, application: Wsgi) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.reactor: Any = None
+        self.threads: Any = None
         self._application = application
-        self._threads = threads
 
     def render(self, request: Any) -> Any:
         """See L{Resource}."""
@@ -66,7 +92,7 @@ class _WsgiRoot(Resource):
             if b"_" in name or name.lower() == b"proxy":
                 request.requestHeaders.removeHeader(name)
         flowing = _Flowing(self._application, request.channel.exchange)
-        return WSGIResource(self.reactor, self._threads, flowing).render(request)
+        return WSGIResource(self.reactor, self.threads, flowing).render(request)
 
 
 class _Flowing:
