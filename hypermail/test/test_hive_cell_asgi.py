@@ -154,6 +154,29 @@ class HttpTests(AsgiCase):
         await self.until(lambda: len(learnt) == 4)
         self.assertEqual(learnt, ["http.request", "http.disconnect", "http.disconnect", ConnectionResetError])
 
+    async def test_lostWhileHeld(self) -> None:
+        """An application that is held back in C{send} learns that the client is lost."""
+        learnt: list[Any] = []
+
+        @http
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 200})
+            try:
+                while True:
+                    await send({"type": "http.response.body", "body": bytes(65_536), "more_body": True})
+            except OSError as error:
+                learnt.append(type(error))
+
+        await self.cell(AsgiApplication(application))
+        asked = self.begin(head_of("GET", "/"))
+        await asked.began
+        asked.band.connection.pauseProducing()
+        await deferLater(self.reactor, 0.2)
+        self.assertEqual(learnt, [])
+        asked.band.giveUp()
+        await self.until(lambda: learnt)
+        self.assertEqual(learnt, [ConnectionResetError])
+
     async def test_disconnectAfterResponse(self) -> None:
         """After the response there is nothing more to receive, nor to send."""
         learnt: list[Any] = []
@@ -383,6 +406,24 @@ class LifespanTests(AsgiCase):
         self.begin_ok = True
         cell = await self.cell(AsgiApplication(never))
         await cell.stopService()
+
+    async def test_blocked(self) -> None:
+        """An application that holds up its loop does not keep the cell from ending."""
+        self.patch(asgi, "STOPPING", 0.1)
+        gate = threading.Event()
+        self.addCleanup(gate.set)
+        begun = threading.Event()
+
+        @http
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            begun.set()
+            gate.wait(30)
+
+        cell = await self.cell(AsgiApplication(application), drain=0.0)
+        asked = self.begin(head_of("GET", "/"))
+        await self.until(begun.is_set)
+        await cell.stopService()
+        self.assertTrue(asked.wasLost)
 
     async def test_threads(self) -> None:
         """The thread of its loop ends with the cell, also when a task does not want to."""

@@ -4,7 +4,9 @@ Tests for L{hypermail.hive.cell.queens}: how queens are reached, and trusted.
 
 from __future__ import annotations
 
+import os
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import ssl
@@ -17,6 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from hypermail.errors import UsageError
 from hypermail.hive.cell.application import answer
 from hypermail.hive.cell.cell import Cell
+from hypermail.hive.cell.files import FilesApplication
 from hypermail.hive.cell.queens import Queen
 from hypermail.hive.leashes import CellConnection
 from hypermail.internet.endpoints import SessionServerEndpoint
@@ -78,9 +81,10 @@ class TrustTests(TestCase):
         self.addCleanup(port.stopListening)
         self.port: int = port.getHost().port
 
-    def cell(self, queen: Queen) -> Cell:
+    def cell(self, queen: Queen, application: Any = None) -> Cell:
         """A cell of hers."""
-        cell = Cell(queen, "key", "@/", lambda exchange: answer(exchange, 200, "hello"), reactor=self.reactor)
+        application = application or (lambda exchange: answer(exchange, 200, "hello"))
+        cell = Cell(queen, "key", "@/", application, reactor=self.reactor)
         cell.startService()
         self.addCleanup(cell.stopService)
         return cell
@@ -137,3 +141,19 @@ class TrustTests(TestCase):
             Queen.overHypermail("127.0.0.1", number, security=StarterTLS(trustRoots=[self.authority.certificate]))
         )
         await self.fails(Queen.overHypermail("127.0.0.1", number, security=StarterTLS(pin=OTHER)), "pin")
+        await self.large(Queen.overHypermail("127.0.0.1", number, security=StarterTLS(pin=self.identity.pin)))
+
+    def directory(self, data: bytes) -> str:
+        """One that has a file."""
+        directory = Path(self.mktemp())
+        directory.mkdir()
+        (directory / "large").write_bytes(data)
+        return str(directory)
+
+    async def large(self, queen: Queen) -> None:
+        """A file, as large as makes its producer wait."""
+        data = os.urandom(1 << 20) * 4
+        cell = self.cell(queen, FilesApplication(self.directory(data)))
+        await cell.whenReady()
+        self.assertEqual((await ask(self.cells, head_of("GET", "/large"), Asked()).done).received, data)
+        await cell.stopService()

@@ -75,7 +75,7 @@ class AsgiApplication(CellApplication):
     async def stopApplication(self) -> None:
         """See L{CellApplication}."""
         await self._lifespan.stop()
-        await self._loop.stop()
+        await self._loop.stop().addTimeout(STOPPING, self._reactor, onTimeoutCancel=lambda *_: None)
 
     def __call__(self, exchange: Exchange) -> None:
         """See L{CellApplication}."""
