@@ -19,7 +19,7 @@ from wsproto.connection import CLIENT, Connection
 from wsproto.events import BytesMessage, CloseConnection, Ping, Pong, TextMessage
 from wsproto.frame_protocol import Opcode
 
-from hypermail.hive.cell import asgi
+from hypermail.hive.cell import asgi, websocket
 from hypermail.hive.cell.asgi import ApplicationFailed, AsgiApplication
 from hypermail.hive.cell.calls import HIGH
 from hypermail.hive.cell.websocket import refusal
@@ -589,6 +589,18 @@ class WebSocketTests(AsgiCase):
         await client.asked.done
         await self.until(lambda: len(learnt) == 2)
         self.assertEqual(learnt, ["no", {"type": "websocket.disconnect", "code": 4000, "reason": "enough"}])
+
+    async def test_unanswered(self) -> None:
+        """A client who does not answer a close is cut off after some time."""
+        self.patch(websocket, "CLOSING", 0.1)
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "websocket.accept"})
+
+        client = await self.open(application)
+        self.assertEqual((await client.next()).code, 1000)
+        await client.asked.done
+        self.assertTrue(client.asked.wasLost)
 
     async def test_refused(self) -> None:
         """An application may refuse, by a close or by a response; what is no WebSocket is refused before."""
