@@ -128,7 +128,10 @@ class Leash(FrameProtocol):
         super().connectionLost(reason)
         if self._beat is not None:
             self._beat.cancel()
-        error = self._error(self._reason or _why(reason))
+        why = self._reason or _why(reason)
+        if not self.uuid and reason.check(ConnectionDone) and not self._reason:
+            why += " before the queen has let the cell in: other programs' queens say nothing else of a wrong key"
+        error = self._error(why)
         mounting = [one for several in self._mounting.values() for one in several]
         self._mounting.clear()
         for one in mounting:

@@ -108,10 +108,12 @@ class LoginTests(LeashCase):
 
     def test_why(self) -> None:
         """Why the connection was lost is in the reason, unless there is nothing to say."""
+        silent = "the connection was lost before the queen has let the cell in: "
+        silent += "other programs' queens say nothing else of a wrong key"
         untrusted = SSL.Error([("SSL routines", "", "certificate verify failed")])
         for why, text in (
             (ConnectionLost("whatever"), "the connection was lost"),
-            (ConnectionDone(), "the connection was lost"),
+            (ConnectionDone(), silent),
             (untrusted, "the connection was lost: certificate verify failed"),
             (SSL.Error(), "the connection was lost"),
             (OSError("no route"), "the connection was lost: no route"),
@@ -119,6 +121,10 @@ class LoginTests(LeashCase):
             self.setUp()
             self.leash.connectionLost(Failure(why))
             self.assertEqual(self.reason(self.leash.accepted), text)
+        self.setUp()
+        self.enter()
+        self.leash.connectionLost(Failure(ConnectionDone()))
+        self.assertEqual(self.successResultOf(self.leash.lost).text, "the connection was lost")
 
     def test_queens(self) -> None:
         """A queen may name others."""
