@@ -22,6 +22,8 @@ from hypermail.hive.fields import Lists, Told, lists, number, text, texts, told
 LARGEST = 16 << 20
 #: Bytes of the largest frame of one who has not logged in.
 LARGEST_STRANGE = 4_096
+#: What a queen says of a request's body.
+BODY, NO_BODY = 1, 2
 #: What knows the extensions that are described here says so by this number.
 EXTENSIONS = 1
 #: What streams of hypermail are called that are a leash, and a band.
@@ -200,6 +202,8 @@ class RequestHead(Frame):
     @ivar headers: by name, in lower case.
     @ivar cookies: by name.
     @ivar target: an extension: path and query as they were written, without what the cell has mounted.
+    @ivar mount: an extension: the path that the cell has mounted.
+    @ivar body: an extension: L{BODY} or L{NO_BODY}; 0 of a queen who does not say.
     """
 
     KIND = Kind.REQUEST_HEAD
@@ -218,6 +222,8 @@ class RequestHead(Frame):
     headers: Lists = told("headers", lists)
     cookies: Lists = told("cookies", lists)
     target: str = told("target", text, ours=True)
+    mount: str = told("mount", text, ours=True)
+    body: int = told("body", number, ours=True)
 
 
 @dataclass(frozen=True)

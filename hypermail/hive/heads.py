@@ -13,7 +13,7 @@ from hypermail.hive.directives import Network
 from hypermail.hive.errors import FrameInvalid, RequestRefused
 from hypermail.hive.fields import Lists
 from hypermail.hive.forwarded import Client, client_of, passed_on
-from hypermail.hive.frames import RequestHead
+from hypermail.hive.frames import BODY, NO_BODY, RequestHead
 from hypermail.hive.headers import checked, content_length, elements, end_to_end
 from hypermail.hive.mounts import Pattern
 from hypermail.hive.targets import RequestTarget, cookies_of, fields_of, parse_target
@@ -63,12 +63,12 @@ class Head(NamedTuple):
     upgrade: str
     length: int | None
 
-    def told(self, pattern: Pattern, *, extended: bool = True) -> RequestHead:
+    def told(self, pattern: Pattern, *, extended: bool = True, has_body: bool = False) -> RequestHead:
         """
         What a cell is told that has mounted this.
 
         @param extended: whether it knows the extensions.
-
+        @param has_body: whether there is a body.
         @raise RequestRefused: when that is too much.
         """
         major, minor = self.arrival.version
@@ -89,6 +89,8 @@ class Head(NamedTuple):
             headers=self.headers,
             cookies=cookies_of(self.headers.get("cookie", ())),
             target=str(below) if extended else "",
+            mount=pattern.path if extended else "",
+            body=(BODY if has_body else NO_BODY) if extended else 0,
         )
 
 

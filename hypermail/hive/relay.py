@@ -148,7 +148,7 @@ class Relay:
         self._waiting = None
         assert self.cell is not None and self._route.pattern is not None
         try:
-            told = self.head.told(self._route.pattern, extended=self.cell.extended)
+            told = self.head.told(self._route.pattern, extended=self.cell.extended, has_body=self.call.has_body)
         except RequestRefused as error:
             self.cell.garden.give_back(band)
             self.refuse(error)

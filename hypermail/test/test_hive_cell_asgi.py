@@ -99,6 +99,8 @@ class HttpTests(AsgiCase):
         self.assertEqual(found, expected)
         await self.ask("GET", "/", protocol_major=2, protocol_minor=0)
         self.assertEqual(found["http_version"], "2")
+        await self.ask("GET", "/x", mount="/other/")
+        self.assertEqual((found["root_path"], found["path"]), ("/other", "/other/x"))
 
     async def test_body(self) -> None:
         """Bodies come as they are sent, and are asked for when they are wanted."""

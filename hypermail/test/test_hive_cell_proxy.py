@@ -550,7 +550,8 @@ class SocketTests(SocketCase):
         factory.noisy = False
         await self.proxy(factory)
         asked = self.begin(head_of("POST", "/", {"content-length": str(64 << 20)}), None)
-        await deferLater(self.reactor, 0.1)
+        while asked.most is None:
+            await deferLater(self.reactor, 0.01)
         sender = Endless(_Body(asked), 64 << 20)
         asked.band.connection.transport.registerProducer(sender, True)
         sender.resumeProducing()

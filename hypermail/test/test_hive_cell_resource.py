@@ -19,7 +19,7 @@ from hypermail.errors import UsageError
 from hypermail.hive.cell.heads import client_of, length_of, lists_of, scheme_of, server_of, target_of
 from hypermail.hive.cell.resource import ResourceApplication
 from hypermail.hive.errors import FrameInvalid
-from hypermail.hive.frames import RequestHead
+from hypermail.hive.frames import BODY, NO_BODY, RequestHead
 from hypermail.test.cells import Asked, MemoryCase, SocketCase, head_of
 
 
@@ -54,6 +54,9 @@ class HeadTests(SynchronousTestCase):
             ("GET", {"content-length": ("3",)}, 3),
         ):
             self.assertEqual(length_of(RequestHead(method=method, headers=headers)), length)
+        for body, said, length in ((BODY, {}, None), (NO_BODY, {}, 0), (BODY, {"content-length": ("3",)}, 3)):
+            for method in ("GET", "POST"):
+                self.assertEqual(length_of(RequestHead(method=method, headers=said, body=body)), length)
         self.assertRaises(FrameInvalid, length_of, RequestHead(method="GET", headers={"content-length": ("3", "4")}))
 
     def test_peers(self) -> None:

@@ -101,6 +101,9 @@ class WsgiTests(SocketCase):
         self.assertEqual(asked.status, 204)
         self.assertEqual((found["HTTP_X_REAL"], found.get("HTTP_PROXY")), ("1", None))
         self.assertEqual((found["SCRIPT_NAME"], found["PATH_INFO"]), ("", "/x"))
+        for mount, script in (("/", ""), ("/app/", "/app"), ("/a/b/", "/a/b")):
+            await self.ask("GET", "/x", mount=mount)
+            self.assertEqual((found["SCRIPT_NAME"], found["PATH_INFO"]), (script, "/x"))
 
     async def test_backPressure(self) -> None:
         """While the client does not read the application is held back, also when it calls C{write}."""

@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.hive.errors import RequestRefused
 from hypermail.hive.fields import Lists
-from hypermail.hive.frames import RequestHead
+from hypermail.hive.frames import NO_BODY, RequestHead
 from hypermail.hive.heads import Head, RequestArrival, read_head
 from hypermail.hive.mounts import parse_mount
 
@@ -67,6 +67,8 @@ class HeadTests(SynchronousTestCase):
                 },
                 cookies={"a": ("b",)},
                 target="/x%2Fy?q=1&q=2&r=%20",
+                mount="/app/",
+                body=NO_BODY,
             ),
         )
 

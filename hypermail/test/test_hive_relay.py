@@ -13,7 +13,9 @@ from hypermail.hive.access import Access
 from hypermail.hive.exchanges import UNLIMITED
 from hypermail.hive.fields import Lists
 from hypermail.hive.frames import (
+    BODY,
     EXTENSIONS,
+    NO_BODY,
     Accept,
     Body,
     ConnectionKind,
@@ -102,6 +104,7 @@ class PassingTests(RouterCase):
         self.assertEqual(head.headers["accept"], ("text/html",))
         self.assertEqual(head.headers["x-forwarded-for"], ("192.0.2.1",))
         self.assertNotIn("connection", head.headers)
+        self.assertEqual((head.mount, head.body), ("/app/", NO_BODY))
         band.say(ResponseHead(200, {"Content-Type": ("text/plain",), "Connection": ("close",)}))
         self.assertEqual((call.status, call.sent_headers, call.length), (200, {"content-type": ("text/plain",)}, None))
         band.say(ResponseBody(b"some"))
@@ -203,7 +206,7 @@ class BodyTests(RouterCase):
         _, accept = self.cell()
         band = self.ready(accept)
         call = self.request("POST", body=b"one")
-        self.asked(band)
+        self.assertEqual(self.asked(band).body, BODY)
         self.assertFalse(call.reading)
         band.say(ResponseWant(100))
         self.assertEqual(band.heard(), [RequestBody(b"one")])

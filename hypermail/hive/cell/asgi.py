@@ -15,7 +15,7 @@ from hypermail.errors import HypermailError, NotSupported, Reason
 from hypermail.hive.band import End
 from hypermail.hive.cell.application import CellApplication, answer
 from hypermail.hive.cell.calls import Asgi, AsgiCall, Inbox, Message
-from hypermail.hive.cell.heads import Pairs, length_of, lists_of, upgrade_of
+from hypermail.hive.cell.heads import Pairs, length_of, lists_of, root_of, upgrade_of
 from hypermail.hive.cell.loops import AsyncioLoop
 from hypermail.hive.exchanges import Exchange
 
@@ -101,7 +101,7 @@ class AsgiApplication(CellApplication):
         else:
             call = _HttpCall(self._loop, exchange)
         self._calls += 1
-        call.begin(self._application, call.scope(self._root, self._lifespan.state), self._done)
+        call.begin(self._application, call.scope(root_of(exchange.head, self._root), self._lifespan.state), self._done)
 
     def _done(self) -> None:
         self._calls -= 1

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlencode
 from hypermail.errors import UsageError
 from hypermail.hive.errors import FrameInvalid, RequestRefused
 from hypermail.hive.fields import Lists
-from hypermail.hive.frames import RequestHead
+from hypermail.hive.frames import BODY, NO_BODY, RequestHead
 from hypermail.hive.headers import checked, content_length, elements, end_to_end
 from hypermail.hive.targets import parse_target
 
@@ -53,7 +53,18 @@ def length_of(head: RequestHead) -> int | None:
     @raise FrameInvalid: when the head contradicts itself.
     """
     length = content_length(head.headers)
-    return 0 if length is None and head.method in _BODILESS else length
+    if head.body == NO_BODY:
+        return 0
+    return 0 if length is None and head.body != BODY and head.method in _BODILESS else length
+
+
+def root_of(head: RequestHead, known: str) -> str:
+    """
+    The path that is mounted, without the slash at its end.
+
+    @param known: what it is if the queen does not say, who knows no extensions.
+    """
+    return (head.mount or known).rstrip("/")
 
 
 def upgrade_of(head: RequestHead) -> str:

@@ -12,7 +12,7 @@ from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IAddress
 from twisted.python.failure import Failure
 from twisted.web.http_headers import Headers
-from twisted.web.resource import IResource, Resource
+from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import Site
 
 from hypermail.hive.band import End
@@ -23,6 +23,7 @@ from hypermail.hive.cell.heads import (
     length_of,
     lists_of,
     pairs_of,
+    root_of,
     scheme_of,
     server_of,
     target_of,
@@ -53,12 +54,8 @@ class ResourceApplication(CellApplication):
     def startApplication(self, reactor: Any, root: str) -> None:
         """See L{CellApplication}."""
         self._root = root
-        resource = self._resource
-        for segment in reversed(root.split("/")[1:]):  # so that the resource knows the whole path
-            outer = Resource()
-            outer.putChild(segment.encode(), resource)
-            resource = outer
-        self._site = Site(resource, reactor=reactor, parsePOSTFormSubmission=self._parseForms)
+        make: Any = _MountedSite
+        self._site = make(self._resource, reactor=reactor, parsePOSTFormSubmission=self._parseForms)
 
     def stopApplication(self) -> Any:
         """See L{CellApplication}."""
@@ -71,11 +68,23 @@ class ResourceApplication(CellApplication):
         if length is not None and length > self._most:
             answer(exchange, 413)
             return
-        channel = ExchangeChannel(exchange, self._site, self._root, length)
+        channel = ExchangeChannel(exchange, self._site, root_of(exchange.head, self._root), length)
         if length == 0:
             channel.bodyEnded(End({}))
         else:
             exchange.read(channel, self._most)
+
+
+class _MountedSite(Site):
+    """Its resource is at the root that a cell has mounted, and requests know the whole path all the same."""
+
+    def getResourceFor(self, request: Any) -> Any:
+        """See L{Site}."""
+        request.site = self
+        request.sitepath = []
+        for _ in range(request.channel.root.count("/")):
+            request.prepath.append(request.postpath.pop(0))
+        return getChildForRequest(self.resource, request)
 
 
 class ExchangeChannel:
@@ -83,13 +92,14 @@ class ExchangeChannel:
     What a request of C{twisted.web} has in place of a connection. It is its own transport.
 
     @ivar exchange: that the request came by.
+    @ivar root: that the cell has mounted, without the slash at its end.
     """
 
     def __init__(self, exchange: Exchange, site: Site, root: str, length: int | None) -> None:
         self.site = site
         self.transport = self
         self.exchange = exchange
-        self._root = root
+        self.root = root
         self._length = length
         self._received = 0
         request = self._request = site.requestFactory(self)
@@ -113,7 +123,7 @@ class ExchangeChannel:
             return
         try:
             self._request.requestReceived(
-                head.method.encode(), (self._root + target_of(head)).encode(), head.protocol.encode() or b"HTTP/1.1"
+                head.method.encode(), (self.root + target_of(head)).encode(), head.protocol.encode() or b"HTTP/1.1"
             )
         except Exception:
             fail(Failure(), self.exchange)
