@@ -30,6 +30,6 @@ class Entrance(Factory):
 
     def buildProtocol(self, address: IAddress | None) -> CellConnection | None:
         """See L{Factory}: None cuts it off."""
-        if self.closed or self._cells.strange >= MOST_STRANGE:
+        if self.closed or len(self._cells.strangers) >= MOST_STRANGE:
             return None
         return CellConnection(self._cells)

@@ -167,7 +167,7 @@ class Cells:
         self.aliases = aliases
         self.queens: tuple[str, ...] = ()
         self.logins = 0  # whose keys are being looked at
-        self.strange = 0  # connections that have not said whose they are
+        self.strangers: dict[CellConnection, None] = {}  # connections that have not said whose they are
         self._is_key = is_key
         self._chance = chance
         self._cells: dict[str, Member] = {}
@@ -222,9 +222,9 @@ class Cells:
             cell.leave()
 
     def close(self) -> None:
-        """Cut all of them off."""
-        for cell in list(self._cells.values()):
-            cell.connection.abort()
+        """Cut all of them off, and whoever is about to be one."""
+        for connection in (*self.strangers, *(cell.connection for cell in self._cells.values())):
+            connection.abort()
 
     # For connections
 
@@ -281,7 +281,7 @@ class CellConnection(FrameProtocol):
     def connectionMade(self) -> None:
         """See L{FrameProtocol}."""
         super().connectionMade()
-        self._cells.strange += 1
+        self._cells.strangers[self] = None
         self._deadline = self._cells.clock.callLater(self._cells.login_timeout, self.abort)
 
     def leave(self) -> None:
@@ -299,7 +299,7 @@ class CellConnection(FrameProtocol):
         if self._deadline.active():
             self._deadline.cancel()
         if self._role is None:
-            self._cells.strange -= 1
+            del self._cells.strangers[self]
         else:
             self._role.lost()
 
@@ -355,7 +355,7 @@ class CellConnection(FrameProtocol):
 
     def _become(self, role: Member | Band, accept: Accept) -> None:
         self._role = role
-        self._cells.strange -= 1
+        del self._cells.strangers[self]
         self.reader.largest = LARGEST
         self.send(accept.frame())
 

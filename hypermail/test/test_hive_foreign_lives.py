@@ -187,7 +187,7 @@ class LoginTests(QueenCase):
             self.refused(stranger)
             self.expect_log(logged)
         self.assertEqual(self.members(), [])
-        self.until(lambda: not self.cells.strange, "nobody")
+        self.until(lambda: not self.cells.strangers, "nobody")
 
     @in_thread
     def test_largest(self) -> None:
@@ -294,7 +294,7 @@ class SlowLoginTests(QueenCase):
                 link = self.stranger()
                 link.send_bytes(said)
                 self.refused(link)
-        self.until(lambda: not self.cells.strange, "nobody")
+        self.until(lambda: not self.cells.strangers, "nobody")
 
 
 class EndTests(QueenCase):
@@ -319,3 +319,14 @@ class EndTests(QueenCase):
             self.assertEqual(asked.result().body, b"hello")
             self.assertTrue(cell.gone.wait(DEADLINE))
             stopping.result(DEADLINE)
+
+    @in_thread
+    def test_strangers(self) -> None:
+        """Who has not logged in yet is cut off."""
+        stranger = self.stranger()
+        with socket.create_connection(self.at, DEADLINE) as plain:
+            self.until(lambda: len(self.cells.strangers) == 2, "two strangers")
+            self.ours(self.queen.stopService)
+            self.refused(stranger)
+            with contextlib.suppress(ConnectionError):
+                self.assertEqual(plain.recv(1), b"")

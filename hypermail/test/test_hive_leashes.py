@@ -207,12 +207,12 @@ class LoginTests(CellsCase):
             self.assertIsNone(peer.protocol.reader.next())
             peer.protocol.leave()
             self.clock.advance(CLOSING - 0.1 if hold else 0.0)
-            self.assertEqual((peer.left, self.cells.strange), (True, 1))
+            self.assertEqual((peer.left, len(self.cells.strangers)), (True, 1))
             if hold:
                 self.clock.advance(0.1)
                 self.assertTrue(peer.cut)
             peer.hang_up()
-            self.assertEqual((self.cells.strange, self.clock.getDelayedCalls()), (0, []))
+            self.assertEqual((len(self.cells.strangers), self.clock.getDelayedCalls()), (0, []))
 
     def test_cannot_check(self) -> None:
         """A queen that cannot check keys lets nobody in, and says so."""
@@ -308,22 +308,24 @@ class QueenTests(CellsCase):
     def test_strange(self) -> None:
         """Connections are strangers' until they have said whose they are, or are gone."""
         _, accept = self.leash()
-        self.assertEqual(self.cells.strange, 0)
+        self.assertEqual(len(self.cells.strangers), 0)
         stranger = self.connect()
-        self.assertEqual(self.cells.strange, 1)
+        self.assertEqual(len(self.cells.strangers), 1)
         stranger.hang_up()
         self.band(accept)
-        self.assertEqual(self.cells.strange, 0)
+        self.assertEqual(len(self.cells.strangers), 0)
         self.connect().say(IAm(ConnectionKind.CELL, "", "wrong")).hang_up()
-        self.assertEqual(self.cells.strange, 0)
+        self.assertEqual(len(self.cells.strangers), 0)
 
     def test_entrance(self) -> None:
         """There is a limit to strangers, and an end to all."""
         entrance = Entrance(self.cells)
         self.assertIsInstance(entrance.buildProtocol(None), CellConnection)
-        self.cells.strange = MOST_STRANGE
+        self.cells.strangers.update((CellConnection(self.cells), None) for _ in range(MOST_STRANGE))
         self.assertIsNone(entrance.buildProtocol(None))
-        self.cells.strange = 0
+        self.cells.strangers.popitem()
+        self.assertIsInstance(entrance.buildProtocol(None), CellConnection)
+        self.cells.strangers.clear()
         entrance.closed = True
         self.assertIsNone(entrance.buildProtocol(None))
 
@@ -356,8 +358,12 @@ class QueenTests(CellsCase):
         other, _ = self.leash(False)
         self.cells.leave()
         self.assertEqual((ours.heard(), other.heard()), ([Leave()], []))
+        self.slow = True
+        stranger, asking = self.connect(), self.connect().say(IAm(ConnectionKind.CELL, "", "key"))
         self.cells.close()
-        self.assertEqual((ours.cut, other.cut), (True, True))
+        self.assertEqual([peer.cut for peer in (ours, other, stranger, asking)], [True] * 4)
+        self.checking[0].callback(True)
+        self.assertEqual(len(self.cells), 2)
 
 
 class MountTests(CellsCase):
