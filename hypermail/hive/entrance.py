@@ -4,14 +4,21 @@ Where cells connect to: TLS, or streams of hypermail.
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.internet.interfaces import IAddress
-from twisted.internet.protocol import Factory
-from twisted.logger import Logger
+from twisted.internet.protocol import Factory, Protocol
 
 from hypermail.hive.leashes import CellConnection, Cells
 
-#: Connections that have still to say whose they are.
-MOST_STRANGE = 1_000
+
+class _Closed(Protocol):
+    """Cuts itself off: TLS's factory, around this one, cannot do without a protocol."""
+
+    def connectionMade(self) -> None:
+        """See L{Protocol}."""
+        transport: Any = self.transport
+        transport.abortConnection()
 
 
 class Entrance(Factory):
@@ -22,14 +29,11 @@ class Entrance(Factory):
     """
 
     noisy = False
-    _log = Logger()
 
     def __init__(self, cells: Cells) -> None:
         self.closed = False
         self._cells = cells
 
-    def buildProtocol(self, address: IAddress | None) -> CellConnection | None:
-        """See L{Factory}: None cuts it off."""
-        if self.closed or len(self._cells.strangers) >= MOST_STRANGE:
-            return None
-        return CellConnection(self._cells)
+    def buildProtocol(self, address: IAddress | None) -> Protocol:
+        """See L{Factory}."""
+        return _Closed() if self.closed else CellConnection(self._cells)

@@ -48,6 +48,8 @@ CLOSING = 5.0
 MOST_CELLS = 10_000
 MOST_MOUNTS = 1_000
 MOST_LOGINS = 64
+#: Connections that have still to say whose they are.
+MOST_STRANGE = 1_000
 
 _ID_BYTES = 16
 _NAME = 8  # characters
@@ -167,7 +169,7 @@ class Cells:
         self.aliases = aliases
         self.queens: tuple[str, ...] = ()
         self.logins = 0  # whose keys are being looked at
-        self.strangers: dict[CellConnection, None] = {}  # connections that have not said whose they are
+        self._strangers: dict[CellConnection, None] = {}  # who have still to say whose they are, oldest first
         self._is_key = is_key
         self._chance = chance
         self._cells: dict[str, Member] = {}
@@ -175,6 +177,11 @@ class Cells:
 
     def __len__(self) -> int:
         return len(self._cells)
+
+    @property
+    def strange(self) -> int:
+        """Connections that have still to say whose they are."""
+        return len(self._strangers)
 
     def find(self, authority: str, path: str) -> Match[Member] | None:
         """Who gets a request. @param authority: of its host, perhaps with a port."""
@@ -223,10 +230,22 @@ class Cells:
 
     def close(self) -> None:
         """Cut all of them off, and whoever is about to be one."""
-        for connection in (*self.strangers, *(cell.connection for cell in self._cells.values())):
+        for connection in (*self._strangers, *(cell.connection for cell in self._cells.values())):
             connection.abort()
 
     # For connections
+
+    def meet(self, connection: CellConnection) -> None:
+        """A connection is nobody's yet. When there are many the oldest is cut off, as who has a key is soon known."""
+        while len(self._strangers) >= MOST_STRANGE:
+            oldest = next(iter(self._strangers))
+            del self._strangers[oldest]
+            oldest.abort()
+        self._strangers[connection] = None
+
+    def met(self, connection: CellConnection) -> None:
+        """It is known, or gone."""
+        self._strangers.pop(connection, None)
 
     def check(self, key: str) -> Deferred[bool]:
         """Whether a key lets in. @raise UsageError: when too many ask."""
@@ -281,7 +300,7 @@ class CellConnection(FrameProtocol):
     def connectionMade(self) -> None:
         """See L{FrameProtocol}."""
         super().connectionMade()
-        self._cells.strangers[self] = None
+        self._cells.meet(self)
         self._deadline = self._cells.clock.callLater(self._cells.login_timeout, self.abort)
 
     def leave(self) -> None:
@@ -298,9 +317,8 @@ class CellConnection(FrameProtocol):
         super().connectionLost(reason)
         if self._deadline.active():
             self._deadline.cancel()
-        if self._role is None:
-            del self._cells.strangers[self]
-        else:
+        self._cells.met(self)
+        if self._role is not None:
             self._role.lost()
 
     def frameReceived(self, frame: Frame | Body) -> None:
@@ -355,7 +373,7 @@ class CellConnection(FrameProtocol):
 
     def _become(self, role: Member | Band, accept: Accept) -> None:
         self._role = role
-        del self._cells.strangers[self]
+        self._cells.met(self)
         self.reader.largest = LARGEST
         self.send(accept.frame())
 

@@ -378,7 +378,7 @@ class DesynchronisedTests(SynchronousTestCase):
             self.step()
         for one in stopping:
             self.successResultOf(one)
-        self.assertEqual((len(self.cells), len(self.cells.strangers), self.tangle.open), (0, 0, 0))
+        self.assertEqual((len(self.cells), self.cells.strange, self.tangle.open), (0, 0, 0))
         self.assertEqual(self.clock.getDelayedCalls(), [])
         failures = self.flushLoggedErrors()
         self.assertEqual({failure.type for failure in failures}, {ArithmeticError})

@@ -187,7 +187,7 @@ class LoginTests(QueenCase):
             self.refused(stranger)
             self.expect_log(logged)
         self.assertEqual(self.members(), [])
-        self.until(lambda: not self.cells.strangers, "nobody")
+        self.until(lambda: not self.cells.strange, "nobody")
 
     @in_thread
     def test_largest(self) -> None:
@@ -294,7 +294,7 @@ class SlowLoginTests(QueenCase):
                 link = self.stranger()
                 link.send_bytes(said)
                 self.refused(link)
-        self.until(lambda: not self.cells.strangers, "nobody")
+        self.until(lambda: not self.cells.strange, "nobody")
 
 
 class EndTests(QueenCase):
@@ -325,7 +325,7 @@ class EndTests(QueenCase):
         """Who has not logged in yet is cut off."""
         stranger = self.stranger()
         with socket.create_connection(self.at, DEADLINE) as plain:
-            self.until(lambda: len(self.cells.strangers) == 2, "two strangers")
+            self.until(lambda: self.cells.strange == 2, "two strangers")
             self.ours(self.queen.stopService)
             self.refused(stranger)
             with contextlib.suppress(ConnectionError):

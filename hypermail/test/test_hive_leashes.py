@@ -4,9 +4,13 @@ Tests for L{hypermail.hive.leashes}, L{hypermail.hive.bands} and L{hypermail.hiv
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionLost
+from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.task import Clock
+from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -15,7 +19,7 @@ from hypermail.hive.aliases import Aliases
 from hypermail.hive.band import End, Response
 from hypermail.hive.bands import Band
 from hypermail.hive.choosing import Choice
-from hypermail.hive.entrance import MOST_STRANGE, Entrance
+from hypermail.hive.entrance import Entrance
 from hypermail.hive.errors import RequestRefused
 from hypermail.hive.frames import (
     LARGEST,
@@ -41,7 +45,8 @@ from hypermail.hive.frames import (
     ResponseWant,
     Unmount,
 )
-from hypermail.hive.leashes import CLOSING, SILENCE, CellConnection, Cells, Member
+from hypermail.hive.leashes import CLOSING, MOST_STRANGE, SILENCE, CellConnection, Cells, Member
+from hypermail.test.certificates import self_signed
 from hypermail.test.hive import FrameTransport, Remembering, written
 
 GET = RequestHead(method="GET", path="/")
@@ -207,12 +212,12 @@ class LoginTests(CellsCase):
             self.assertIsNone(peer.protocol.reader.next())
             peer.protocol.leave()
             self.clock.advance(CLOSING - 0.1 if hold else 0.0)
-            self.assertEqual((peer.left, len(self.cells.strangers)), (True, 1))
+            self.assertEqual((peer.left, self.cells.strange), (True, 1))
             if hold:
                 self.clock.advance(0.1)
                 self.assertTrue(peer.cut)
             peer.hang_up()
-            self.assertEqual((len(self.cells.strangers), self.clock.getDelayedCalls()), (0, []))
+            self.assertEqual((self.cells.strange, self.clock.getDelayedCalls()), (0, []))
 
     def test_cannot_check(self) -> None:
         """A queen that cannot check keys lets nobody in, and says so."""
@@ -306,28 +311,38 @@ class QueenTests(CellsCase):
         self.assertEqual((peer.cut, other.cut), (True, False))
 
     def test_strange(self) -> None:
-        """Connections are strangers' until they have said whose they are, or are gone."""
-        _, accept = self.leash()
-        self.assertEqual(len(self.cells.strangers), 0)
-        stranger = self.connect()
-        self.assertEqual(len(self.cells.strangers), 1)
-        stranger.hang_up()
-        self.band(accept)
-        self.assertEqual(len(self.cells.strangers), 0)
-        self.connect().say(IAm(ConnectionKind.CELL, "", "wrong")).hang_up()
-        self.assertEqual(len(self.cells.strangers), 0)
+        """Of those who have still to say whose they are there is a limit: the oldest goes, whoever is known stays."""
+        leash, accept = self.leash()
+        band = self.band(accept)
+        self.slow = True
+        checked = self.connect().say(IAm(ConnectionKind.CELL, "", "key"))
+        self.connect().hang_up()
+        strangers = [self.connect() for _ in range(MOST_STRANGE - 1)]
+        self.assertFalse(any(peer.cut for peer in self.peers))
+        late = self.connect()
+        self.assertEqual([peer for peer in self.peers if peer.cut], [checked])
+        self.checking[0].callback(True)
+        self.assertEqual(checked.heard(), [])
+        late.say(IAm(ConnectionKind.BAND, accept.uuid, accept.key))
+        self.connect()
+        self.assertFalse(strangers[0].cut)
+        self.connect()
+        self.assertTrue(strangers[0].cut)
+        self.assertFalse(strangers[1].cut or leash.cut or band.cut or late.cut)
 
     def test_entrance(self) -> None:
-        """There is a limit to strangers, and an end to all."""
+        """There is an end to all, with TLS, too."""
         entrance = Entrance(self.cells)
         self.assertIsInstance(entrance.buildProtocol(None), CellConnection)
-        self.cells.strangers.update((CellConnection(self.cells), None) for _ in range(MOST_STRANGE))
-        self.assertIsNone(entrance.buildProtocol(None))
-        self.cells.strangers.popitem()
-        self.assertIsInstance(entrance.buildProtocol(None), CellConnection)
-        self.cells.strangers.clear()
         entrance.closed = True
-        self.assertIsNone(entrance.buildProtocol(None))
+        options = PrivateCertificate.loadPEM(self_signed("localhost", now=datetime.now(UTC)).to_pem()).options()
+        for factory in (entrance, TLSMemoryBIOFactory(options, False, entrance, self.clock)):
+            transport = FrameTransport()
+            protocol = factory.buildProtocol(None)
+            assert protocol is not None
+            protocol.makeConnection(transport)
+            self.assertTrue(transport.cut)
+            protocol.connectionLost(Failure(ConnectionLost()))
 
     def test_configure(self) -> None:
         """What is changed counts for cells that are there, too."""
