@@ -26,6 +26,8 @@ from hypermail.services.ending import causeOf
 Where = tuple[int, str | None]
 """A port, and an address of this machine, None for all of them."""
 
+#: Connections that the system accepts before we do. With Twisted's 50 the others of a burst try again after a second.
+BACKLOG = 1_024
 #: Streams of a session over which a cell comes: its bands, and some that are just being opened.
 _STREAMS = MOST_BANDS + 100
 #: s; after six times that without a datagram a session is given up (L{Options.ping_interval}). Over hypermail nobody
@@ -88,11 +90,11 @@ def listen_tcp(reactor: Any, factory: Any, number: int, bind: str | None) -> ILi
     """
     port: IListeningPort
     try:
-        port = reactor.listenTCP(number, factory, interface="::" if bind is None else bind)
+        port = reactor.listenTCP(number, factory, BACKLOG, interface="::" if bind is None else bind)
     except CannotListenError as error:
         if bind is not None or getattr(error.socketError, "errno", None) not in (EAFNOSUPPORT, EADDRNOTAVAIL):
             raise
-        port = reactor.listenTCP(number, factory)
+        port = reactor.listenTCP(number, factory, BACKLOG)
     return port
 
 

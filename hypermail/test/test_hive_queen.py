@@ -29,6 +29,14 @@ def hello(exchange: Exchange) -> None:
     answer(exchange, 200, f"hello {exchange.head.path}")
 
 
+def _connected(client: socket.socket) -> bool:
+    try:
+        client.getpeername()
+    except OSError:
+        return False
+    return True
+
+
 class Held(list[Exchange]):
     """
     Answers nothing before it is told.
@@ -86,6 +94,17 @@ class ServingTests(QueenCase):
         self.begin(key_hash=None)
         self.assertTrue([line for line in lines if "no cell can log in" in line])
         self.assertFalse(await self.installation._is_key(KEY))
+
+    async def test_burst(self) -> None:
+        """A hundred clients that come at once, while she does something else, are all connected at once."""
+        self.begin()
+        for name in (HTTPS, HLHV):
+            clients = [socket.socket() for _ in range(100)]
+            for client in clients:
+                self.addCleanup(client.close)
+                client.setblocking(False)
+                client.connect_ex((HERE, self.installation.ports.number(name)))
+            self.assertTrue(all(map(_connected, clients)))
 
     async def test_redirect(self) -> None:
         """What comes without TLS is sent to HTTPS."""
