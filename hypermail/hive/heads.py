@@ -25,6 +25,7 @@ _AUTHORITY = re.compile(r"[A-Za-z0-9._~!$&'()*+,;=%-]+(:[0-9]{0,5})?|\[[0-9A-Fa-
 #: Protocols that are about the connection to the queen, not about what is asked for: HTTP/2, and TLS.
 _OF_CONNECTION = ("h2c", "http/", "tls/")
 
+_LARGEST_PORT = 65_535
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -122,6 +123,7 @@ def read_head(arrival: RequestArrival, method: str, target: bytes, headers: List
     if arrival.version == (1, 1) and "upgrade" in elements(fields.get("connection", ())):
         upgrade = ", ".join(one for one in elements(fields.get("upgrade", ())) if not one.startswith(_OF_CONNECTION))
     client = client_of(fields, arrival.peer, arrival.scheme, host, trusted)
+    _check_host(client.host)
     onwards = passed_on({**end_to_end(fields), "host": (host,)}, arrival.peer, client, trusted)
     onwards["via"] = (*fields.get("via", ()), f"{_version(arrival)} hypermail")  # RFC 9110 §7.6.3
     if upgrade:
@@ -134,9 +136,15 @@ def _host(arrival: RequestArrival, target: RequestTarget, headers: Lists) -> str
     if len(said) > 1 or (not said and arrival.version >= (1, 1) and not target.authority):  # RFC 9112 §3.2
         raise RequestRefused(400, "there has to be one Host")
     host = target.authority or (said[0] if said else "")
-    if host and not _AUTHORITY.fullmatch(host):
-        raise RequestRefused(400, "the Host is none")
+    _check_host(host)
     return host
+
+
+def _check_host(host: str) -> None:
+    """A cell would break off its band at a port that is none."""
+    found = _AUTHORITY.fullmatch(host)
+    if host and (found is None or int((found[1] or found[2] or "")[1:] or 0) > _LARGEST_PORT):
+        raise RequestRefused(400, "the Host is none")
 
 
 def _version(arrival: RequestArrival) -> str:

@@ -83,6 +83,15 @@ class HeadTests(SynchronousTestCase):
             self.assertEqual((told.remote_address_real, told.remote_address), (real, asked))
             self.assertEqual((told.scheme, told.port), (scheme, port))
 
+    def test_proxied_host(self) -> None:
+        """What a proxy passes on as the host its client has asked for may be none, too."""
+        proxied = HERE._replace(peer="10.0.0.1")
+        for host in ("a b", "a:99999", "a:\u00b2", "u@a"):
+            headers: Lists = {**HOST, "x-forwarded-host": (host,)}
+            error = self.assertRaises(RequestRefused, self.read, headers, arrival=proxied)
+            self.assertEqual(error.status, 400, host)
+            self.assertEqual(self.read(headers, arrival=HERE).client.host, "Example.org")
+
     def test_port(self) -> None:
         """What ends an address of IPv6 is no port."""
         for host, port in (("[::1]", 443), ("[::1]:", 443), ("[::1]:81", 81), ("a:", 443)):
@@ -94,7 +103,7 @@ class HeadTests(SynchronousTestCase):
         self.assertEqual(self.read({}, target=b"http://other.org/").headers["host"], ("other.org",))
         self.assertEqual(self.read({}, arrival=HERE._replace(version=(1, 0))).host, "")
         self.assertEqual(self.read({"host": ("",)}).host, "", "a URL may have none (RFC 9112 §3.2)")
-        for host in ("[::1]:443", "127.0.0.1", "a_b.example", "example.org:"):
+        for host in ("[::1]:443", "127.0.0.1", "a_b.example", "example.org:", "a:65535"):
             self.assertEqual(self.read({"host": (host,)}).host, host)
         for headers in (
             {},
@@ -105,6 +114,8 @@ class HeadTests(SynchronousTestCase):
             {"host": ("a:b",)},
             {"host": ("u@a",)},
             {"host": ('a"',)},
+            {"host": ("a:65536",)},
+            {"host": ("[::1]:99999",)},
         ):
             self.assertEqual(self.assertRaises(RequestRefused, self.read, headers).status, 400, headers)
 
