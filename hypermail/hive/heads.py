@@ -16,7 +16,7 @@ from hypermail.hive.forwarded import Client, client_of, passed_on
 from hypermail.hive.frames import BODY, NO_BODY, RequestHead
 from hypermail.hive.headers import checked, content_length, elements, end_to_end
 from hypermail.hive.mounts import Pattern
-from hypermail.hive.targets import RequestTarget, cookies_of, fields_of, parse_target
+from hypermail.hive.targets import RequestTarget, check_fields, cookies_of, fields_of, parse_target
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,40}")
 #: What a host with its port is made of (RFC 3986 §3.2); which one it is nobody has to know.
@@ -70,7 +70,6 @@ class Head(NamedTuple):
 
         @param extended: whether it knows the extensions.
         @param has_body: whether there is a body.
-        @raise RequestRefused: when that is too much.
         """
         major, minor = self.arrival.version
         below = self.target.below(pattern.path)
@@ -113,6 +112,7 @@ def read_head(arrival: RequestArrival, method: str, target: bytes, headers: List
         length = content_length(fields)
     except FrameInvalid as error:
         raise RequestRefused(400, error.text) from None
+    check_fields(found.query, fields.get("cookie", ()))
     host = _host(arrival, found, fields)
     if "transfer-encoding" in fields:
         if length is not None:  # RFC 9112 §6.1: this is how requests are smuggled

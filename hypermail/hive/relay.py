@@ -147,12 +147,7 @@ class Relay:
     def _lent(self, band: Band) -> None:
         self._waiting = None
         assert self.cell is not None and self._route.pattern is not None
-        try:
-            told = self.head.told(self._route.pattern, extended=self.cell.extended, has_body=self.call.has_body)
-        except RequestRefused as error:
-            self.cell.garden.give_back(band)
-            self.refuse(error)
-            return
+        told = self.head.told(self._route.pattern, extended=self.cell.extended, has_body=self.call.has_body)
         self._band = band
         self._held = False
         self._upgrade = bool(self.head.upgrade) and self.cell.extended and not self.call.has_body

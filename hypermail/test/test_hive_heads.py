@@ -138,6 +138,12 @@ class HeadTests(SynchronousTestCase):
             error = self.assertRaises(RequestRefused, self.read, {**HOST, **headers})
             self.assertEqual(error.status, status, headers)
 
+    def test_fields(self) -> None:
+        """What has too many cookies, or fields of its query, is refused before a cell hears of it."""
+        for headers, target in (({"cookie": ("a=b;" * 16_000,)}, b"/"), ({}, b"/?" + b"&" * 1_000)):
+            error = self.assertRaises(RequestRefused, self.read, {**HOST, **headers}, target=target)
+            self.assertEqual(error.status, 400)
+
     def test_method(self) -> None:
         """What is no method, or none for a gateway, is refused."""
         for method, status in (("", 400), ("G ET", 400), ("A" * 41, 400), ("CONNECT", 501), ("TRACE", 501)):
