@@ -37,16 +37,15 @@ def checked(headers: Lists) -> dict[str, tuple[str, ...]]:
 
     @raise FrameInvalid: when one could end its line, or has a name that is none.
     """
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, list[str]] = {}
     for name, values in headers.items():
         if not _TOKEN.fullmatch(name):
             raise FrameInvalid(f"{name[:100]!r} is no name of a header")
         for value in values:
             if not _VALUE.fullmatch(value):
                 raise FrameInvalid(f"the header {name[:100]} has a character that ends or hides a line")
-        low = name.lower()
-        found[low] = found.get(low, ()) + tuple(value.strip(" \t") for value in values)
-    return found
+        found.setdefault(name.lower(), []).extend(value.strip(" \t") for value in values)
+    return {name: tuple(values) for name, values in found.items()}
 
 
 def end_to_end(headers: Lists) -> dict[str, tuple[str, ...]]:

@@ -4,6 +4,8 @@ Tests for L{hypermail.hive.band} and L{hypermail.hive.headers}.
 
 from __future__ import annotations
 
+from itertools import product
+from time import process_time
 from typing import Any, cast
 
 from hypothesis import given
@@ -27,6 +29,7 @@ from hypermail.hive.frames import (
     ResponseWant,
     decode,
 )
+from hypermail.hive.front.wire import gathered
 from hypermail.hive.headers import checked, content_length, elements, end_to_end
 
 GET = RequestHead(method="GET", path="/")
@@ -278,6 +281,13 @@ class HostileTests(SynchronousTestCase):
 
 class HeadersTests(SynchronousTestCase):
     """What may be in headers."""
+
+    def test_many(self) -> None:
+        """Many fields of one name take the time of many fields, not that of its square, which is some 10 s here."""
+        began = process_time()
+        gathered([(b"a", b"b")] * 100_000)
+        checked({"".join(one): ("b",) for one in product(*zip("abcdefghijklmnop", "ABCDEFGHIJKLMNOP", strict=True))})
+        self.assertLess(process_time() - began, 3)
 
     def test_checked(self) -> None:
         """Names are of one case, values have no space around them, and what is said twice stays so."""

@@ -31,11 +31,10 @@ def from_wire(value: bytes) -> str:
 
 def gathered(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, tuple[str, ...]]:
     """Fields as they came, by name."""
-    found: dict[str, tuple[str, ...]] = {}
+    found: dict[str, list[str]] = {}
     for raw, value in fields:
-        name = raw.decode("latin-1")
-        found[name] = (*found[name], from_wire(value)) if name in found else (from_wire(value),)
-    return found
+        found.setdefault(raw.decode("latin-1"), []).append(from_wire(value))
+    return {name: tuple(values) for name, values in found.items()}
 
 
 def flattened(headers: Lists) -> list[tuple[bytes, bytes]]:
