@@ -30,6 +30,20 @@ HOP_BY_HOP = frozenset(
 
 _LENGTH = "content-length"
 
+#: What means nothing behind a body, and harm where trailers are taken for headers (RFC 9110 §6.5.1): lengths, where a
+#: request goes, who asks.
+_NO_TRAILERS = HOP_BY_HOP | {
+    _LENGTH,
+    "authorization",
+    "cookie",
+    "forwarded",
+    "host",
+    "set-cookie",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-proto",
+}
+
 
 def checked(headers: Lists) -> dict[str, tuple[str, ...]]:
     """
@@ -52,6 +66,11 @@ def end_to_end(headers: Lists) -> dict[str, tuple[str, ...]]:
     """What of checked headers goes further than the next hop."""
     named = set(elements(headers.get("connection", ())))
     return {name: values for name, values in headers.items() if name not in HOP_BY_HOP and name not in named}
+
+
+def trailing(trailers: Lists) -> dict[str, tuple[str, ...]]:
+    """What of checked trailers goes further."""
+    return {name: values for name, values in trailers.items() if name not in _NO_TRAILERS}
 
 
 def elements(values: Iterable[str]) -> list[str]:

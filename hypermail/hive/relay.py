@@ -17,12 +17,12 @@ from twisted.python.failure import Failure
 from hypermail.hive.access import Access
 from hypermail.hive.band import End, Response
 from hypermail.hive.bands import Band
-from hypermail.hive.errors import RequestRefused
+from hypermail.hive.errors import FrameInvalid, RequestRefused
 from hypermail.hive.exchanges import UNLIMITED
 from hypermail.hive.fields import Lists
 from hypermail.hive.front.calls import Call
 from hypermail.hive.front.pages import send
-from hypermail.hive.headers import end_to_end
+from hypermail.hive.headers import checked, end_to_end, trailing
 from hypermail.hive.heads import Head
 from hypermail.hive.leashes import Member
 from hypermail.hive.mounts import Pattern
@@ -30,6 +30,7 @@ from hypermail.hive.mounts import Pattern
 #: May be sent twice, as nothing more happens then (RFC 9110 §9.2.2).
 _IDEMPOTENT = frozenset(("GET", "HEAD", "OPTIONS", "PUT", "DELETE"))
 
+_BAD_REQUEST = 400
 _BAD_GATEWAY = 502
 _CONTENT_TOO_LARGE = 413
 
@@ -202,7 +203,7 @@ class Relay:
         if end.nothing:
             self.refuse(RequestRefused(_BAD_GATEWAY, "the cell has answered nothing"))
         else:
-            self.call.end({} if self._upgraded else end.trailers)
+            self.call.end({} if self._upgraded else trailing(end.trailers))
             self._finish()
 
     def lost(self) -> None:
@@ -234,9 +235,18 @@ class Relay:
 
     def bodyEnded(self, trailers: Lists) -> None:
         """See L{hypermail.hive.front.calls.Answerer}."""
-        if self._band is not None and self._sending:
-            self._starve()
-            self._band.endBody(trailers)
+        if self._band is None or not self._sending:
+            return
+        try:
+            found = trailing(checked(trailers))
+        except FrameInvalid as error:  # the cell would break off its band
+            if self.status:
+                self._cut(error.text)
+            else:
+                self.refuse(RequestRefused(_BAD_REQUEST, error.text))
+            return
+        self._starve()
+        self._band.endBody(found)
 
     def pauseResponse(self) -> None:
         """See L{hypermail.hive.front.calls.Answerer}."""

@@ -219,6 +219,29 @@ class BodyTests(RouterCase):
         self.assertTrue(call.ended)
         self.assertFalse(band.left)
 
+    def test_trailers(self) -> None:
+        """Trailers that are none are the client's fault, not the cell's, and some that are headers go no further."""
+        _, accept = self.cell()
+        for responded in (False, True):
+            band = self.ready(accept)
+            call = self.request("POST", body=b"one")
+            self.asked(band)
+            band.say(ResponseWant(100), *([ResponseHead(200)] if responded else []))
+            call.finish({"x-sum": ("a\x01",)})
+            self.assertEqual((call.status, call.aborted, band.cut), (200 if responded else 400, responded, True))
+        band = self.ready(accept)
+        call = self.request("POST", body=b"one")
+        self.asked(band)
+        band.say(ResponseWant(100))
+        band.heard()
+        trailers = {"content-length": ("5",), "X-Forwarded-For": ("1.1.1.1",), "host": ("evil",), "x": ("1",)}
+        call.finish(trailers)
+        self.assertEqual(band.heard(), [RequestEnd({"x": ("1",)})])
+        band.say(
+            ResponseHead(200), ResponseEnd({"Transfer-Encoding": ("chunked",), "set-cookie": ("a=b",), "y": ("2",)})
+        )
+        self.assertEqual(call.trailers, {"y": ("2",)})
+
     def test_unwanted(self) -> None:
         """One that she does not want is not read."""
         _, accept = self.cell()
