@@ -140,9 +140,13 @@ class _Way:
 
 
 def _wants_slash(head: Head) -> bool:
-    """As queens of the seed's authors see it: what has no extension is a directory."""
-    last = head.target.raw.rpartition("/")[2]
-    return bool(last) and "." not in last and head.method in ("GET", "HEAD")
+    """
+    As queens of the seed's authors see it: what has no extension is a directory. What begins with two slashes is left
+    alone, as in C{location} it would be another host (RFC 3986 §4.2; to browsers a backslash is a slash).
+    """
+    raw = head.target.raw
+    last = raw.rpartition("/")[2]
+    return bool(last) and raw[1] not in "/\\" and "." not in last and head.method in ("GET", "HEAD")
 
 
 def _unrouted(call: Call, error: RequestRefused, size: int, when: datetime) -> Access:

@@ -192,7 +192,8 @@ class PassingTests(RouterCase):
         call = self.request(target=b"/a/b?c=d")
         self.assertEqual((call.status, call.sent_headers["location"], call.ended), (301, ("/a/b/?c=d",), True))
         self.assertEqual(self.last().status, 301)
-        for method, target in (("GET", b"/a/b.c"), ("GET", b"/a/"), ("POST", b"/a/b")):
+        others = b"//evil.example/a", b"/\\evil.example/a"  # which would lead to another host
+        for method, target in (("GET", b"/a/b.c"), ("GET", b"/a/"), ("POST", b"/a/b"), *(("GET", one) for one in others)):
             band = self.ready(accept)
             self.request(method, target)
             self.asked(band)
