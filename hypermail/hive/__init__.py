@@ -14,6 +14,7 @@ L{framing}       a connection of frames
 L{bands}         a band as the queen has it, between a request and a cell
 L{leash}         the cell's end of a leash
 L{leashes}       the queen's cells: who has logged in, and what they have mounted
+L{pressure}      a cell that takes nothing of what its leash is sent
 L{headers}       what may be in headers, and which go no further
 L{heads}         the head of a request, and what a cell is told of it
 L{targets}       what a request asks for

@@ -39,8 +39,10 @@ from hypermail.hive.frames import (
 from hypermail.hive.framing import FrameProtocol
 from hypermail.hive.garden import Garden
 from hypermail.hive.mounts import Match, Mounts, Pattern, parse_pattern
+from hypermail.hive.pressure import LeashPressure
 
-#: s without a word of a cell that knows the extensions, which has a heartbeat, after which it is lost.
+#: s without a word of a cell that knows the extensions, which has a heartbeat, after which it is lost; or in which a
+#: cell has taken nothing of what waits for it.
 SILENCE = 60.0
 #: s that a peer has to close its end, too; TLS waits for that.
 CLOSING = 5.0
@@ -82,6 +84,8 @@ class Member:
         self.mounts: dict[Pattern, None] = {}
         self.health = Health()
         self.since = self.heard = cells.clock.seconds()
+        self._pressure = LeashPressure(cells.clock, connection, SILENCE)
+        connection.transport.registerProducer(self._pressure, True)
 
     @property
     def outstanding(self) -> int:
@@ -114,6 +118,7 @@ class Member:
 
     def lost(self) -> None:
         """The leash is, and all that hangs on it."""
+        self._pressure.stopProducing()
         self._cells.forget(self)
         for band in self.garden.close():
             band.connection.abort()

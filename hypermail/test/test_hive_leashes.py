@@ -310,6 +310,28 @@ class QueenTests(CellsCase):
         self.cells.listen()
         self.assertEqual((peer.cut, other.cut), (True, False))
 
+    def test_pressure(self) -> None:
+        """Who does not take what is answered is not heard, and cut off if that goes on."""
+        peer, _ = self.leash(True)
+        peer.transport.producer.pauseProducing()
+        peer.say(Heartbeat())
+        self.assertEqual((peer.heard(), peer.transport.producerState), ([], "paused"))
+        self.clock.advance(SILENCE - 1)
+        peer.transport.producer.resumeProducing()
+        self.assertEqual((peer.heard(), peer.transport.producerState), ([Heartbeat(1)], "producing"))
+        self.clock.advance(SILENCE)
+        self.assertFalse(peer.cut)
+        peer.transport.producer.pauseProducing()
+        self.clock.advance(SILENCE)
+        self.assertTrue(peer.cut)
+
+    def test_pressure_lost(self) -> None:
+        """One that is lost meanwhile leaves no deadline."""
+        peer, _ = self.leash(True)
+        peer.transport.producer.pauseProducing()
+        peer.hang_up()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
     def test_strange(self) -> None:
         """Of those who have still to say whose they are there is a limit: the oldest goes, whoever is known stays."""
         leash, accept = self.leash()
