@@ -89,10 +89,13 @@ class Installation:
         self._certificates: Certificates | None = None
         self._access_log: AccessLog | None = None
         self._workers = Workers(reactor, name="hypermail queen")
+        # One thread, since anybody can have keys looked at: the other cores, and the access log, are not for that.
+        self._checkers = Workers(reactor, threads=1, name="hypermail queen keys")
         self._loops = {call: LoopingCall(call) for call in (self.cells.prune, self.cells.listen)}
         for loop in self._loops.values():
             loop.clock = reactor
         self._workers.start()
+        self._checkers.start()
 
     # What the configuration says
 
@@ -249,6 +252,7 @@ class Installation:
             self._certificates.stop()
         if self._access_log is not None:
             await self._access_log.close()
+        await self._checkers.stop()
         await self._workers.stop()
 
     def _rest(self, loop: LoopingCall) -> None:
@@ -259,7 +263,7 @@ class Installation:
 
     def _is_key(self, key: str) -> Deferred[bool]:
         hashed = None if self.directives is None else self.directives.key_hash
-        return succeed(False) if hashed is None else self._workers.run(partial(is_key_of, key, hashed))
+        return succeed(False) if hashed is None else self._checkers.run(partial(is_key_of, key, hashed))
 
     def _find(self, host: bytes | None) -> ShownCertificate:
         assert self._certificates is not None

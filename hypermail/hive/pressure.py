@@ -11,8 +11,8 @@ from hypermail.hive.framing import FrameProtocol
 
 class LeashPressure:
     """
-    An L{twisted.internet.interfaces.IPushProducer} for the transport of a leash: what it produces are answers to what the
-    cell says, so that reading less of that is to write less.
+    An L{twisted.internet.interfaces.IPushProducer} for the transport of a leash: what it produces are answers to what
+    the cell says, so that to read less of that is to write less.
 
     @param patience: s until a cell that takes nothing is cut off.
     """

@@ -45,7 +45,7 @@ from hypermail.hive.frames import (
     ResponseWant,
     Unmount,
 )
-from hypermail.hive.leashes import CLOSING, MOST_STRANGE, SILENCE, CellConnection, Cells, Member
+from hypermail.hive.leashes import CLOSING, MOST_LOGINS, MOST_STRANGE, SILENCE, CellConnection, Cells, Member
 from hypermail.test.certificates import self_signed
 from hypermail.test.hive import FrameTransport, Remembering, written
 
@@ -192,7 +192,7 @@ class LoginTests(CellsCase):
     def test_gone_while_checked(self) -> None:
         """Who goes while his key is checked is no cell."""
         self.slow = True
-        for result in (True, False, Failure(ValueError())):
+        for result in (False, Failure(ValueError()), True):
             peer = self.connect().say(IAm(ConnectionKind.CELL, "", "key"))
             peer.hang_up()
             self.peers.remove(peer)
@@ -240,6 +240,30 @@ class LoginTests(CellsCase):
             one.callback(True)
         self.patch(hypermail.hive.leashes, "MOST_CELLS", 2)
         self.assertTrue(self.connect().say(IAm(ConnectionKind.CELL, "", "key")).left)
+
+    def test_known(self) -> None:
+        """A key that has let in is not looked at again, however many strangers wait, until the key may be another."""
+        self.slow = True
+        said = IAm(ConnectionKind.CELL, "", "key")
+        for _ in range(MOST_LOGINS - 1):
+            self.connect().say(IAm(ConnectionKind.CELL, "", "wrong"))
+        first = self.connect().say(said)
+        refused = self.connect().say(said)
+        self.checking[-1].callback(True)
+        self.connect().say(IAm(ConnectionKind.CELL, "", "wrong"))
+        again = self.connect().say(said)
+        other = self.connect().say(IAm(ConnectionKind.CELL, "", "keys"))
+        self.assertEqual([bool(peer.heard()) for peer in (first, refused, again, other)], [True, False, True, False])
+        self.assertTrue(other.left)
+        [checked, *_] = self.checking
+        self.cells.configure(login_timeout=1.0, band_age=60.0, aliases=Aliases())
+        checked.callback(True)  # by the key before
+        for one in self.checking[1:]:
+            if not one.called:
+                one.callback(False)
+        late = self.connect().say(said)
+        self.assertEqual((late.heard(), self.cells.logins), ([], 1))
+        self.checking[-1].callback(False)
 
     def test_band(self) -> None:
         """A band belongs to the leash that it names, if it has its key."""
@@ -337,7 +361,7 @@ class QueenTests(CellsCase):
         leash, accept = self.leash()
         band = self.band(accept)
         self.slow = True
-        checked = self.connect().say(IAm(ConnectionKind.CELL, "", "key"))
+        checked = self.connect().say(IAm(ConnectionKind.CELL, "", "other"))
         self.connect().hang_up()
         strangers = [self.connect() for _ in range(MOST_STRANGE - 1)]
         self.assertFalse(any(peer.cut for peer in self.peers))

@@ -193,7 +193,12 @@ class PassingTests(RouterCase):
         self.assertEqual((call.status, call.sent_headers["location"], call.ended), (301, ("/a/b/?c=d",), True))
         self.assertEqual(self.last().status, 301)
         others = b"//evil.example/a", b"/\\evil.example/a"  # which would lead to another host
-        for method, target in (("GET", b"/a/b.c"), ("GET", b"/a/"), ("POST", b"/a/b"), *(("GET", one) for one in others)):
+        for method, target in (
+            ("GET", b"/a/b.c"),
+            ("GET", b"/a/"),
+            ("POST", b"/a/b"),
+            *(("GET", one) for one in others),
+        ):
             band = self.ready(accept)
             self.request(method, target)
             self.asked(band)
