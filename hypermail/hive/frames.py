@@ -20,6 +20,8 @@ from hypermail.hive.fields import Lists, Told, lists, number, text, texts, told
 
 #: Bytes of the largest frame that is read by default.
 LARGEST = 16 << 20
+#: Likewise, of JSON: a head of 64 KiB, some of it told three times, has less.
+LARGEST_JSON = 1 << 20
 #: Bytes of the largest frame of one who has not logged in.
 LARGEST_STRANGE = 4_096
 #: What a queen says of a request's body.

@@ -4,13 +4,15 @@ Tests for L{hypermail.hive.reading}.
 
 from __future__ import annotations
 
+import tracemalloc
+
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.hive.errors import FrameInvalid
-from hypermail.hive.frames import LARGEST, LARGEST_STRANGE
-from hypermail.hive.reading import FrameReader, framed
+from hypermail.hive.frames import LARGEST, LARGEST_JSON, LARGEST_STRANGE
+from hypermail.hive.reading import PART, FrameReader, framed
 
 
 def read(reader: FrameReader) -> list[bytes]:
@@ -43,14 +45,54 @@ class ReadingTests(SynchronousTestCase):
         reader.feed((LARGEST_STRANGE + 1).to_bytes(4, "big"))
         self.assertIn("4,097 bytes; 4,096 are the most", self.assertRaises(FrameInvalid, reader.next).text)
         reader = FrameReader()
-        reader.feed(b"".join(framed(b"x" * LARGEST_STRANGE)) + b"".join(framed(b"y" * LARGEST))[:-1])
+        reader.feed(b"".join(framed(b"x" * LARGEST_STRANGE)) + b"".join(framed(b"y" * LARGEST_JSON))[:-1])
         self.assertEqual(reader.next(), b"x" * LARGEST_STRANGE)
         reader.largest = LARGEST
         self.assertIsNone(reader.next())
         reader.feed(b"y")
-        self.assertEqual(reader.next(), b"y" * LARGEST)
+        self.assertEqual(reader.next(), b"y" * LARGEST_JSON)
         reader.feed(b"\x7f\xff\xff\xff\x00")
         self.assertRaises(FrameInvalid, reader.next)
+
+    def test_json(self) -> None:
+        """JSON has a smaller limit than bodies, and is refused as soon as that can be seen."""
+        for kind, refused in ((b"\x39", True), (b"\x3a", False)):
+            reader = FrameReader(LARGEST)
+            reader.feed((LARGEST_JSON + 1).to_bytes(4, "big"))
+            self.assertIsNone(reader.next())
+            reader.feed(kind)
+            if refused:
+                self.assertRaises(FrameInvalid, reader.next)
+            else:
+                self.assertIsNone(reader.next())
+
+    def test_parts(self) -> None:
+        """A large body is given out as it comes, as several frames of its kind, and little of it is kept."""
+        for kind in (b"\x31", b"\x3a"):
+            reader, found, most = FrameReader(LARGEST), [], 0
+            content = bytes(range(256)) * 2_000
+            data = b"".join(framed(kind + content)) + b"".join(framed(b"\x3b"))
+            for at in range(0, len(data), 1_000):
+                reader.feed(data[at : at + 1_000])
+                found += read(reader)
+                most = max(most, reader._size)
+            *parts, last = found
+            self.assertEqual((b"".join(part[1:] for part in parts), last), (content, b"\x3b"))
+            self.assertEqual({part[:1] for part in parts}, {kind})
+            self.assertLess(most, PART)
+
+    def test_small_pieces(self) -> None:
+        """What comes in tiny pieces takes the room of its bytes, not of so many pieces."""
+        reader = FrameReader(LARGEST)
+        reader.feed(LARGEST_JSON.to_bytes(4, "big"))
+        tracemalloc.start()
+        try:
+            before = tracemalloc.get_traced_memory()[0]
+            for number in range(50_000):
+                reader.feed(number.to_bytes(2, "big"))
+            self.assertLess(tracemalloc.get_traced_memory()[0] - before, 200_000)
+        finally:
+            tracemalloc.stop()
 
     def test_empty(self) -> None:
         """A frame has a kind at least."""
