@@ -585,6 +585,20 @@ class WindowTests(HTTP2TestCase):
         self.assertEqual(len(self.last.body), STREAM_WINDOW + room)
         self.assertEqual(self.last.learnt[-1], {})
 
+    def test_tiny(self) -> None:
+        """What waits of a body takes the room of its bytes, and counts as it came, whatever frames it came in."""
+        number = self.client.ask(POST, end=False)
+        for at in range(STREAM_WINDOW // 32):
+            self.client.h2.send_data(number, bytes((at % 256,)), pad_length=30)
+        self.client.exchange()
+        self.assertEqual(self.client.h2.local_flow_control_window(number), 0)
+        call: Any = self.last.call
+        self.assertLess(len(call._unread), 10)
+        call.readBody()
+        self.client.exchange()
+        self.assertEqual(self.last.body, bytes(range(256)) * 32)
+        self.assertGreaterEqual(self.client.h2.local_flow_control_window(number), STREAM_WINDOW // 2)
+
     def test_all_bodies(self) -> None:
         """All of them together have a window, too; who resets a stream has its room again."""
         numbers = [self.client.ask(POST, end=False) for _ in range(CONNECTION_WINDOW // STREAM_WINDOW)]
@@ -636,11 +650,12 @@ class WindowTests(HTTP2TestCase):
             answering.call.resumeBody()
 
         answering.bodyReceived = hesitate  # type: ignore[method-assign]
-        for _ in range(2_000):
-            self.client.h2.send_data(number, b"x")
+        piece = bytes(513)  # smaller ones are given together
+        for _ in range(500):
+            self.client.h2.send_data(number, piece)
         self.client.exchange()
         answering.call.readBody()
-        self.assertEqual(answering.learnt, [b"x"] * 2_000)
+        self.assertEqual(answering.learnt, [piece] * 500)
 
     def test_expected_too_late(self) -> None:
         """Nobody is told to go on after a response."""

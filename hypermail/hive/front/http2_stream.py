@@ -27,6 +27,9 @@ HIGH = 1 << 16
 LOW = 1 << 14
 #: Of a body that nobody wants any more so much is dropped before its client is told.
 REST = 1 << 17
+#: Of a body that waits: bytes of a frame that are copied behind those of the one before. A million frames of one byte,
+#: for which windows have room, would take a hundred times that.
+_SMALL = 512
 
 
 class HTTP2Stream(Call):
@@ -211,7 +214,11 @@ class HTTP2Stream(Call):
         if self.finished:
             self._connection.acknowledge(self, size)
             return
-        self._unread.append((data, size))
+        if self._unread and len(data) <= _SMALL and len(self._unread[-1][0]) <= 8 * _SMALL:
+            before, counted = self._unread.pop()
+            self._unread.append((before + data, counted + size))
+        else:
+            self._unread.append((data, size))
         self._expect()
         self._give()
 
