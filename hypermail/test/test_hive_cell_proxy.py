@@ -9,7 +9,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
@@ -112,9 +112,9 @@ class RawTests(MemoryCase):
                 self.hang_up(connection)
         super().end(cell)
 
-    def hang_up(self, connection: UpstreamConnection) -> None:
-        """The web server closes a connection."""
-        connection.connectionLost(Failure(ConnectionError("gone")))
+    def hang_up(self, connection: UpstreamConnection, reason: Exception | None = None) -> None:
+        """The web server closes a connection. @param reason: None when that is in order."""
+        connection.connectionLost(Failure(reason or ConnectionDone()))
 
     def say(self, data: bytes, connection: int = -1) -> None:
         """The web server says something."""
@@ -245,6 +245,34 @@ class RawTests(MemoryCase):
         self.hang_up(self.connections[-1])
         self.hive.flush()
         self.assertEqual((asked.received, asked.wasLost, asked.end is not None), (b"ok", False, True))
+        self.assertEqual(len(self.connections[-1]._pool.idle), 0)  # nobody is given this one
+
+    def test_lost(self) -> None:
+        """A response that would end with its connection is cut off when that was lost; one that is whole is whole."""
+        asked = self.ask(head_of("GET", "/"))
+        self.say(b"HTTP/1.1 200 OK\r\n\r\nok")
+        self.hang_up(self.connections[-1], ConnectionLost())
+        self.hive.flush()
+        self.assertEqual((asked.status, asked.wasLost), (200, True))
+        asked = self.ask(head_of("GET", "/"))
+        band: Any = self.hive.links[-1][0].transport
+        self.say(OK[:-2])
+        band.producer.pauseProducing()
+        self.say(b"ok")
+        self.hang_up(self.connections[-1], ConnectionLost())
+        self.hive.flush()
+        self.assertEqual((asked.received, asked.wasLost), (b"ok", False))
+
+    def test_cannotBePassedOn(self) -> None:
+        """What frames or the queen would not take: 502; in trailers, when it is too late, it cuts off the response."""
+        for said in (b"x: a\x01b\r\n", b"x: a\x7f\r\n"):
+            asked = self.ask(head_of("GET", "/"))
+            self.say(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n" + said + b"\r\nok")
+            self.assertEqual((asked.status, asked.wasLost), (502, False))
+        asked = self.ask(head_of("GET", "/"))
+        self.say(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n")
+        self.say(b"0\r\nX: \x01\r\n\r\n")
+        self.assertEqual((asked.status, asked.wasLost), (200, True))
 
     def test_badChunk(self) -> None:
         """Chunks that are none cut off the response."""

@@ -15,6 +15,7 @@ from twisted.internet.error import TimeoutError as ConnectTimeout
 from twisted.internet.interfaces import IDelayedCall, IStreamClientEndpoint
 from twisted.logger import Logger
 
+from hypermail.errors import UsageError
 from hypermail.hive.band import End
 from hypermail.hive.cell.application import CellApplication, give_up
 from hypermail.hive.cell.heads import Pairs, length_of, lists_of, pairs_of, target_of, upgrade_of
@@ -141,7 +142,10 @@ class _Passing:
 
     def ended(self, trailers: Iterable[tuple[bytes, bytes]]) -> None:
         self.exchange.connection.transport.unregisterProducer()
-        self.exchange.end(lists_of(trailers))
+        try:
+            self.exchange.end(lists_of(trailers))
+        except UsageError as error:
+            self._proxy.refuse(self.exchange, 502, error.text)
 
     def failed(self, error: UpstreamFailed) -> None:
         head = self.exchange.head

@@ -13,6 +13,7 @@ import h11
 from twisted.internet import ssl
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamClientEndpoint, ITCPTransport
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
@@ -206,9 +207,12 @@ class UpstreamConnection(Protocol):
         if self._http.their_state is _SWITCHED:
             taker, self._taker = self._taker, None
             taker.ended(())
-        else:
+            return
+        if reason.check(ConnectionDone):
             self._http.receive_data(b"")
-            self._read()
+        self._read()
+        if self._taker is not None:  # RFC 9112 §8: a response without a length is whole only if it was closed in order
+            self._fail("the connection was lost")
 
     def _send(self, event: Any) -> None:
         data = self._http.send(event)
@@ -219,15 +223,15 @@ class UpstreamConnection(Protocol):
         while self._taker is not None and not self._paused:
             try:
                 event = self._http.next_event()
-            except h11.RemoteProtocolError as error:
+                if isinstance(event, h11.ConnectionClosed):
+                    self._fail("it has closed the connection")
+                    return
+                if event is h11.NEED_DATA or event is h11.PAUSED:
+                    return
+                self._take(self._taker, event)
+            except (h11.RemoteProtocolError, UsageError) as error:  # the latter for what h11 lets pass
                 self._fail(f"its response is wrong: {error}")
                 return
-            if isinstance(event, h11.ConnectionClosed):
-                self._fail("it has closed the connection")
-                return
-            if event is h11.NEED_DATA or event is h11.PAUSED:
-                return
-            self._take(self._taker, event)
 
     def _take(self, taker: Taker, event: Any) -> None:
         if isinstance(event, h11.Response):
@@ -245,7 +249,8 @@ class UpstreamConnection(Protocol):
     def _end(self, taker: Taker, trailers: list[tuple[bytes, bytes]]) -> None:
         self._taker = None
         taker.ended(trailers)
-        if self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
+        # A response that ended with its connection leaves h11 as if that went on.
+        if not self._lost and self._http.our_state is h11.DONE and self._http.their_state is h11.DONE:
             self._http.start_next_cycle()
             self.reused = True
             if not self._http.trailing_data[0]:
