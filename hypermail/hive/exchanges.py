@@ -84,10 +84,14 @@ class Exchange:
         """
         Ask for the body; once, and before the response.
 
-        @param most: bytes; of a longer one the client learns that it is too long, and C{reader} that it is lost.
+        @param most: bytes; of a longer one the client learns that it is too long, and C{reader} that it is lost. So it
+            does, at once, when the client is lost already.
         """
         self._send(self._band.want, most)
-        self._reader = reader
+        if self.over:
+            reader.lost()
+        else:
+            self._reader = reader
 
     def respond(self, status: int, headers: Lists) -> None:
         """The head of the response."""

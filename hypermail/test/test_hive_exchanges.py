@@ -117,6 +117,14 @@ class ExchangeTests(BandCase):
         self.cell.connectionLost(Failure(ConnectionError()))
         self.assertEqual(len(reading.learnt), 2)
 
+    def test_readLate(self) -> None:
+        """Who asks for the body of a client that is lost already waits for nothing."""
+        _, exchange = self.ask("POST")
+        self.cell.connectionLost(Failure(ConnectionError()))
+        reading = Remembering()
+        exchange.read(reading)
+        self.assertEqual(reading.learnt, ["lost"])
+
     def test_early(self) -> None:
         """Who has answered reads no more, and is read from again for the next request."""
         band, exchange = self.ask("POST")
