@@ -12,6 +12,7 @@ Whoever hears what has no place here closes the band: both ends might not agree 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import NamedTuple
 
 from hypermail.hive.errors import FrameInvalid
@@ -33,7 +34,8 @@ from hypermail.hive.states import ANSWERING, ASKING, Answering, AnsweringInput, 
 #: Responses without a body, whatever their headers promise (RFC 9110 §6.4.1).
 _NO_CONTENT = 204
 _EMPTY = (_NO_CONTENT, 304)
-_SWITCHING_PROTOCOLS = 101
+#: What a response has that accepts an upgrade.
+SWITCHING_PROTOCOLS = 101
 
 
 class BodyWanted(NamedTuple):
@@ -151,7 +153,7 @@ class QueenBand:
     def _take_head(self, frame: ResponseHead) -> Response:
         self._move(AskingInput.HEAD_RECEIVED)
         both_ways = self._state is Asking.ANSWERED_EARLY
-        upgraded = frame.status == _SWITCHING_PROTOCOLS and self._upgrade and both_ways
+        upgraded = frame.status == SWITCHING_PROTOCOLS and self._upgrade and both_ways
         if not upgraded and not 200 <= frame.status <= 599:
             raise FrameInvalid(f"{frame.status} is no status of a response")
         headers = checked(frame.headers)
@@ -218,8 +220,8 @@ class CellBand:
             if not frame.method:
                 return self._take_end({})  # the seed's text has this in place of RequestEnd
             self._move(AnsweringInput.HEAD_RECEIVED)
-            checked(frame.headers)
-            return frame
+            headers = checked(frame.headers)  # in lower case, as all who read them expect
+            return frame if headers == frame.headers else replace(frame, headers=headers)
         raise FrameInvalid(f"{type(frame).__name__} on a band")
 
     def _take_body(self, data: bytes) -> Data | None:

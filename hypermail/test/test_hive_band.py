@@ -161,6 +161,12 @@ class ExchangeTests(BandCase):
         self.assertRaises(FrameInvalid, self.queen.take, ResponseEnd({"a": ("b\n",)}))
         self.assertRaises(FrameInvalid, self.cell.take, RequestHead(method="GET", headers={"a": ("b\n",)}))
 
+    def test_request_headers(self) -> None:
+        """Names of headers are in lower case, whatever the queen has written: who reads them relies on it."""
+        found = CellBand().take(RequestHead(method="POST", path="/", headers={"Content-Length": ("1",), "X": ("y",)}))
+        assert isinstance(found, RequestHead)
+        self.assertEqual((found.method, found.headers), ("POST", {"content-length": ("1",), "x": ("y",)}))
+
     def test_too_much(self) -> None:
         """A queen sends no more of a body than was asked for."""
         self.toCell(self.queen.ask(POST))
