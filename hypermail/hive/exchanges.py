@@ -12,7 +12,7 @@ from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 
 from hypermail.errors import UsageError
-from hypermail.hive.band import CellBand, Data, End
+from hypermail.hive.band import SWITCHING_PROTOCOLS, CellBand, Data, End
 from hypermail.hive.errors import FrameInvalid
 from hypermail.hive.fields import Lists
 from hypermail.hive.frames import (
@@ -27,6 +27,7 @@ from hypermail.hive.frames import (
     RequestHead,
 )
 from hypermail.hive.framing import FrameProtocol
+from hypermail.hive.headers import checked, content_length
 
 #: Bytes of a body that are taken when there is no limit: what an upgrade asks for.
 UNLIMITED = (1 << 63) - 1
@@ -94,7 +95,21 @@ class Exchange:
             self._reader = reader
 
     def respond(self, status: int, headers: Lists) -> None:
-        """The head of the response."""
+        """
+        The head of the response.
+
+        @param status: 200 to 599; or 101, where the client has asked for an upgrade.
+        @param headers: of each name its values, as C{{"content-type": ("text/plain",)}}.
+        @raise UsageError: when the queen would not take it; the band would be lost with it.
+        """
+        if not (200 <= status <= 599 or status == SWITCHING_PROTOCOLS):
+            raise UsageError(f"{status} is no status of a response")
+        if any(isinstance(values, str) for values in headers.values()):
+            raise UsageError("each header has a tuple of values")
+        try:
+            content_length(checked(headers))
+        except FrameInvalid as error:
+            raise UsageError(f"the response cannot be sent: {error.text}") from None
         self._send(self._band.answer, status, headers)
         self.begun = True
 

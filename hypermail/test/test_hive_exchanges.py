@@ -117,6 +117,27 @@ class ExchangeTests(BandCase):
         self.cell.connectionLost(Failure(ConnectionError()))
         self.assertEqual(len(reading.learnt), 2)
 
+    def test_wrong(self) -> None:
+        """A response that the queen would not take is the application's mistake, and costs no band."""
+        _, exchange = self.ask()
+        for status, headers in (
+            (99, {}),
+            (100, {}),
+            (600, {}),
+            (999, {}),
+            (200, {"a": ("b\r\nc: d",)}),
+            (200, {"a\n": ("b",)}),
+            (200, {"content-type": "text/plain"}),
+            (200, {"content-length": ("1", "2")}),
+            (200, {"content-length": ("-1",)}),
+        ):
+            self.assertRaises(UsageError, exchange.respond, status, headers)
+            self.assertFalse(exchange.begun)
+        exchange.respond(599, {"a": ("b", "c")})
+        exchange.end()
+        self.flush()
+        self.assertEqual(self.asker.learnt[-2:], [Response(599, {"a": ("b", "c")}, None, False), End({})])
+
     def test_readLate(self) -> None:
         """Who asks for the body of a client that is lost already waits for nothing."""
         _, exchange = self.ask("POST")
