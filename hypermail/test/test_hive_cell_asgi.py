@@ -321,6 +321,23 @@ class HttpTests(AsgiCase):
         self.assertTrue((await self.ask("GET", "/late")).wasLost)
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
+    async def test_ends(self) -> None:
+        """An application that would end the program fails, and the next request is answered."""
+
+        @http
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["path"] == "/exit":
+                sys.exit(3)
+            if scope["path"] == "/interrupt":
+                raise KeyboardInterrupt
+            await respond(send)
+
+        await self.cell(AsgiApplication(application))
+        for target in ("/exit", "/interrupt"):
+            self.assertEqual((await self.ask("GET", target)).status, 500)
+        self.assertEqual((await self.ask("GET", "/")).status, 200)
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 2)
+
     async def test_most(self) -> None:
         """There is a limit to how many calls there are."""
         self.patch(asgi, "MOST_CALLS", 1)

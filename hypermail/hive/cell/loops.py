@@ -16,6 +16,14 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 
+async def _contained(coroutine: Coroutine[Any, Any, Any]) -> None:
+    """Run it. What would end a program ends this alone: asyncio lets it end the loop, and all that runs there."""
+    try:
+        await coroutine
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"the application has raised {type(error).__name__}") from error
+
+
 class AsyncioLoop:
     """@param reactor: whose thread calls all of this but C{back}."""
 
@@ -56,7 +64,7 @@ class AsyncioLoop:
     # In the loop
 
     def _run(self, coroutine: Coroutine[Any, Any, Any], done: Callable[[Failure | None], object]) -> None:
-        task = self.loop.create_task(coroutine)
+        task = self.loop.create_task(_contained(coroutine))
         self._tasks.add(task)  # asyncio itself does not keep it
 
         def ended(task: asyncio.Task[Any]) -> None:
