@@ -181,6 +181,7 @@ class _HttpCall(AsgiCall):
     def __init__(self, loop: AsyncioLoop, exchange: Exchange) -> None:
         super().__init__(loop, exchange)
         self._asked = False  # in the loop: for the body
+        self._reading = False  # whether the queen was asked for it
         self._start: Message | None = None  # the head, once the application has said it
         self._trailers: Pairs | None = None  # where it wants to say some
 
@@ -193,16 +194,17 @@ class _HttpCall(AsgiCall):
     # The body
 
     async def receive(self) -> Message:
-        """See L{AsgiCall}. The body is asked for when it is wanted."""
+        """See L{AsgiCall}. The body is asked for when it is wanted, or when the response begins."""
         if not self._asked:
             self._asked = True
             self._loop.back(self._ask)
         return await super().receive()
 
     def _ask(self) -> None:
-        if self.exchange.over:
+        if self.exchange.over or self._reading:
             return
-        if self.exchange.begun or length_of(self.exchange.head) == 0:
+        self._reading = True
+        if length_of(self.exchange.head) == 0:
             self.bodyEnded(End({}))
         else:
             self.exchange.read(self)
@@ -251,7 +253,9 @@ class _HttpCall(AsgiCall):
         bodiless = self.exchange.head.method == "HEAD" or start["status"] in (204, 304)
         if not self.exchange.begun:
             headers = dict(lists_of(start.get("headers", ())))
-            if not more and not bodiless and self._trailers is None:
+            if more or self._trailers is not None:
+                self._ask()  # it may want the body later, and the queen could not be asked for it then
+            elif not bodiless:
                 headers.setdefault("content-length", (str(len(data)),))
             self.exchange.respond(start["status"], headers)
             self.exchange.connection.transport.registerProducer(self, True)
