@@ -621,6 +621,23 @@ class WebSocketTests(AsgiCase):
         await client.asked.done
         self.assertTrue(client.asked.wasLost)
 
+    async def test_wrongCode(self) -> None:
+        """An application that closes with what is no code is told so; the client does not wait for ever."""
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await send({"type": "websocket.accept"})
+            await send({"type": "websocket.close", "code": int(scope["path"][1:])})
+
+        await self.cell(AsgiApplication(http(application)))
+        for target in ("/70000", "/999", "/5000"):
+            asked = self.begin(head_of("GET", target, UPGRADE), None, upgrade=True)
+            await asked.began
+            client = Client(asked)
+            self.assertEqual((await client.next()).code, 1011)
+            client.send(CloseConnection(code=1011))
+            await asked.done
+        self.assertEqual(len(self.flushLoggedErrors(ValueError)), 3)
+
     async def test_refused(self) -> None:
         """An application may refuse, by a close or by a response; what is no WebSocket is refused before."""
         told: list[str] = []

@@ -5,6 +5,7 @@ Tests for L{hypermail.hive.leashes}, L{hypermail.hive.bands} and L{hypermail.hiv
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionLost
@@ -337,22 +338,26 @@ class QueenTests(CellsCase):
     def test_pressure(self) -> None:
         """Who does not take what is answered is not heard, and cut off if that goes on."""
         peer, _ = self.leash(True)
-        peer.transport.producer.pauseProducing()
+        self.producer(peer).pauseProducing()
         peer.say(Heartbeat())
         self.assertEqual((peer.heard(), peer.transport.producerState), ([], "paused"))
         self.clock.advance(SILENCE - 1)
-        peer.transport.producer.resumeProducing()
+        self.producer(peer).resumeProducing()
         self.assertEqual((peer.heard(), peer.transport.producerState), ([Heartbeat(1)], "producing"))
         self.clock.advance(SILENCE)
         self.assertFalse(peer.cut)
-        peer.transport.producer.pauseProducing()
+        self.producer(peer).pauseProducing()
         self.clock.advance(SILENCE)
         self.assertTrue(peer.cut)
+
+    def producer(self, peer: Peer) -> Any:
+        """Who writes to a connection."""
+        return peer.transport.producer
 
     def test_pressure_lost(self) -> None:
         """One that is lost meanwhile leaves no deadline."""
         peer, _ = self.leash(True)
-        peer.transport.producer.pauseProducing()
+        self.producer(peer).pauseProducing()
         peer.hang_up()
         self.assertEqual(self.clock.getDelayedCalls(), [])
 

@@ -146,7 +146,10 @@ class WebSocketCall(AsgiCall):
             event = TextMessage(data=str(text)) if data is None else BytesMessage(data=bytes(data))
             self.exchange.write(socket.send(event))
         elif message["type"] == "websocket.close":
-            self._close(int(message.get("code", CloseReason.NORMAL_CLOSURE)), str(message.get("reason") or ""))
+            code = int(message.get("code", CloseReason.NORMAL_CLOSURE))
+            if not 1000 <= code <= 4999:  # RFC 6455 §7.4.2
+                raise ValueError(f"{code} is no code of a WebSocket's end")
+            self._close(code, str(message.get("reason") or ""))
         else:
             raise RuntimeError(f"{message['type']} has no place in a WebSocket that is open")
 
