@@ -813,3 +813,28 @@ class WebSocketTests(AsgiCase):
         self.assertEqual(sizes, [65_536] * 200)
         client.send(CloseConnection(code=1000))
         await client.asked.done
+
+    async def test_pings(self) -> None:
+        """While a client takes nothing, its pings wait for nothing but the last one."""
+
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await receive()
+            await send({"type": "websocket.accept"})
+            while (message := await receive())["type"] == "websocket.receive":
+                await send({**message, "type": "websocket.send"})
+
+        client = await self.open(application)
+        [band] = self.bands
+        call = band.transport.producer
+        call.pauseProducing()
+        for number in range(100):
+            client.send(Ping(payload=b"%d" % number))
+        await self.until(lambda: call._pinged is not None and call._pinged.payload == b"99")
+        call.resumeProducing()
+        self.assertEqual(await client.next(), Pong(payload=b"99"))
+        client.send(TextMessage(data="x"))
+        self.assertEqual(await client.next(), TextMessage(data="x"))
+        client.send(Ping(payload=b"again"))
+        self.assertEqual(await client.next(), Pong(payload=b"again"))
+        client.send(CloseConnection(code=1000))
+        await client.asked.done

@@ -59,6 +59,7 @@ class WebSocketCall(AsgiCall):
         self._socket: Connection | None = None
         self._refusal: Message | None = None  # the head of a response that refuses it
         self._part: BytesIO | StringIO | None = None  # of a message that is not complete
+        self._pinged: Ping | None = None  # to be answered
         self._closed = False  # by either side
         self._closing: IDelayedCall | None = None
         self.tell({"type": "websocket.connect"})
@@ -177,10 +178,23 @@ class WebSocketCall(AsgiCall):
                 self._clientCloses(socket, event)
                 return
             if isinstance(event, Ping):
-                if not self._closed:
-                    self.exchange.write(socket.send(event.response()))
+                self._pinged = event
+                if self._held is None:
+                    self._answer(socket)
             elif isinstance(event, (TextMessage, BytesMessage)) and not self._closed:
                 self._take(event)
+
+    def _answer(self, socket: Connection) -> None:
+        """The last ping: of several that wait it is enough (RFC 6455 §5.5.3)."""
+        ping, self._pinged = self._pinged, None
+        if ping is not None and not self._closed and not self.exchange.over:
+            self.exchange.write(socket.send(ping.response()))
+
+    def resumeProducing(self) -> None:
+        """See L{AsgiCall}."""
+        super().resumeProducing()
+        if self._socket is not None:
+            self._answer(self._socket)
 
     def _take(self, event: TextMessage | BytesMessage) -> None:
         part = self._part
