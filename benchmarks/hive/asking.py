@@ -52,19 +52,22 @@ class Asker:
         self._context = ssl.create_default_context()
         self._context.check_hostname, self._context.verify_mode = False, ssl.CERT_NONE
 
-    async def ask(self, kind: str, patience: float | None = None, apart: float = APART) -> Outcome:
+    async def ask(
+        self, kind: str, patience: float | None = None, apart: float = APART, together: asyncio.Barrier | None = None
+    ) -> Outcome:
         """
         Make a request, on a connection of its own.
 
         @param kind: see L{benchmarks.hive.cell}.
         @param patience: s after which this client goes away without a word.
         @param apart: s between the pieces of an upload.
+        @param together: with whom to begin, once all have their connections.
         """
         name = f"{kind}-{next(self._numbers)}"
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._longest if patience is None else patience):
-                found = await self._request(kind, name, apart)
+                found = await self._request(kind, name, apart, together)
         except TimeoutError:
             found = "hung" if patience is None else "gone"
         except (OSError, EOFError, h11.RemoteProtocolError, ssl.SSLError):
@@ -73,10 +76,12 @@ class Asker:
             return Outcome("wrong", time.monotonic() - began, f"{name}: {error}")
         return Outcome(found, time.monotonic() - began, name)
 
-    async def _request(self, kind: str, name: str, apart: float) -> str:
+    async def _request(self, kind: str, name: str, apart: float, together: asyncio.Barrier | None) -> str:
         reader, writer = await asyncio.open_connection(self._address, self._port, ssl=self._context)
         sending: asyncio.Task[None] | None = None
         try:
+            if together is not None:
+                await together.wait()
             http = h11.Connection(h11.CLIENT)
             upload = kind == "put"
             headers = [("host", "localhost"), ("content-length", str(PIECE * PIECES if upload else 0))]

@@ -26,10 +26,10 @@ CASES = ("cell", "two cells", "queen")
 KINDS = ("quick", "slow", "put", "hold")
 AT_ONCE = 200
 AFTERWARDS = 100
-#: s after the first request.
+#: s after the first requests, which are made once all clients have their connections.
 KILLED_AFTER = 0.8
 #: s for which those who ask again and again do so.
-ASKING = 1.5
+ASKING = 3.0
 #: s that nobody may wait, and that clients do.
 LONGEST = 30.0
 PATIENCE = 60.0
@@ -104,8 +104,11 @@ class Scene:
 
     async def round(self, case: str) -> dict[str, Any]:
         """Kill something within requests, and start it again."""
-        began = time.monotonic()
-        asking = [asyncio.create_task(self._ask(KINDS[number % len(KINDS)], began)) for number in range(AT_ONCE)]
+        together = asyncio.Barrier(AT_ONCE + 1)
+        kinds = [KINDS[number % len(KINDS)] for number in range(AT_ONCE)]
+        asking = [asyncio.create_task(self._ask(kind, together)) for kind in kinds]
+        async with asyncio.timeout(LONGEST):
+            await together.wait()
         await asyncio.sleep(KILLED_AFTER)
         killed: list[Program] = [self._queen] if case == "queen" else self._cells
         for program in killed:
@@ -139,9 +142,10 @@ class Scene:
         else:
             self._cells = [self._hive.cell(self._way) for _ in self._cells]
 
-    async def _ask(self, kind: str, began: float) -> list[Outcome]:
+    async def _ask(self, kind: str, together: asyncio.Barrier) -> list[Outcome]:
         """Of those that ask for little, one after the other until something goes wrong."""
-        found = [await self.asker.ask(kind)]
+        began = time.monotonic()
+        found = [await self.asker.ask(kind, together=together)]
         while kind == "quick" and found[-1].name == "right" and time.monotonic() < began + ASKING:
             found.append(await self.asker.ask(kind))
         return found
