@@ -125,7 +125,10 @@ class Scene:
         restarted = time.monotonic()
         await asyncio.to_thread(self._restart, case)
         back = time.monotonic() - restarted
-        return {"outcomes": outcomes, "longest": longest, "wrong": wrong, "back": back, **await self.check()}
+        row = {"outcomes": outcomes, "longest": longest, "wrong": wrong, "back": back, **await self.check()}
+        if case == "queen":
+            await asyncio.to_thread(self._renew)
+        return row
 
     async def check(self) -> dict[str, Any]:
         """Whether requests are answered as ever."""
@@ -141,6 +144,13 @@ class Scene:
                 self._hive.mounted(cell, self._mounted)
         else:
             self._cells = [self._hive.cell(self._way) for _ in self._cells]
+
+    def _renew(self) -> None:
+        """Other cells: those that lose their queen often wait longer and longer, as ours would here."""
+        for cell in self._cells:
+            cell.kill()
+        self._cells = [self._hive.cell(self._way) for _ in self._cells]
+        self._mounted = 1
 
     async def _ask(self, kind: str, together: asyncio.Barrier) -> list[Outcome]:
         """Of those that ask for little, one after the other until something goes wrong."""
