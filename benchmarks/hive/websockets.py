@@ -12,6 +12,7 @@ import os
 import ssl
 import time
 from base64 import b64encode
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ class Sockets:
         self._context = ssl.create_default_context()
         self._context.check_hostname, self._context.verify_mode = False, ssl.CERT_NONE
         self.open: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-        self.failed = 0
+        self.reasons: Counter[str] = Counter()  # of those that have failed
 
     async def open_many(self, count: int, rate: float) -> None:
         """Open so many at that rate, per second."""
@@ -79,8 +80,8 @@ class Sockets:
         try:
             async with asyncio.timeout(PATIENCE):
                 self.open.append(await self._opened())
-        except (OSError, EOFError, TimeoutError, asyncio.IncompleteReadError):
-            self.failed += 1
+        except (OSError, EOFError, TimeoutError, asyncio.IncompleteReadError) as error:
+            self.reasons[type(error).__name__ + f": {error}".partition("\r")[0]] += 1
 
     async def _opened(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection(self._address, self._port, ssl=self._context, limit=4_096)
@@ -142,7 +143,8 @@ async def _measure(hive: Hive, way: str, options: argparse.Namespace) -> dict[st
     return {
         "opened": len(sockets.open) - WARM,
         "seconds": seconds,
-        "failed": sockets.failed,
+        "failed": sockets.reasons.total(),
+        "reasons": sockets.reasons,
         "lost": lost,
         "echoing": echoing,
         "queen_memory": each[0],
