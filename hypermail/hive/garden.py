@@ -85,7 +85,8 @@ class Garden(Generic[B]):
         if len(self._waiting) >= self._most_waiting:
             return fail(RequestRefused(_UNAVAILABLE, "too many requests wait for the cell"))
         waiting: Deferred[B] = Deferred(self._forget)
-        self._waiting[waiting] = self._clock.callLater(self._wait, partial(self._late, waiting))
+        due = self._clock.seconds() + self._wait
+        self._waiting[waiting] = self._clock.callLater(self._wait / 2, partial(self._hurry, waiting, due))
         self._ask()
         return waiting
 
@@ -130,9 +131,9 @@ class Garden(Generic[B]):
         return bands
 
     def _ask(self) -> None:
-        """Everybody who waits is to have a band on its way; what did not come in time will not come."""
+        """Everybody who waits is to have a band on its way; what did not come so far will not come."""
         now = self._clock.seconds()
-        while self._asked and self._asked[0] <= now - self._wait:
+        while self._asked and self._asked[0] <= now - self._wait / 2:
             self._asked.popleft()
         while len(self._asked) < min(len(self._waiting), self._most - self.bands):
             self._asked.append(now)
@@ -146,6 +147,12 @@ class Garden(Generic[B]):
         self._waiting.pop(waiting).cancel()
         self._busy.add(band)
         waiting.callback(band)
+
+    def _hurry(self, waiting: Deferred[B], due: float) -> None:
+        """Half of the time has gone: a band that was lost on its way is asked for again while it is still of use."""
+        left = max(due - self._clock.seconds(), 0.0)
+        self._waiting[waiting] = self._clock.callLater(left, partial(self._late, waiting))
+        self._ask()
 
     def _late(self, waiting: Deferred[B]) -> None:
         del self._waiting[waiting]

@@ -58,15 +58,33 @@ class GardenTests(SynchronousTestCase):
         self.assertEqual(self.successResultOf(self.garden.lend()), 2)
 
     def test_late(self) -> None:
-        """Nobody waits for ever; what does not come was not asked for too often."""
+        """Nobody waits for ever; what does not come is asked for once more at half of the time."""
         waiting = [self.garden.lend() for _ in range(3)]
-        self.clock.advance(9.9)
+        self.clock.advance(4.9)
+        self.assertEqual(self.needed, [1] * 3)
+        self.clock.advance(0.1)
+        self.assertEqual(self.needed, [1] * 6)
+        self.clock.advance(4.9)
         self.assertNoResult(waiting[0])
         self.clock.advance(0.1)
         self.assertEqual([self.refused(one) for one in waiting], [503] * 3)
+        self.assertEqual(self.needed, [1] * 6)
         for _ in range(3):
             self.garden.lend().addErrback(lambda _: None)
-        self.assertEqual(self.needed, [1] * 6)
+        self.assertEqual(self.needed, [1] * 9)
+
+    def test_again(self) -> None:
+        """A band that was lost on its way is asked for again, so that who waits for it gets one in time."""
+        first = self.garden.lend()
+        self.clock.advance(3)
+        second = self.garden.lend()
+        self.clock.advance(1)
+        self.garden.add(1)
+        self.assertEqual(self.successResultOf(first), 1)
+        self.clock.advance(4)
+        self.assertEqual(self.needed, [1, 1, 1])
+        self.garden.add(2)
+        self.assertEqual(self.successResultOf(second), 2)
 
     def test_limits(self) -> None:
         """A cell is asked for no more bands than it may have, and has no more; so many requests wait."""
@@ -89,10 +107,12 @@ class GardenTests(SynchronousTestCase):
         self.successResultOf(second)
         third = self.garden.lend()
         self.assertEqual(self.needed, [1])
-        self.clock.advance(10)
+        self.clock.advance(5)
+        self.assertEqual(self.needed, [1, 1])
+        self.clock.advance(5)
         self.assertEqual(self.refused(third), 503)
         fourth = self.garden.lend()
-        self.assertEqual(self.needed, [1, 1])
+        self.assertEqual(self.needed, [1, 1, 1])
         self.garden.add(2)
         self.assertEqual(self.successResultOf(fourth), 2)
 
