@@ -48,7 +48,8 @@ class Load:
         """
         Make it. @param scratch: a directory.
 
-        @return: C{requests}, C{seconds}, how many went wrong, and percentiles of latency in ms.
+        @return: C{requests}, C{seconds}, how many went wrong, and percentiles of latency in ms; C{made} are all
+            requests, those before the measurement too.
         """
         return (self._wrk if self.tool == "wrk" else self._h2load)(origin + self.path, seconds, scratch)
 
@@ -62,6 +63,7 @@ class Load:
         requests, spent, wrong, middle, late = map(float, line[1].split())
         return {
             "requests": int(requests),
+            "made": int(requests),
             "seconds": spent / 1e6,
             "wrong": int(wrong),
             "p50": middle / 1e3,
@@ -72,7 +74,8 @@ class Load:
         # for a time, by -D, that of 1.52 may go on for ever; so it is for a number
         some = self._h2load_of(self.connections * 8, url, scratch)
         count = int(some["requests"] / some["seconds"] * seconds)
-        return self._h2load_of(max(count, self.connections), url, scratch)
+        found = self._h2load_of(max(count, self.connections), url, scratch)
+        return {**found, "made": found["requests"] + some["requests"]}
 
     def _h2load_of(self, count: int, url: str, scratch: Path) -> dict[str, float]:
         log = scratch / "h2load.log"

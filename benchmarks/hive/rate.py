@@ -72,10 +72,10 @@ def measure(setup: Setup, load: Load, seconds: int, scratch: Path) -> dict[str, 
     before = {role: program.usage() for role, program in setup.programs.items()}
     found = load.run(setup.origin, seconds, scratch)
     after = {role: program.usage() for role, program in setup.programs.items()}
-    requests = max(found["requests"], 1)
+    made = max(found["made"], 1)
     row: dict[str, Any] = {"setup": setup.name, **load.labels, **found, "rate": found["requests"] / found["seconds"]}
     for role, usage in after.items():
-        row[f"{role}_processor"] = (usage.seconds - before[role].seconds) / requests * 1_000
+        row[f"{role}_processor"] = (usage.seconds - before[role].seconds) / made * 1_000
         row[f"{role}_memory"], row[f"{role}_peak"] = usage.memory, usage.peak
     return row
 
