@@ -94,18 +94,24 @@ class FrameReader:
         return part
 
     def _take(self, size: int) -> bytes:
-        """So many bytes, which are here."""
-        if len(self._pieces[0]) < self._offset + size:
-            first = self._pieces.popleft()[self._offset :]
-            self._pieces = deque((b"".join((first, *self._pieces)),))
-            self._offset = 0
+        """So many bytes, which are here. Of several pieces they are copied once."""
         first = self._pieces[0]
         end = self._offset + size
-        taken = first[self._offset : end]
         self._size -= size
-        if end == len(first):
-            self._pieces.popleft()
-            self._offset = 0
-        else:
+        if end < len(first):
+            taken = first[self._offset : end]
             self._offset = end
-        return taken
+            return taken
+        found = [first[self._offset :]]
+        left = end - len(first)
+        self._offset = 0
+        self._pieces.popleft()
+        while left:
+            piece = self._pieces[0]
+            if left < len(piece):
+                found.append(piece[:left])
+                self._offset = left
+                break
+            found.append(self._pieces.popleft())
+            left -= len(piece)
+        return b"".join(found)
