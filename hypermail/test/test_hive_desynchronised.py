@@ -44,6 +44,9 @@ FAULTS = {
     "band, the cell's end: HEAD_RECEIVED is illegal in state ASKED",
     "band, the cell's end: HEAD_RECEIVED is illegal in state READ",
     "the response is shorter than it has said",
+}
+#: Violations that may be there, too: of a band that comes when its leash is lost.
+TOO_LATE = {
     "the queen refuses a band: there is no such leash, or this is not its key",
     "there is no such leash, or this is not its key",
 }
@@ -355,7 +358,7 @@ class DesynchronisedTests(SynchronousTestCase):
         for wanted, least in (("answered", 3_000), ("lost", 1_000), ("cut", 200), ("413", 200), ("500", 200)):
             self.assertGreater(self.verdicts[wanted], least)
         self.assertEqual(set(self.verdicts) - {"answered", "lost", "cut"}, {"404", "413", "500", "502"})
-        self.assertEqual(self.said, FAULTS)
+        self.assertEqual(self.said - TOO_LATE, FAULTS)
         self.recover()
         self.leave()
 
