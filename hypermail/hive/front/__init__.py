@@ -12,7 +12,7 @@ L{frame_watch}  what h2 does not tell of frames
 L{allowance}    how often somebody may do something
 L{line}         a client's connection, below HTTP: its deadlines, its back pressure, and how it ends
 L{answering}    between a version of HTTP and who answers
-L{wire}        headers between bytes and strings
+L{wire}         headers between bytes and strings
 L{times}        the time of day, as responses have it
 L{front}        all connections, and which version each of them speaks
 L{pages}        what the queen says herself
