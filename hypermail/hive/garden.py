@@ -13,6 +13,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from hypermail.hive.errors import RequestRefused
+from hypermail.internet.deadlines import clockOf
 
 B = TypeVar("B", bound=Hashable)
 
@@ -43,6 +44,7 @@ class Garden(Generic[B]):
         most_waiting: int = MOST_WAITING,
     ) -> None:
         self._clock = clock
+        self._seconds = clockOf(clock)
         self._need = need
         self.age = age
         self._wait = wait
@@ -85,7 +87,7 @@ class Garden(Generic[B]):
         if len(self._waiting) >= self._most_waiting:
             return fail(RequestRefused(_UNAVAILABLE, "too many requests wait for the cell"))
         waiting: Deferred[B] = Deferred(self._forget)
-        due = self._clock.seconds() + self._wait
+        due = self._seconds() + self._wait
         self._waiting[waiting] = self._clock.callLater(self._wait / 2, partial(self._hurry, waiting, due))
         self._ask()
         return waiting
@@ -113,7 +115,7 @@ class Garden(Generic[B]):
 
     def prune(self) -> list[B]:
         """@return: those that were idle for too long, which are to be closed."""
-        old = [band for band, since in self._idle.items() if since <= self._clock.seconds() - self.age]
+        old = [band for band, since in self._idle.items() if since <= self._seconds() - self.age]
         for band in old:
             del self._idle[band]
         return old
@@ -132,7 +134,7 @@ class Garden(Generic[B]):
 
     def _ask(self) -> None:
         """Everybody who waits is to have a band on its way; what did not come so far will not come."""
-        now = self._clock.seconds()
+        now = self._seconds()
         while self._asked and self._asked[0] <= now - self._wait / 2:
             self._asked.popleft()
         while len(self._asked) < min(len(self._waiting), self._most - self.bands):
@@ -141,7 +143,7 @@ class Garden(Generic[B]):
 
     def _offer(self, band: B) -> None:
         if not self._waiting:
-            self._idle[band] = self._clock.seconds()
+            self._idle[band] = self._seconds()
             return
         waiting = next(iter(self._waiting))
         self._waiting.pop(waiting).cancel()
@@ -150,7 +152,7 @@ class Garden(Generic[B]):
 
     def _hurry(self, waiting: Deferred[B], due: float) -> None:
         """Half of the time has gone: a band that was lost on its way is asked for again while it is still of use."""
-        left = max(due - self._clock.seconds(), 0.0)
+        left = max(due - self._seconds(), 0.0)
         self._waiting[waiting] = self._clock.callLater(left, partial(self._late, waiting))
         self._ask()
 

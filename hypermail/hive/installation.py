@@ -78,7 +78,7 @@ class Installation:
             band_age=defaults.band_age,
             aliases=Aliases(defaults.aliases),
         )
-        self.router = Router(self.cells, reactor.seconds, partial(datetime.now, UTC), self._finished)
+        self.router = Router(self.cells, self.cells.seconds, partial(datetime.now, UTC), self._finished)
         self.front = Front(reactor, self.router.serve, scheme="https")
         self.ports = Ports()
         self.watchers: list[Watcher] = []

@@ -35,6 +35,7 @@ from hypermail.hive.frames import (
 )
 from hypermail.hive.framing import FrameProtocol
 from hypermail.hive.mounts import Pattern
+from hypermail.internet.deadlines import clockOf
 
 #: s between two heartbeats, and s without a word of the queen after which the leash is cut off.
 HEARTBEAT = 20.0
@@ -67,6 +68,7 @@ class Leash(FrameProtocol):
         self.accepted: Deferred[Leash] = Deferred(lambda _: self.abort())
         self.lost: Deferred[LeashLost] = Deferred()
         self._clock = clock
+        self._seconds = clockOf(clock)
         self._key = key
         self._need = need
         self._leave = leave
@@ -148,7 +150,7 @@ class Leash(FrameProtocol):
 
     def frameReceived(self, frame: Frame | Body) -> None:
         """See L{FrameProtocol}."""
-        self._heard = self._clock.seconds()
+        self._heard = self._seconds()
         if not self.uuid:
             self._enter(frame)
         elif isinstance(frame, NeedBand):
@@ -195,7 +197,7 @@ class Leash(FrameProtocol):
     def _ask(self) -> None:
         """Queens that are gone say nothing, and their hosts may not tell, either."""
         self._beat = self._clock.callLater(HEARTBEAT, self._ask)
-        if self._clock.seconds() >= self._heard + SILENCE:
+        if self._seconds() >= self._heard + SILENCE:
             self._reason = f"the queen has said nothing for {SILENCE:.0f} s"
             self.abort()
         else:

@@ -41,6 +41,7 @@ from hypermail.hive.framing import FrameProtocol
 from hypermail.hive.garden import Garden
 from hypermail.hive.mounts import Match, Mounts, Pattern, parse_pattern
 from hypermail.hive.pressure import LeashPressure
+from hypermail.internet.deadlines import clockOf
 
 #: s without a word of a cell that knows the extensions, which has a heartbeat, after which it is lost; or in which a
 #: cell has taken nothing of what waits for it.
@@ -70,8 +71,8 @@ class Member:
     @ivar mounts: what it has mounted.
     @ivar health: how it has done lately.
     @ivar connection: the leash.
-    @ivar since: s of the clock, when it has logged in.
-    @ivar heard: s of the clock, when it has said something there.
+    @ivar since: s of L{Cells.seconds}, when it has logged in.
+    @ivar heard: s of L{Cells.seconds}, when it has said something there.
     """
 
     def __init__(self, cells: Cells, connection: FrameProtocol, uuid: str, key: str, extended: bool) -> None:
@@ -84,7 +85,7 @@ class Member:
         self.garden: Garden[Band] = Garden(cells.clock, self._need, age=cells.band_age)
         self.mounts: dict[Pattern, None] = {}
         self.health = Health()
-        self.since = self.heard = cells.clock.seconds()
+        self.since = self.heard = cells.seconds()
         self._pressure = LeashPressure(cells.clock, connection, SILENCE)
         connection.transport.registerProducer(self._pressure, True)
 
@@ -104,7 +105,7 @@ class Member:
 
         @raise FrameInvalid: when it has no place.
         """
-        self.heard = self._cells.clock.seconds()
+        self.heard = self._cells.seconds()
         if isinstance(frame, Mount):
             self._mount(frame)
         elif isinstance(frame, Unmount):
@@ -157,6 +158,7 @@ class Cells:
     @param chance: so many random bytes.
     @param login_timeout: s for TLS and C{IAm}.
     @param band_age: s that a band may be idle.
+    @ivar seconds: the time, which goes on as it should when somebody sets the clock.
     """
 
     def __init__(
@@ -170,6 +172,7 @@ class Cells:
         aliases: Aliases,
     ) -> None:
         self.clock = clock
+        self.seconds = clockOf(clock)
         self.login_timeout = login_timeout
         self.band_age = band_age
         self.aliases = aliases
@@ -229,7 +232,7 @@ class Cells:
     def listen(self) -> None:
         """Cut off cells that have been silent for too long: those that know the extensions never are."""
         for cell in list(self._cells.values()):
-            if cell.extended and cell.heard + SILENCE <= self.clock.seconds():
+            if cell.extended and cell.heard + SILENCE <= self.seconds():
                 cell.connection.refused(f"the cell has said nothing for {SILENCE:.0f} s")
                 cell.connection.abort()
 

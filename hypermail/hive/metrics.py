@@ -94,7 +94,7 @@ class QueenCollector(Collector):
         bands.add_metric(("busy",), busy)
         bands.add_metric(("idle",), sum(cell.garden.bands for cell in cells) - busy)
         yield bands
-        now = self._overview.cells.clock.seconds()
+        now = self._overview.cells.seconds()
         for name, text, value in (
             ("cells", "Cells that are there.", len(cells)),
             ("cells_resting", "Cells that have failed just now.", sum(c.health.rests_until > now for c in cells)),

@@ -125,7 +125,7 @@ class Overview:
         }
 
     def _cell(self, member: Member) -> dict[str, Any]:
-        now = self.cells.clock.seconds()
+        now = self.cells.seconds()
         peer = member.connection.transport.getPeer()
         garden = member.garden
         busy = garden.outstanding - garden.waiting

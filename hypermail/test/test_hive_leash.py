@@ -236,6 +236,36 @@ class TalkTests(LeashCase):
         self.assertEqual(self.successResultOf(self.leash.lost).text, f"the queen has said nothing for {SILENCE:.0f} s")
 
 
+class WallClock:
+    """Of a reactor that somebody sets to another time."""
+
+    def __init__(self) -> None:
+        self.timers = Clock()
+        self.now = 0.0
+        self.callLater = self.timers.callLater
+
+    def seconds(self) -> float:
+        """What the clock shows."""
+        return self.now
+
+
+class SetClockTests(SynchronousTestCase):
+    """Somebody sets the clock."""
+
+    def test_set(self) -> None:
+        """That is not the queen's silence."""
+        clock, transport = WallClock(), FrameTransport()
+        leash = Leash(clock, "key", lambda: None, lambda: None)
+        leash.makeConnection(transport)
+        leash.dataReceived(written(Accept("uuid", "band key", 1)))
+        clock.now = 1e9
+        clock.timers.advance(HEARTBEAT)
+        self.assertFalse(transport.cut)
+        self.assertEqual(transport.heard()[-1], Heartbeat())
+        leash.connectionLost(Failure(ConnectionLost()))
+        self.successResultOf(leash.lost)
+
+
 class BothTests(LeashCase):
     """With the queen's end."""
 

@@ -335,6 +335,31 @@ class QueenTests(CellsCase):
         self.cells.listen()
         self.assertEqual((peer.cut, other.cut), (True, False))
 
+    def test_clock(self) -> None:
+        """That somebody sets the clock is nobody's silence, and no band's age."""
+
+        class Wall:
+            """A reactor's."""
+
+            now = 0.0
+
+            def seconds(self) -> float:
+                """The wall clock."""
+                return self.now
+
+            def callLater(self, *arguments: Any) -> Any:
+                """Never."""
+                return Clock().callLater(*arguments)
+
+        wall = Wall()
+        self.cells = Cells(wall, self.isKey, self.chance, login_timeout=1.0, band_age=60.0, aliases=Aliases())
+        peer, accept = self.leash(True)
+        band = self.band(accept)
+        wall.now = 1e9
+        self.cells.listen()
+        self.cells.prune()
+        self.assertFalse(peer.cut or band.left)
+
     def test_pressure(self) -> None:
         """Who does not take what is answered is not heard, and cut off if that goes on."""
         peer, _ = self.leash(True)
