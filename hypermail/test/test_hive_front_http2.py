@@ -246,6 +246,22 @@ class RequestTests(HTTP2TestCase):
         self.on_call = hello
         self.assertIn(self.client.ask(), self.client.ended)
 
+    def test_short(self) -> None:
+        """A body that is shorter than its length says is none, whatever ends it (RFC 9113 §8.1.1)."""
+        number = self.client.ask([*POST, ("content-length", "5")])
+        self.assertEqual((self.client.resets.get(number), self.answering), (ErrorCodes.PROTOCOL_ERROR, []))
+        for length, sent in ((b"5", b"abc"), (b"3", b"abc")):
+            number = self.client.ask([*POST, ("content-length", length)], end=False)
+            self.last.call.readBody()
+            self.client.send(number, sent)
+            self.client.h2.send_headers(number, [("x-sum", "1")], end_stream=True)
+            self.client.exchange()
+            short = length == b"5"
+            self.assertEqual(self.client.resets.get(number), ErrorCodes.PROTOCOL_ERROR if short else None)
+            self.assertEqual(self.last.learnt[-1], "lost" if short else {"x-sum": ("1",)})
+        number = self.client.ask([*GET, ("content-length", "0")])
+        self.assertEqual((self.client.resets.get(number), self.last.call.has_body), (None, False))
+
     def test_too_many_fields(self) -> None:
         """There may be so many fields, and not one more: that gets a page."""
         self.client.ask([*GET, *[("a", "b")] * MOST_FIELDS])

@@ -275,6 +275,9 @@ class HTTP2:
             self._malformed(number, error)
             return
         stream = HTTP2Stream(self, number, self._arrival, head, event.stream_ended is None)
+        if stream.received and stream.short:
+            self._malformed(number, Malformed("there is no body, but its length"))
+            return
         self._streams[number] = stream
         if head.number > MOST_FIELDS:
             send(stream, 431)
@@ -308,6 +311,9 @@ class HTTP2:
             self._end(stream, {})
 
     def _end(self, stream: HTTP2Stream, trailers: Lists) -> None:
+        if stream.short:
+            self._malformed(stream.number, Malformed("the body is shorter than it says"))
+            return
         self._safely(stream, stream.take_end, trailers)
         if stream.finished:
             self._forget(stream)

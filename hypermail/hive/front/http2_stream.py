@@ -247,6 +247,15 @@ class HTTP2Stream(Call):
         """Whether all of the request is here."""
         return self._received
 
+    @property
+    def short(self) -> bool:
+        """
+        Whether less of the body came than its length says (RFC 9113 §8.1.1). h2 sees that where frames of data end a
+        stream; where heads or trailers do, a cell could take what comes next on its way for the rest.
+        """
+        length = self.headers.get("content-length", ("",))[0]
+        return bool(length) and int(length) != self._came
+
     def progress(self) -> None:
         """There is something of a frame of the body."""
         self._expect()
