@@ -8,8 +8,9 @@ from __future__ import annotations
 import gc
 from typing import Any
 
+from twisted.internet.address import HostnameAddress
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.error import ConnectionLost
+from twisted.internet.error import ConnectingCancelledError, ConnectionLost
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.task import Clock
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
@@ -117,6 +118,16 @@ class EntranceTests(MemoryCase):
         self.pass_(1.0)
         self.assertEqual(len(self.hive.held), 2)
 
+    def test_halfOpenReason(self) -> None:
+        """What is logged then says so, whatever the endpoint fails with when it is cancelled."""
+        logged = self.logged(LogLevel.warn)
+        cancelled = ConnectingCancelledError(HostnameAddress(b"queen.example.org", 2001))
+        self.patch(self.hive, "connect", lambda _: Deferred(lambda one: one.errback(cancelled)))
+        self.cell(hello)
+        self.pass_(CONNECTING)
+        [line] = logged
+        self.assertIn(f"no leash: no connection for {CONNECTING:.0f} s; the next attempt", line)
+
     def test_lostMounting(self) -> None:
         """A leash that is lost before all mounts are in leaves nothing unsaid, and it tries again."""
         self.hive.silent = True
@@ -161,12 +172,12 @@ class EntranceTests(MemoryCase):
         self.assertEqual(self.hive.opened, 2)
         self.assertFalse(cell.isReady)
 
-    def logged(self) -> list[str]:
-        """What is logged from now on as an error."""
+    def logged(self, level: Any = LogLevel.error) -> list[str]:
+        """What is logged from now on at a level."""
         found: list[str] = []
 
         def observe(event: Any) -> None:
-            if event.get("log_level") is LogLevel.error and "failure" not in str(event.get("log_format")):
+            if event.get("log_level") is level and "failure" not in str(event.get("log_format")):
                 found.append(formatEvent(event))
 
         observer: Any = observe

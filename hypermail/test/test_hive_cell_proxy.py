@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet.address import HostnameAddress
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, UNIXServerEndpoint
-from twisted.internet.error import ConnectionDone, ConnectionLost
+from twisted.internet.error import ConnectingCancelledError, ConnectionDone, ConnectionLost
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock, deferLater
 from twisted.internet.testing import StringTransport
@@ -91,7 +92,9 @@ class RawTests(MemoryCase):
     def connect(self, factory: Any) -> Deferred[Any]:
         """See L{IStreamClientEndpoint}."""
         self.factory = factory
-        connecting: Deferred[Any] = Deferred()
+        connecting: Deferred[Any] = Deferred(
+            lambda one: one.errback(ConnectingCancelledError(HostnameAddress(b"127.0.0.1", 8000)))
+        )
         if self.refused is not None:
             connecting.errback(self.refused)
         elif self.open:

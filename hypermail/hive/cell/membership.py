@@ -62,7 +62,7 @@ class Membership:
         """
         leash = Leash(self._reactor, self._key, self._need, self._leave)
         connecting = self._queen.leash(self._reactor).connect(_One(leash))
-        connecting.addTimeout(CONNECTING, self._reactor)
+        connecting.addTimeout(CONNECTING, self._reactor, onTimeoutCancel=_notOpen)
         await connecting
         await leash.accepted.addTimeout(LOGIN, self._reactor, onTimeoutCancel=_tooLate)
         self._leash = leash
@@ -136,7 +136,7 @@ class Membership:
         band = BandProtocol(leash.uuid, leash.band_key, self._begin, self._gone)
         connecting = self._queen.band(self._reactor).connect(_One(band))
         self._opening[connecting] = None
-        connecting.addTimeout(CONNECTING, self._reactor)
+        connecting.addTimeout(CONNECTING, self._reactor, onTimeoutCancel=_notOpen)
         connecting.addCallbacks(self._opened, self._failed, callbackArgs=(connecting, band), errbackArgs=(connecting,))
 
     # Bands
@@ -191,6 +191,11 @@ class _One(Factory):
     def buildProtocol(self, addr: IAddress | None) -> FrameProtocol:
         """See L{Factory}."""
         return self._protocol
+
+
+def _notOpen(_: object, seconds: float) -> Failure:
+    """Endpoints that are cancelled say where they wanted to go, at best."""
+    return Failure(LeashLost(f"no connection for {seconds:.0f} s"))
 
 
 def _tooLate(_: object, seconds: float) -> Failure:

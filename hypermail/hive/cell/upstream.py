@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import h11
 from twisted.internet import ssl
 from twisted.internet.defer import Deferred
+from twisted.internet.defer import TimeoutError as TakenTooLong
 from twisted.internet.endpoints import HostnameEndpoint, UNIXClientEndpoint, wrapClientTLS
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import IAddress, IDelayedCall, IStreamClientEndpoint, ITCPTransport
@@ -291,7 +292,7 @@ class UpstreamPool:
             taken.callback(connection)
             return taken
         connecting: Deferred[Any] = self._endpoint.connect(_Connections(self))
-        return connecting.addTimeout(CONNECTING, self._reactor)
+        return connecting.addTimeout(CONNECTING, self._reactor, onTimeoutCancel=_tooSlow)
 
     def give_back(self, connection: UpstreamConnection) -> None:
         """It can carry another request."""
@@ -310,6 +311,11 @@ class UpstreamPool:
         """Close those that nobody needs."""
         for connection in list(self.idle):
             connection.leave()
+
+
+def _tooSlow(_: object, seconds: float) -> Failure:
+    """Endpoints that are cancelled fail in ways of their own."""
+    return Failure(TakenTooLong(f"none for {seconds:.0f} s"))
 
 
 class _Connections(Factory):
