@@ -146,9 +146,9 @@ class Exchange:
     def lose(self) -> None:
         """The connection is lost."""
         reader, self._reader = self._reader, None
+        self._finish(False)  # first, so that whoever waits for the body, and goes on now, sees that it is over
         if reader is not None:
             reader.lost()
-        self._finish(False)
 
     def _finish(self, answered: bool) -> None:
         if not self.over:

@@ -637,6 +637,42 @@ class ApplicationTests(MemoryCase):
         self.assertEqual(self.ask(GET).received, b"hello\n")
         self.assertEqual(len(self.flushLoggedErrors(ValueError)), 2)
 
+    def test_cancelled(self) -> None:
+        """A coroutine that waits for the body of a lost client ends without a word, and sees that it is over."""
+        seen: list[tuple[bool, bool]] = []
+
+        async def application(exchange: Exchange) -> None:
+            waiting = _Waiting()
+            exchange.read(waiting)
+            try:
+                await waiting.done
+            finally:
+                seen.append((exchange.over, exchange.begun))
+
+        self.cell(application)
+        self.ask(head_of("POST", "/"), None)
+        self.hive.lose(*self.hive.links[1], ConnectionLost())
+        self.assertEqual(seen, [(True, False)])
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+
+class _Waiting:
+    """As the guide has it."""
+
+    def __init__(self) -> None:
+        self.done: Deferred[None] = Deferred()
+
+    def dataReceived(self, data: bytes) -> None:
+        """See L{hypermail.hive.exchanges.Reader}."""
+
+    def bodyEnded(self, end: Any) -> None:
+        """See L{hypermail.hive.exchanges.Reader}."""
+        self.done.callback(None)
+
+    def lost(self) -> None:
+        """See L{hypermail.hive.exchanges.Reader}."""
+        self.done.cancel()
+
 
 class QueensTests(MemoryCase):
     """Several queens."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import CancelledError, maybeDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES
@@ -52,7 +52,9 @@ def serve(application: Answering, exchange: Exchange) -> None:
 
 
 def fail(failure: Failure, exchange: Exchange) -> None:
-    """Of an exchange, its application has failed."""
+    """Of an exchange, its application has failed; that it was cancelled since the client is lost is no failure."""
+    if exchange.over and failure.check(CancelledError):
+        return
     head = exchange.head
     _log.failure("{method} {path} has failed", failure, method=head.method, path=head.path)
     if not exchange.over:
