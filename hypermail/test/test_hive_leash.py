@@ -254,7 +254,8 @@ class SetClockTests(SynchronousTestCase):
 
     def test_set(self) -> None:
         """That is not the queen's silence."""
-        clock, transport = WallClock(), FrameTransport()
+        clock: Any = WallClock()
+        transport = FrameTransport()
         leash = Leash(clock, "key", lambda: None, lambda: None)
         leash.makeConnection(transport)
         leash.dataReceived(written(Accept("uuid", "band key", 1)))
