@@ -121,6 +121,7 @@ def _kills(rows: list[Row]) -> list[Table]:
         "cut",
         "wrong",
         "hung",
+        "given up",
         "longest, s",
         "back, s",
     ]
@@ -136,7 +137,7 @@ def _kills(rows: list[Row]) -> list[Table]:
     return [Table("200 requests at a time, and what became of them", header, lines)]
 
 
-_OUTCOMES = ("right", "refused", "absent", "cut", "wrong", "hung")
+_OUTCOMES = ("right", "refused", "absent", "cut", "wrong", "hung", "gone")
 
 
 def _websockets(rows: list[Row]) -> list[Table]:

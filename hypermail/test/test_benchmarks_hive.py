@@ -106,7 +106,7 @@ class ResultTests(SynchronousTestCase):
         """Rounds of one kind are added up."""
         [table] = results.TABLES["kills"]([killed(), killed(back=2.0), killed(way="hypermail")])
         self.assertEqual(
-            [["cell", "tls", "400", "398", "0", "0", "2", "0", "0", "3.0", "2.0"], "hypermail"],
+            [["cell", "tls", "400", "398", "0", "0", "2", "0", "0", "0", "3.0", "2.0"], "hypermail"],
             [table.rows[0], table.rows[1][1]],
         )
 
