@@ -19,11 +19,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from hypermail.errors import UsageError
+from hypermail.hive.cell import membership
 from hypermail.hive.cell.application import CellApplication, answer
 from hypermail.hive.cell.cell import MOST_QUEENS, Cell
 from hypermail.hive.cell.heads import target_of
 from hypermail.hive.cell.leashing import LONGEST_PAUSE, STEADY, pause_after
-from hypermail.hive.cell.membership import LINGER, LOGIN, MOST_BANDS
+from hypermail.hive.cell.membership import LINGER, LOGIN
 from hypermail.hive.cell.queens import CONNECTING, Queen
 from hypermail.hive.errors import LeashLost
 from hypermail.hive.exchanges import Exchange
@@ -289,23 +290,31 @@ class LossTests(MemoryCase):
 class BandTests(MemoryCase):
     """Bands that a queen asks for."""
 
-    def test_most(self) -> None:
-        """There are limits to how many are opened, and to how many there are."""
-        held = Held()
-        self.cell(held)
+    def test_mostAtOnce(self) -> None:
+        """There is a limit to how many are opened at once; the others follow."""
+        self.cell(Held())
         leash = self.hive.links[0][0]
         self.hive.held = []
         for _ in range(3):
             leash.frameReceived(NeedBand(MOST_AT_ONCE))
-        self.assertEqual(len(self.hive.held), MOST_AT_ONCE)
-        for one in list(self.hive.held):
-            one.addErrback(lambda failure: None)
-            one.cancel()
-        self.hive.held = None
-        for _ in range(MOST_BANDS // MOST_AT_ONCE + 1):
+        for _ in range(3):
+            opening, self.hive.held[:] = list(self.hive.held), []
+            self.assertEqual(len(opening), MOST_AT_ONCE)
+            for one in opening:
+                one.addErrback(lambda failure: None)
+                one.cancel()
+        self.assertEqual(self.hive.held, [])
+
+    def test_most(self) -> None:
+        """There is a limit to how many there are."""
+        most = 3 * MOST_AT_ONCE
+        self.patch(membership, "MOST_BANDS", most)
+        self.cell(Held())
+        leash = self.hive.links[0][0]
+        for _ in range(4):
             leash.frameReceived(NeedBand(MOST_AT_ONCE))
             self.hive.flush()
-        self.assertEqual(len(self.hive.links), 1 + MOST_BANDS)
+        self.assertEqual(len(self.hive.links), 1 + most)
 
     def test_doesNotOpen(self) -> None:
         """A band that does not open is no trouble: the queen asks for another one."""

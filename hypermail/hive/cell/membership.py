@@ -21,8 +21,8 @@ from hypermail.hive.framing import FrameProtocol
 from hypermail.hive.leash import MOST_AT_ONCE, Leash
 from hypermail.services.paths import printable
 
-#: Bands of one leash.
-MOST_BANDS = 1_000
+#: Bands of one leash: a WebSocket has one for as long as it is open.
+MOST_BANDS = 10_000
 #: s for the queen to let in a connection that is open.
 LOGIN = 10.0
 #: s that bands stay open for requests that were on their way when the cell left.
@@ -50,6 +50,8 @@ class Membership:
         self._serve = serve
         self._leash: Leash | None = None  # that is let in, and not lost
         self._leaving = False
+        self._needed = 0  # bands that are to be opened once others are
+        self._isOpening = False
         self._opening: dict[Deferred[Any], None] = {}
         self._bands: dict[BandProtocol, IDelayedCall] = {}  # until when each has to be let in
         self._waiting: list[Deferred[None]] = []  # for fewer requests, or connections
@@ -128,11 +130,22 @@ class Membership:
             self.over.callback(reason)
 
     def _need(self) -> None:
-        leash = self._leash
-        if leash is None or self._leaving:
+        if self._needed + len(self._bands) + len(self._opening) < MOST_BANDS:
+            self._needed += 1
+        self._openNext()
+
+    def _openNext(self) -> None:
+        """Open what is needed; what would be too much at once comes later, since the queen does not ask again soon."""
+        if self._isOpening:  # connections may open, or fail, within this
             return
-        if len(self._opening) >= MOST_AT_ONCE or len(self._bands) + len(self._opening) >= MOST_BANDS:
-            return
+        self._isOpening = True
+        while self._needed and len(self._opening) < MOST_AT_ONCE:
+            self._needed -= 1
+            if self._leash is not None and not self._leaving:
+                self._open(self._leash)
+        self._isOpening = False
+
+    def _open(self, leash: Leash) -> None:
         band = BandProtocol(leash.uuid, leash.band_key, self._begin, self._gone)
         connecting = self._queen.band(self._reactor).connect(_One(band))
         self._opening[connecting] = None
@@ -145,10 +158,11 @@ class Membership:
         del self._opening[connecting]
         if band.ended:
             self._moved()
-            return
-        self._bands[band] = self._reactor.callLater(LOGIN, self._expect, band)
-        if self._leaving:
-            band.abort()
+        else:
+            self._bands[band] = self._reactor.callLater(LOGIN, self._expect, band)
+            if self._leaving:
+                band.abort()
+        self._openNext()
 
     def _failed(self, failure: Failure, connecting: Deferred[Any]) -> None:
         del self._opening[connecting]
@@ -156,6 +170,7 @@ class Membership:
             reason = printable(failure.getErrorMessage())
             self._log.warn("{queen}: a band does not open: {reason}", queen=self._queen.name, reason=reason)
         self._moved()
+        self._openNext()
 
     def _expect(self, band: BandProtocol) -> None:
         if not band.accepted:
