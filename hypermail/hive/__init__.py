@@ -20,6 +20,7 @@ L{heads}         the head of a request, and what a cell is told of it
 L{targets}       what a request asks for
 L{forwarded}     for whom a proxy asks
 L{mounts}        which cells a request is for
+L{away}          what cells had mounted that were lost just now
 L{access}        lines of the access log
 L{access_log}    its file
 L{keys}          the key that cells log in with, and its hash

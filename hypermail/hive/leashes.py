@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from hypermail.errors import UsageError
 from hypermail.hive.aliases import Aliases
+from hypermail.hive.away import Away
 from hypermail.hive.bands import Band
 from hypermail.hive.choosing import Health
 from hypermail.hive.errors import FrameInvalid
@@ -185,6 +186,7 @@ class Cells:
         self._chance = chance
         self._cells: dict[str, Member] = {}
         self._mounts: Mounts[Member] = Mounts()
+        self._away = Away(self.seconds)
 
     def __len__(self) -> int:
         return len(self._cells)
@@ -197,6 +199,10 @@ class Cells:
     def find(self, authority: str, path: str) -> Match[Member] | None:
         """Who gets a request. @param authority: of its host, perhaps with a port."""
         return self._mounts.find(self.aliases.resolve(authority), path)
+
+    def is_away(self, authority: str, path: str) -> bool:
+        """Whether a cell that would get a request was lost just now."""
+        return self._away.find(self.aliases.resolve(authority), path)
 
     def __iter__(self) -> Iterator[Member]:
         """In the order in which they have logged in."""
@@ -298,6 +304,7 @@ class Cells:
             raise UsageError(f"a cell has {MOST_MOUNTS:,} mounts at most")
         cell.mounts[pattern] = None
         self._mounts.add(pattern, cell)
+        self._away.back(pattern)
 
     def unmount(self, cell: Member, patterns: list[Pattern]) -> None:
         """Harmless for what is not mounted."""
@@ -307,7 +314,9 @@ class Cells:
 
     def forget(self, cell: Member) -> None:
         """It is gone."""
-        self.unmount(cell, list(cell.mounts))
+        mounts = list(cell.mounts)
+        self.unmount(cell, mounts)
+        self._away.lost(mounts)
         del self._cells[cell.uuid]
 
 

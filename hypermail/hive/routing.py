@@ -24,6 +24,7 @@ from hypermail.hive.sticky import Sticky
 _LONGEST = 2_048
 
 _NOT_FOUND = 404
+_UNAVAILABLE = 503
 _MOVED = 301
 
 
@@ -64,7 +65,7 @@ class Router:
             head = read_head(call.arrival, call.method, call.target, call.headers, self.trusted)
             match = self.cells.find(head.client.host, head.target.path)
             if match is None:
-                raise RequestRefused(_NOT_FOUND, "nothing is published here")
+                raise self._nothing(head)
         except RequestRefused as error:
             answered = send(call, error.status, error.text)
             self.finished(_unrouted(call, error, answered.size, when), None)
@@ -76,6 +77,12 @@ class Router:
         else:
             relay.send()
         return relay
+
+    def _nothing(self, head: Head) -> RequestRefused:
+        """Why a request is for nobody."""
+        if self.cells.is_away(head.client.host, head.target.path):
+            return RequestRefused(_UNAVAILABLE, "who answers here has lost its connection, and may be back in a moment")
+        return RequestRefused(_NOT_FOUND, "nothing is published here")
 
 
 class _Way:

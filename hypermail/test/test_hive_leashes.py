@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import hypermail.hive.leashes
 from hypermail.hive.aliases import Aliases
+from hypermail.hive.away import AWAY, MOST_AWAY
 from hypermail.hive.band import End, Response
 from hypermail.hive.bands import Band
 from hypermail.hive.choosing import Choice
@@ -46,7 +47,15 @@ from hypermail.hive.frames import (
     ResponseWant,
     Unmount,
 )
-from hypermail.hive.leashes import CLOSING, MOST_LOGINS, MOST_STRANGE, SILENCE, CellConnection, Cells, Member
+from hypermail.hive.leashes import (
+    CLOSING,
+    MOST_LOGINS,
+    MOST_STRANGE,
+    SILENCE,
+    CellConnection,
+    Cells,
+    Member,
+)
 from hypermail.test.certificates import self_signed
 from hypermail.test.hive import FrameTransport, Remembering, written
 
@@ -438,6 +447,31 @@ class QueenTests(CellsCase):
         self.assertEqual([member.uuid for member in self.cells], [accept.uuid])
         self.assertFalse(leash.cut)
 
+    def test_away(self) -> None:
+        """For a while it is known what a cell had mounted that was lost; not what it has unmounted, or is back."""
+        peer, _ = self.leash(True, "/a/", "/b/", "/c/")
+        peer.say(Unmount("@", "/b/"))
+        self.assertFalse(self.cells.is_away("localhost", "/a/x"))
+        peer.hang_up()
+        paths = ("/a/x", "/b/", "/c/", "/", "/d/")
+        away = [self.cells.is_away("localhost:443", path) for path in paths]
+        self.assertEqual(away, [True, False, True, False, False])
+        again, _ = self.leash(False, "/c/")
+        again.say(Unmount())
+        self.assertEqual([self.cells.is_away("localhost", path) for path in ("/a/x", "/c/")], [True, False])
+        self.clock.advance(AWAY - 1)
+        self.assertTrue(self.cells.is_away("localhost", "/a/"))
+        self.clock.advance(1)
+        self.assertFalse(self.cells.is_away("localhost", "/a/"))
+
+    def test_away_many(self) -> None:
+        """There is a limit to that; who was lost last counts."""
+        for start in range(0, MOST_AWAY + 10, 10):
+            peer, _ = self.leash(False, *(f"/{number}/" for number in range(start, start + 10)))
+            peer.hang_up()
+        away = [self.cells.is_away("localhost", f"/{number}/") for number in (9, 10, MOST_AWAY + 9)]
+        self.assertEqual((away, len(self.cells._away)), ([False, True, True], MOST_AWAY))
+
     def test_queens(self) -> None:
         """Cells that know what that is are told of others whom they should ask, too."""
         self.cells.configure(login_timeout=1.0, band_age=60.0, aliases=Aliases(), queens=("b:2001",))
@@ -450,7 +484,7 @@ class QueenTests(CellsCase):
         self.cells.leave()
         self.assertEqual((ours.heard(), other.heard()), ([Leave()], []))
         self.slow = True
-        stranger, asking = self.connect(), self.connect().say(IAm(ConnectionKind.CELL, "", "key"))
+        stranger, asking = self.connect(), self.connect().say(IAm(ConnectionKind.CELL, "", "another"))
         self.cells.close()
         self.assertEqual([peer.cut for peer in (ours, other, stranger, asking)], [True] * 4)
         self.checking[0].callback(True)

@@ -162,6 +162,14 @@ class PassingTests(RouterCase):
         self.assertEqual((access.status, access.agent, access.referer, pattern), (404, "u", "r", None))
         self.assertEqual((access.size, access.target), (len(call.body_written), "/other"))
 
+    def test_away(self) -> None:
+        """503 where something was, whose cell was lost just now."""
+        leash, _ = self.cell("/app/")
+        leash.hang_up()
+        call = self.request(target=b"/app/x")
+        self.assertEqual((call.status, call.sent_headers["retry-after"]), (503, ("1",)))
+        self.assertEqual(self.request(target=b"/other").status, 404)
+
     def test_bad(self) -> None:
         """What others might read differently is refused, whoever has mounted it; a body is not read."""
         self.cell()

@@ -22,7 +22,7 @@ from hypermail.hive.exchanges import Exchange
 #: s that an application may take to begin, and to end.
 STARTING, STOPPING = 60.0, 10.0
 #: Calls at once; those of clients that are lost go on until the application returns.
-MOST_CALLS = 2_000
+MOST_CALLS = 10_000
 #: Bytes of a message that a client sends by WebSocket.
 MOST_MESSAGE = 16 << 20
 
