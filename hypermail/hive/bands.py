@@ -12,6 +12,9 @@ from hypermail.hive.frames import Body, Frame, RequestHead
 from hypermail.hive.framing import FrameProtocol
 from hypermail.hive.garden import Garden
 
+#: Bytes of requests that a cell may have answered before it has read them. Its band is closed then: it would get more.
+MOST_UNSENT = 1 << 18
+
 
 class Asker(Protocol):
     """A request: what it learns. After C{ended} or C{lost} nothing follows."""
@@ -94,7 +97,7 @@ class Band:
 
     def _end(self, asker: Asker, end: End) -> None:
         self._asker = None
-        over = self._band.over
+        over = self._band.over or self.connection.unsent > MOST_UNSENT
         if not over:
             self._garden.give_back(self)  # the next request of that client may be here already, and needs no other
         asker.ended(end)

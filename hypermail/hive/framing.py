@@ -46,6 +46,15 @@ class FrameProtocol(Protocol):
         """Log why the peer does not get what it wants."""
         self._log.warn("{peer}: {reason}", peer=self.transport.getPeer(), reason=printable(reason))
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait for the peer to take them, as far as sockets tell; streams of hypermail do not."""
+        lowest = self.transport
+        while (below := getattr(lowest, "transport", None)) is not None:
+            lowest = below
+        waiting = len(getattr(lowest, "dataBuffer", b"")) - getattr(lowest, "offset", 0)
+        return waiting + getattr(lowest, "_tempDataLen", 0)
+
     def send(self, frame: bytes) -> None:
         """Write a frame."""
         if not self.ended:

@@ -7,6 +7,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.error import ConnectionLost
 from twisted.internet.ssl import PrivateCertificate
@@ -19,7 +20,7 @@ import hypermail.hive.leashes
 from hypermail.hive.aliases import Aliases
 from hypermail.hive.away import AWAY, MOST_AWAY
 from hypermail.hive.band import End, Response
-from hypermail.hive.bands import Band
+from hypermail.hive.bands import MOST_UNSENT, Band
 from hypermail.hive.choosing import Choice
 from hypermail.hive.entrance import Entrance
 from hypermail.hive.errors import RequestRefused
@@ -601,6 +602,29 @@ class BandTests(CellsCase):
         peer.say(ResponseHead(200, {}), ResponseBody(b"x"), ResponseBody(b"y"), ResponseEnd())
         self.assertEqual(asker.learnt, [10, Response(200, {}, None, False), b"x", b"y", End({})])
         self.assertIs(self.successResultOf(self.cell.garden.lend()), band)
+
+    def test_unread(self) -> None:
+        """A cell that answers what it has not read gets no more on that band."""
+
+        class Slow(FileDescriptor):
+            """A socket whose peer takes nothing."""
+
+            connected = True
+
+            def startWriting(self) -> None:
+                """In vain."""
+
+        for waiting, stays in ((MOST_UNSENT, True), (MOST_UNSENT + 1, False)):
+            peer, _, asker = self.asked()
+            slow = Slow(self.clock)
+            slow.write(bytes(waiting))
+            transport: Any = peer.transport
+            transport.transport = slow  # as if that were TLS around it
+            peer.say(ResponseHead(200, {}), ResponseEnd())
+            self.assertEqual((asker.learnt[-1], peer.left), (End({}), not stays))
+            if stays:
+                self.assertEqual(peer.protocol.unsent, waiting)
+                peer.hang_up()
 
     def test_at_once(self) -> None:
         """Who asks again when it learns of the end gets that band: no other is asked for."""
