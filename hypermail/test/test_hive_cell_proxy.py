@@ -141,6 +141,15 @@ class RawTests(MemoryCase):
         self.assertEqual((asked.status, asked.received), (201, b"ok"))
         self.assertEqual(asked.response.headers, {"content-length": ("2",), "x": ("ä",)})
 
+    def test_underscores(self) -> None:
+        """Headers that programs could take for what the queen has said do not reach them; others do."""
+        forged = ("x_forwarded_for", "x-forwarded_proto", "content_length", "transfer_encoding", "keep_alive")
+        self.ask(head_of("GET", "/", {**dict.fromkeys(forged, "1"), "my_header": "2", "x-forwarded-for": "192.0.2.1"}))
+        self.assertEqual(
+            self.heard(), b"GET / HTTP/1.1\r\nhost: example.org\r\nmy_header: 2\r\nx-forwarded-for: 192.0.2.1\r\n\r\n"
+        )
+        self.say(OK)
+
     def test_noHost(self) -> None:
         """A request without a host is for the web server."""
         self.ask(RequestHead(method="GET", path="/"))

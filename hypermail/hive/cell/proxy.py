@@ -21,7 +21,7 @@ from hypermail.hive.cell.application import CellApplication, give_up
 from hypermail.hive.cell.heads import Pairs, length_of, lists_of, pairs_of, target_of, upgrade_of
 from hypermail.hive.cell.upstream import Upstream, UpstreamConnection, UpstreamFailed, UpstreamPool
 from hypermail.hive.exchanges import BandProtocol, Exchange
-from hypermail.hive.headers import end_to_end
+from hypermail.hive.headers import HOP_BY_HOP, end_to_end
 from hypermail.services.paths import printable
 
 #: s until a response has to begin, counted from what was last sent of the request.
@@ -31,6 +31,9 @@ ANSWERING = 300.0
 _REPEATABLE = ("GET", "HEAD", "OPTIONS", "PUT", "DELETE")
 #: What the queen has dealt with, or is said anew.
 _NOT_PASSED_ON = ("expect", "content-length", "host")
+#: What the queen says of the client, or the connection: a client's C{x_forwarded_for} is that, too, to a program that
+#: has headers as variables (RFC 3875 §4.1.18).
+_SPOKEN_FOR = HOP_BY_HOP | {"content-length"}
 
 _log = Logger()
 
@@ -114,7 +117,7 @@ class _Passing:
         said = end_to_end(head.headers)
         host = said.get("host", ()) or (self._proxy.upstream.authority,)
         headers: Pairs = [(b"host", host[0].encode())]
-        headers += [(name, value) for name, value in pairs_of(said) if name.decode() not in _NOT_PASSED_ON]
+        headers += [(name, value) for name, value in pairs_of(said) if _passed_on(name.decode())]
         if self._upgrade:
             headers += [(b"connection", b"upgrade"), (b"upgrade", self._upgrade.encode())]
         if length is None:
@@ -173,6 +176,14 @@ class _Passing:
             self._deadline.cancel()
         if not self.done.called:
             self.done.callback(again)
+
+
+def _passed_on(name: str) -> bool:
+    """Whether the web server gets a header."""
+    if "_" not in name:
+        return name not in _NOT_PASSED_ON
+    looks_like = name.replace("_", "-")
+    return looks_like not in _SPOKEN_FOR and not looks_like.startswith("x-forwarded-")
 
 
 class _Paused:
