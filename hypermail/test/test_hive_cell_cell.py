@@ -21,7 +21,7 @@ from zope.interface import implementer
 from hypermail.errors import UsageError
 from hypermail.hive.cell import membership
 from hypermail.hive.cell.application import CellApplication, answer
-from hypermail.hive.cell.cell import MOST_QUEENS, Cell
+from hypermail.hive.cell.cell import MOST_NAMED, MOST_QUEENS, Cell
 from hypermail.hive.cell.heads import target_of
 from hypermail.hive.cell.leashing import LONGEST_PAUSE, STEADY, pause_after
 from hypermail.hive.cell.membership import LINGER, LOGIN
@@ -64,6 +64,20 @@ class Held(list[Exchange]):
     def let(self, exchange: Exchange) -> None:
         """Answer one."""
         answer(exchange, 200, "late")
+
+
+def logged_by(case: SynchronousTestCase, level: Any = LogLevel.error) -> list[str]:
+    """What is logged from now on at a level."""
+    found: list[str] = []
+
+    def observe(event: Any) -> None:
+        if event.get("log_level") is level and "failure" not in str(event.get("log_format")):
+            found.append(formatEvent(event))
+
+    observer: Any = observe
+    globalLogPublisher.addObserver(observer)
+    case.addCleanup(globalLogPublisher.removeObserver, observer)
+    return found
 
 
 class EntranceTests(MemoryCase):
@@ -121,7 +135,7 @@ class EntranceTests(MemoryCase):
 
     def test_halfOpenReason(self) -> None:
         """What is logged then says so, whatever the endpoint fails with when it is cancelled."""
-        logged = self.logged(LogLevel.warn)
+        logged = logged_by(self, LogLevel.warn)
         cancelled = ConnectingCancelledError(HostnameAddress(b"queen.example.org", 2001))
         self.patch(self.hive, "connect", lambda _: Deferred(lambda one: one.errback(cancelled)))
         self.cell(hello)
@@ -163,7 +177,7 @@ class EntranceTests(MemoryCase):
 
     def test_wrongKey(self) -> None:
         """A refused login is an error that has the queen's reason, and the next attempt is not soon."""
-        logged = self.logged()
+        logged = logged_by(self)
         cell = self.cell(hello, key="wrong")
         self.assertIn("the key is wrong", logged[-1])
         self.assertIn("connKey", logged[-1])
@@ -173,22 +187,9 @@ class EntranceTests(MemoryCase):
         self.assertEqual(self.hive.opened, 2)
         self.assertFalse(cell.isReady)
 
-    def logged(self, level: Any = LogLevel.error) -> list[str]:
-        """What is logged from now on at a level."""
-        found: list[str] = []
-
-        def observe(event: Any) -> None:
-            if event.get("log_level") is level and "failure" not in str(event.get("log_format")):
-                found.append(formatEvent(event))
-
-        observer: Any = observe
-        globalLogPublisher.addObserver(observer)
-        self.addCleanup(globalLogPublisher.removeObserver, observer)
-        return found
-
     def test_mountRefused(self) -> None:
         """A refused mount is an error, and asked for again; the others are in meanwhile."""
-        logged = self.logged()
+        logged = logged_by(self)
         refuse = True
         mount = self.cells.mount
 
@@ -731,6 +732,15 @@ class QueensTests(MemoryCase):
         cell = self.cell(hello, queen=self.queen("a.example:1"))
         self.flush()
         self.assertEqual(sum(len(hive.cells) > 0 for hive in self.hives.values()), MOST_QUEENS)
+        self.stop(cell)
+
+    def test_mostNames(self) -> None:
+        """Names that are none are logged, but not however many there are."""
+        logged = logged_by(self, LogLevel.warn)
+        self.named(*("" for _ in range(1_000)))
+        cell = self.cell(hello, queen=self.queen("a.example:1"))
+        self.flush()
+        self.assertEqual(len([line for line in logged if "names another one" in line]), MOST_NAMED)
         self.stop(cell)
 
     def test_forgotten(self) -> None:

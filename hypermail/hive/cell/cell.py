@@ -28,6 +28,8 @@ from hypermail.services.paths import printable
 DRAIN = 30.0
 #: Queens to whom a cell keeps a leash, those included that queens have named.
 MOST_QUEENS = 8
+#: Of the names in one C{Accept} so many are looked at: each that is none is a line in the log.
+MOST_NAMED = 2 * MOST_QUEENS
 
 
 class Cell(Service):
@@ -172,7 +174,7 @@ class Cell(Service):
         sibling = service.queen.sibling
         if sibling is None:
             return
-        for text in leash.queens:
+        for text in leash.queens[:MOST_NAMED]:
             if len(self._leashes) >= MOST_QUEENS:
                 self._log.warn("there are {most} queens already; others are not asked", most=MOST_QUEENS)
                 return
