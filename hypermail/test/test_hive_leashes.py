@@ -616,7 +616,7 @@ class BandTests(CellsCase):
 
         for waiting, stays in ((MOST_UNSENT, True), (MOST_UNSENT + 1, False)):
             peer, _, asker = self.asked()
-            slow = Slow(self.clock)
+            slow = Slow()
             slow.write(bytes(waiting))
             transport: Any = peer.transport
             transport.transport = slow  # as if that were TLS around it
