@@ -22,7 +22,7 @@ class LossTests(QueenCase):
 
     @in_thread
     def test_beforeResponse(self) -> None:
-        """The cell is killed before it has answered: 502, and 404 afterwards."""
+        """The cell is killed before it has answered: 502, and 503 afterwards, as it may be back."""
 
         def respond(exchange: Exchange) -> None:
             cell.kill()
@@ -30,7 +30,7 @@ class LossTests(QueenCase):
         with self.cell(respond) as cell:
             self.assertEqual(self.ask("POST", "/", b"x").status, 502)
             self.until(lambda: not len(self.cells), "the end of the cell")
-            self.assertEqual(self.ask().status, 404)
+            self.assertEqual(self.ask().status, 503)
 
     @in_thread
     def test_withinResponse(self) -> None:
