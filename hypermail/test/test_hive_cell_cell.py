@@ -46,6 +46,7 @@ from hypermail.hive.leash import MOST_AT_ONCE
 from hypermail.hive.mounts import Pattern
 from hypermail.test.cells import Asked, MemoryCase, MemoryHive, head_of, newCells
 from hypermail.test.hive import FrameTransport, written
+from hypermail.test.sessions import logged
 
 GET = head_of("GET", "/x")
 
@@ -626,6 +627,27 @@ class ApplicationTests(MemoryCase):
             self.assertEqual((asked.status, asked.received), (500, b"500 Internal Server Error\n"))
             self.assertEqual(len(self.flushLoggedErrors(ValueError)), 1)
             self.end(cell)
+
+    def test_unanswered(self) -> None:
+        """A coroutine, or a Deferred, that is through without an answer: logged, and 500; before that it may wait."""
+        waiting: Deferred[None] = Deferred()
+
+        async def coroutine(exchange: Exchange) -> None:
+            await waiting
+
+        async def answers(exchange: Exchange) -> None:
+            hello(exchange)
+
+        cell = self.cell(coroutine)
+        lines = logged(self)
+        asked = self.ask(GET)
+        self.assertIsNone(asked.response)
+        waiting.callback(None)
+        self.hive.flush()
+        self.assertEqual((asked.status, "GET /x was not answered" in lines), (500, True))
+        self.end(cell)
+        self.cell(answers)
+        self.assertEqual(self.ask(GET).status, 200)
 
     def test_failsLate(self) -> None:
         """When the response has begun the connection is cut off; when it has ended there is nothing to do."""

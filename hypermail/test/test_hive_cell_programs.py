@@ -91,6 +91,14 @@ class RunTests(CellCase):
                 self.assertTrue(any("the application has ended" in line for line in cell.log))
             self.assertIn(b" 404 ", self.get(self.https))
 
+    def test_hangup(self) -> None:
+        """SIGHUP ends nothing."""
+        self.begin()
+        cell = self.cell("--serve", "files")
+        cell.signal(signal.SIGHUP)
+        cell.expect("there is nothing to read again: restart the cell")
+        self.assertIn(b"a file", self.get(self.https))
+
     def test_queenComesBack(self) -> None:
         """A cell finds its queen again."""
         queen = self.begin()

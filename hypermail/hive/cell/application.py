@@ -5,19 +5,24 @@ What answers a cell's requests, and what becomes of one that fails.
 from __future__ import annotations
 
 from collections.abc import Callable
+from inspect import iscoroutine
 from typing import Any
 
-from twisted.internet.defer import CancelledError, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, ensureDeferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES
 
 from hypermail.hive.exchanges import Exchange
+from hypermail.services.paths import printable
 
 _log = Logger()
 
 Answering = Callable[[Exchange], Any]
-"""What a cell is given: a callable, perhaps of a Deferred or a coroutine, which tell when it has failed."""
+"""
+What a cell is given: a callable. If it returns a Deferred or a coroutine, these tell when it has failed, or when it is
+through: without a response that is 500.
+"""
 
 
 class CellApplication:
@@ -48,7 +53,21 @@ def serve(application: Answering, exchange: Exchange) -> None:
     Have a request answered. Whatever goes wrong is logged; the client gets 500 if there is no response yet, and loses
     the connection otherwise.
     """
-    maybeDeferred(application, exchange).addErrback(fail, exchange)
+    try:
+        result = application(exchange)
+    except Exception:
+        fail(Failure(), exchange)
+        return
+    if isinstance(result, Deferred) or iscoroutine(result):
+        ensureDeferred(result).addCallbacks(_ended, fail, callbackArgs=(exchange,), errbackArgs=(exchange,))
+
+
+def _ended(_: object, exchange: Exchange) -> None:
+    """Who says when it is through is, so that nobody else will answer."""
+    if not exchange.over and not exchange.begun:
+        head = exchange.head
+        _log.error("{method} {path} was not answered", method=head.method, path=printable(head.path))
+        answer(exchange, 500)
 
 
 def fail(failure: Failure, exchange: Exchange) -> None:

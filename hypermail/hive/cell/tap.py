@@ -11,11 +11,13 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from math import isfinite
 from typing import Any
 
-from twisted.application.service import IService
+from twisted.application.service import IService, MultiService
+from twisted.logger import Logger
 from twisted.python import usage
 
 from hypermail.errors import UsageError
@@ -27,6 +29,8 @@ from hypermail.hive.mounts import parse_mount
 from hypermail.internet.credentials import readHiveKey, readPins, readTrustRoots
 from hypermail.internet.security import StarterTLS
 from hypermail.services.addresses import Destination, parse_destination, unescape
+
+_log = Logger()
 
 #: What answers requests; a cell has one of these.
 _APPLICATIONS = ("serve", "proxy", "wsgi", "asgi")
@@ -242,9 +246,14 @@ def makeService(options: CellCommand) -> IService:
     from twisted.internet import reactor
 
     from hypermail.hive.cell.program import CellProgram
+    from hypermail.services.hangup import HangupService
 
-    program: Any = CellProgram(
-        options["from"], options["key"], options["patterns"], options["application"], reactor, options["drain"]
+    program: Any = MultiService()
+    program.addService(
+        CellProgram(
+            options["from"], options["key"], options["patterns"], options["application"], reactor, options["drain"]
+        )
     )
+    program.addService(HangupService(reactor, partial(_log.info, "there is nothing to read again: restart the cell")))
     service: IService = program
     return service
