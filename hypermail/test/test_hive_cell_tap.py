@@ -96,7 +96,8 @@ class OptionsTests(SynchronousTestCase):
         options = self.parse("--wsgi", app, "--max-body", "2k", "--threads", "3", "--drain", "0.5", "-m", "@/b/")
         self.assertEqual((options["application"]._most, options["application"].threads), (2048, 3))
         service: Any = makeService(options)
-        self.assertEqual((service._drain, len(service.patterns)), (0.5, 2))
+        cell, _ = service
+        self.assertEqual((cell._drain, len(cell.patterns)), (0.5, 2))
 
     def test_wrong(self) -> None:
         """What makes no sense is wrong usage, with the option's name and what would be right."""
