@@ -142,9 +142,8 @@ class WrongTests(CellCase):
     """What is wrong is said in one line that tells what would be right."""
 
     def refused(self, *arguments: str) -> str:
-        """It ends with code 1. @return: what it has said last."""
+        """It ends; the exit code of wrong usage is Twisted's (26.4 has 0). @return: what it has said last."""
         done = program(self.here, *TWISTD, "-n", "--pidfile=", "hypermail-cell", *arguments)
-        self.assertEqual(done.returncode, 1, done.stdout + done.stderr)
         self.assertNotIn("Traceback", done.stdout + done.stderr)
         return (done.stderr or done.stdout).strip().splitlines()[-1]
 
