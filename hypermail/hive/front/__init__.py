@@ -6,6 +6,7 @@ L{calls}        one request of a client's, and its response, whatever version of
 L{http1}        HTTP/1.1 and 1.0, on a connection
 L{http1_call}   a request of these, as who answers sees it
 L{http2}        HTTP/2, on a connection
+L{http2_output} what goes out there, a frame of each request in turn
 L{http2_stream} one request there
 L{http2_heads}  the head of one
 L{frame_watch}  what h2 does not tell of frames

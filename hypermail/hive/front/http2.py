@@ -4,7 +4,6 @@ HTTP/2 as clients speak it (C{docs/protocol/hive}, "Clients"): h2 reads and writ
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,7 @@ from hypermail.hive.front.allowance import Allowance
 from hypermail.hive.front.answering import arrival_of, served
 from hypermail.hive.front.frame_watch import FrameWatch
 from hypermail.hive.front.http2_heads import Malformed, read_request, read_trailers
+from hypermail.hive.front.http2_output import HTTP2Output
 from hypermail.hive.front.http2_stream import HTTP2Stream
 from hypermail.hive.front.line import Line
 from hypermail.hive.front.pages import send
@@ -49,8 +49,6 @@ CONNECTION_WINDOW = 1 << 20
 #: (CVE-2019-9512, -9515, -9518): at once, and a second.
 RESETS = (2 * MOST_STREAMS, 10.0)
 USELESS = (1_000, 100.0)
-#: Bytes that are written before it is looked whether the client takes them.
-_BATCH = 1 << 16
 #: A frame, up to its stream and code (RFC 9113 §6.8).
 _GOAWAY = b"\0\0\x08\x07\0\0\0\0\0"
 #: What connections begin with (RFC 9113 §6.9.2).
@@ -90,7 +88,6 @@ class HTTP2:
         self._front = front
         self._arrival = arrival_of(line.transport, front.scheme, (2, 0))
         self._streams: dict[int, HTTP2Stream] = {}
-        self._ready: deque[HTTP2Stream] = deque()  # those with something to send
         self._watch = FrameWatch()
         self._resets = Allowance(*RESETS)
         self._useless = Allowance(*USELESS)
@@ -114,6 +111,7 @@ class HTTP2:
                 SettingCodes.INITIAL_WINDOW_SIZE: STREAM_WINDOW,
             },
         )
+        self._output = HTTP2Output(self, self._h2, line)
         self._h2.initiate_connection()
         self._h2.increment_flow_control_window(CONNECTION_WINDOW - _FIRST_WINDOW)
         self._take: dict[type[Event], Callable[[Any], None]] = {
@@ -163,10 +161,10 @@ class HTTP2:
         """See L{hypermail.hive.front.line.Speaker}."""
         streams = list(self._streams.values())
         self._streams.clear()
-        self._ready.clear()
+        self._output.clear()
         for stream in streams:
             self._front.deadlines.arm(stream, None)
-            self._safely(stream, stream.lose)
+            self.safely(stream, stream.lose)
 
     def outputBlocked(self, blocked: bool) -> None:
         """
@@ -211,29 +209,29 @@ class HTTP2:
 
     def send_head(self, number: int, fields: list[tuple[bytes, bytes]]) -> None:
         """The head of a response."""
-        self._say(self._h2.send_headers, number, fields)
+        self.say(self._h2.send_headers, number, fields)
 
     def ready(self, stream: HTTP2Stream) -> None:
         """A stream has something to send."""
-        self._queue(stream)
+        self._output.queue(stream)
         self.flush()
 
     def acknowledge(self, stream: HTTP2Stream, size: int) -> None:
         """So many bytes of a body were taken, and others may follow."""
         if size:
-            self._say(self._h2.acknowledge_received_data, size, stream.number)
+            self.say(self._h2.acknowledge_received_data, size, stream.number)
 
     def reset(self, stream: HTTP2Stream, code: ErrorCodes) -> None:
         """End a stream before its time."""
-        self._say(self._h2.reset_stream, stream.number, code)
-        self._forget(stream)
+        self.say(self._h2.reset_stream, stream.number, code)
+        self.forget(stream)
         self.flush()
 
     def cancel(self, stream: HTTP2Stream, reason: str) -> None:
         """End one since its client takes too long."""
         self._line.refused(reason)
         self.reset(stream, ErrorCodes.CANCEL)
-        self._safely(stream, stream.lose)
+        self.safely(stream, stream.lose)
 
     def flush(self) -> None:
         """Send what can be sent."""
@@ -241,11 +239,41 @@ class HTTP2:
             return
         self._busy = True
         try:
-            self._pump()
+            self._output.pump()
         finally:
             self._busy = False
         if not self._streams and self._last is not None:
             self._line.leave()
+
+    # What the output says
+
+    def has(self, stream: HTTP2Stream) -> bool:
+        """See L{hypermail.hive.front.http2_output.Speaking}."""
+        return stream.number in self._streams
+
+    def say(self, say: Callable[..., None], *arguments: Any, **more: Any) -> None:
+        """See L{hypermail.hive.front.http2_output.Speaking}."""
+        try:
+            say(*arguments, **more)
+        except StreamClosedError:
+            pass  # the client has reset it, which is about to be told
+        except ProtocolError:
+            self._log.failure("A frame is none")
+            self._line.cut()
+
+    def safely(self, stream: HTTP2Stream, call: Callable[..., None], *arguments: Any) -> None:
+        """See L{hypermail.hive.front.http2_output.Speaking}: a bug in who answers is of one stream, not of all."""
+        try:
+            call(*arguments)
+        except Exception:
+            self._log.failure("A request could not be answered")
+            stream.abort()
+
+    def forget(self, stream: HTTP2Stream) -> None:
+        """See L{hypermail.hive.front.http2_output.Speaking}."""
+        self._streams.pop(stream.number, None)
+        self._front.deadlines.arm(stream, None)
+        self._settle()
 
     # Events
 
@@ -267,7 +295,7 @@ class HTTP2:
     def _request(self, event: RequestReceived) -> None:
         number = event.stream_id
         if self._last is not None:  # RFC 9113 §6.8: it may be sent again, elsewhere
-            self._say(self._h2.reset_stream, number, ErrorCodes.REFUSED_STREAM)
+            self.say(self._h2.reset_stream, number, ErrorCodes.REFUSED_STREAM)
             return
         try:
             head = read_request(event.headers)
@@ -282,7 +310,7 @@ class HTTP2:
         if head.number > MOST_FIELDS:
             send(stream, 431)
         else:
-            self._safely(stream, self._serve, stream)
+            self.safely(stream, self._serve, stream)
 
     def _serve(self, stream: HTTP2Stream) -> None:
         stream.begin(served(self._front.serve, stream))
@@ -290,9 +318,9 @@ class HTTP2:
     def _data(self, event: DataReceived) -> None:
         stream = self._streams.get(event.stream_id)
         if stream is None:
-            self._say(self._h2.acknowledge_received_data, event.flow_controlled_length, event.stream_id)
+            self.say(self._h2.acknowledge_received_data, event.flow_controlled_length, event.stream_id)
         else:
-            self._safely(stream, stream.take, event.data, event.flow_controlled_length)
+            self.safely(stream, stream.take, event.data, event.flow_controlled_length)
 
     def _trailers(self, event: TrailersReceived) -> None:
         stream = self._streams.get(event.stream_id)
@@ -314,14 +342,14 @@ class HTTP2:
         if stream.short:
             self._malformed(stream.number, Malformed("the body is shorter than it says"))
             return
-        self._safely(stream, stream.take_end, trailers)
+        self.safely(stream, stream.take_end, trailers)
         if stream.finished:
-            self._forget(stream)
+            self.forget(stream)
 
     def _malformed(self, number: int, error: Malformed) -> None:
         """RFC 9113 §8.1.1: that is the end of the stream, not of the connection."""
         self._line.refused(str(error))
-        self._say(self._h2.reset_stream, number, ErrorCodes.PROTOCOL_ERROR)
+        self.say(self._h2.reset_stream, number, ErrorCodes.PROTOCOL_ERROR)
         self._lose(number)
 
     def _reset(self, event: StreamReset) -> None:
@@ -330,8 +358,8 @@ class HTTP2:
     def _lose(self, number: int) -> None:
         stream = self._streams.get(number)
         if stream is not None:
-            self._forget(stream)
-            self._safely(stream, stream.lose)
+            self.forget(stream)
+            self.safely(stream, stream.lose)
         if not self._resets.spend(self.now()):
             self._fail(ErrorCodes.ENHANCE_YOUR_CALM, "too many streams are reset")
 
@@ -339,88 +367,16 @@ class HTTP2:
         if event.stream_id:
             stream = self._streams.get(event.stream_id)
             if stream is not None and stream.unsent:
-                self._queue(stream)
+                self._output.queue(stream)
         else:
-            self._queue_all()
+            self._output.queue_all(self._streams.values())
 
     def _settings(self, event: RemoteSettingsChanged) -> None:
         self._greeted = True
         if SettingCodes.INITIAL_WINDOW_SIZE in event.changed_settings:
-            self._queue_all()
+            self._output.queue_all(self._streams.values())
 
     # Inside
-
-    def _queue(self, stream: HTTP2Stream) -> None:
-        if not stream.queued:
-            stream.queued = True
-            self._ready.append(stream)
-
-    def _queue_all(self) -> None:
-        for stream in self._streams.values():
-            if stream.unsent:
-                self._queue(stream)
-
-    def _pump(self) -> None:
-        """Send, a frame of each stream in turn, until the client takes no more."""
-        line, ready, sent = self._line, self._ready, 0
-        while ready and not line.blocked and not line.over:
-            stream = ready.popleft()
-            stream.queued = False
-            if stream.number in self._streams:
-                sent += self._send(stream)
-            if sent >= _BATCH:
-                self._write()
-                sent = 0
-        self._write()
-
-    def _write(self) -> None:
-        data = self._h2.data_to_send()
-        if data:
-            self._line.write(data)
-
-    def _send(self, stream: HTTP2Stream) -> int:
-        """Send a frame. @return: bytes."""
-        if not stream.unsent:
-            if stream.ending is not None:
-                self._send_end(stream, b"")
-            return 0
-        room = self._room(stream)
-        if room <= 0:
-            stream.stall()
-            return 0
-        piece = stream.next_piece(room)
-        if stream.ending is not None and not stream.unsent:
-            self._send_end(stream, piece)
-        else:
-            self._say(self._h2.send_data, stream.number, piece)
-            self._safely(stream, stream.sent)
-            if stream.unsent:
-                self._queue(stream)
-        return len(piece)
-
-    def _room(self, stream: HTTP2Stream) -> int:
-        try:
-            return min(self._h2.local_flow_control_window(stream.number), self._h2.max_outbound_frame_size)
-        except H2Error:  # it was reset, which is about to be told
-            return 0
-
-    def _send_end(self, stream: HTTP2Stream, piece: bytes | memoryview) -> None:
-        trailers = [
-            (name.encode(), value.encode()) for name, values in (stream.ending or {}).items() for value in values
-        ]
-        if piece or not trailers:
-            self._say(self._h2.send_data, stream.number, piece, end_stream=not trailers)
-        if trailers:
-            self._say(self._h2.send_headers, stream.number, trailers, end_stream=True)
-        if stream.received:
-            self._forget(stream)
-        else:
-            stream.linger()
-
-    def _forget(self, stream: HTTP2Stream) -> None:
-        self._streams.pop(stream.number, None)
-        self._front.deadlines.arm(stream, None)
-        self._settle()
 
     def _settle(self) -> None:
         """What is expected of the client now."""
@@ -438,28 +394,11 @@ class HTTP2:
         else:
             self._line.expect(self.timeouts.idle if phase is _Phase.IDLE else None)
 
-    def _safely(self, stream: HTTP2Stream, call: Callable[..., None], *arguments: Any) -> None:
-        """A bug in who answers is of one stream, not of all."""
-        try:
-            call(*arguments)
-        except Exception:
-            self._log.failure("A request could not be answered")
-            stream.abort()
-
-    def _say(self, say: Callable[..., None], *arguments: Any, **more: Any) -> None:
-        try:
-            say(*arguments, **more)
-        except StreamClosedError:
-            pass  # the client has reset it, which is about to be told
-        except ProtocolError:
-            self._log.failure("A frame is none")
-            self._line.cut()
-
     def _say_goodbye(self) -> None:
         """Announce the last stream. h2 would send nothing at all after that."""
         if self._last is None:
             self._last = self._h2.highest_inbound_stream_id
-            self._write()
+            self._output.write()
             self._line.write(_GOAWAY + self._last.to_bytes(4) + bytes(4))
 
     def _fail(self, code: ErrorCodes, reason: str) -> None:
@@ -469,6 +408,6 @@ class HTTP2:
     def _leave(self, reason: str) -> None:
         """The connection is over, for all of its streams."""
         self._line.refused(reason)
-        self._write()
+        self._output.write()
         self._line.leave()
         self.lost()
