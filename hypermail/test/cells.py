@@ -12,7 +12,7 @@ from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint
 from twisted.internet.error import ConnectError, ConnectionDone, ConnectionLost
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.protocol import Factory
-from twisted.internet.task import Clock
+from twisted.internet.task import Clock, deferLater
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
@@ -312,6 +312,24 @@ class SocketCase(TestCase):
         [leash] = self.running[0]._leashes.values()
         assert leash._current is not None, "there is no leash"
         return list(leash._current._bands)
+
+    async def stall(self, asked: Asked, meanwhile: Callable[[], object] = lambda: None) -> Any:
+        """
+        Who reads a response of 64 MiB reads nothing for a while, in which the cell has less than 1 MiB of it.
+
+        @param meanwhile: looks at what else is to be seen then.
+        @return: the cell's band.
+        """
+        await asked.began
+        asked.band.connection.pauseProducing()
+        await deferLater(self.reactor, 0.3)
+        [band] = self.bands
+        self.assertLess(len(band.transport.dataBuffer) + band.transport._tempDataLen, 1 << 20)
+        meanwhile()
+        asked.band.connection.resumeProducing()
+        await asked.done
+        self.assertEqual(len(asked.received), 64 << 20)
+        return band
 
     def begin(self, head: RequestHead, body: bytes | None = b"", *, upgrade: bool = False, **more: Any) -> Asked:
         """Ask the cell, and go on."""

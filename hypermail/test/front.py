@@ -26,6 +26,39 @@ BEGINNING = 1_795_294_800
 DATE = b"date: Sat, 21 Nov 2026 21:00:00 GMT\r\n"
 
 
+def _headless(call: Any) -> None:
+    """Without a head."""
+    call.write(b"x")
+
+
+def _twice(call: Any) -> None:
+    """With two heads."""
+    call.respond(200, {}, 1)
+    call.respond(200, {}, 1)
+
+
+def _short(call: Any) -> None:
+    """Shorter than it says."""
+    call.respond(200, {}, 2)
+    call.write(b"x")
+    call.end({})
+
+
+def _long(call: Any) -> None:
+    """Longer than it says."""
+    call.respond(200, {}, 0)
+    call.write(b"x")
+
+
+def _broken(call: Any) -> None:
+    """With a header that ends its line."""
+    call.respond(200, {"a": ("b\r\nc: d",)}, 0)
+
+
+#: Responses that are none.
+WRONG = (_headless, _twice, _short, _long, _broken)
+
+
 class Answering:
     """Answers a call as a test likes, and remembers what it learns."""
 

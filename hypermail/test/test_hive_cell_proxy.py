@@ -565,15 +565,7 @@ class SocketTests(SocketCase):
     async def test_largeResponse(self) -> None:
         """64 MiB to who does not read wait in the web server; the cell has less than 1 MiB of them."""
         await self.proxy(Site(Pages()))
-        asked = self.begin(head_of("GET", "/large"))
-        await asked.began
-        asked.band.connection.pauseProducing()
-        await deferLater(self.reactor, 0.3)
-        [application] = self.bands
-        self.assertLess(len(application.transport.dataBuffer) + application.transport._tempDataLen, 1 << 20)
-        asked.band.connection.resumeProducing()
-        await asked.done
-        self.assertEqual(len(asked.received), 64 << 20)
+        await self.stall(self.begin(head_of("GET", "/large")))
 
     async def test_largeRequest(self) -> None:
         """64 MiB to a web server that does not read wait at the queen."""

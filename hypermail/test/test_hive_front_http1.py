@@ -17,7 +17,7 @@ from hypermail.hive.front.http1 import HELD
 from hypermail.hive.front.line import LINGER, LINGERING
 from hypermail.hive.front.wire import LARGEST_HEAD, MOST_FIELDS
 from hypermail.hive.heads import RequestArrival
-from hypermail.test.front import DATE, Answering, FrontTestCase, hello
+from hypermail.test.front import DATE, WRONG, Answering, FrontTestCase, hello
 
 GET = b"GET /a?b HTTP/1.1\r\nHost: example.org\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\n"
@@ -344,27 +344,7 @@ class ResponseTests(HTTP1TestCase):
 
     def test_wrong(self) -> None:
         """Responses that are none are cut, and logged: of another length, with a break, without a head, with two."""
-
-        def headless(call: Any) -> None:
-            call.write(b"x")
-
-        def twice(call: Any) -> None:
-            call.respond(200, {}, 1)
-            call.respond(200, {}, 1)
-
-        def short(call: Any) -> None:
-            call.respond(200, {}, 2)
-            call.write(b"x")
-            call.end({})
-
-        def long(call: Any) -> None:
-            call.respond(200, {}, 0)
-            call.write(b"x")
-
-        def broken(call: Any) -> None:
-            call.respond(200, {"a": ("b\r\nc: d",)}, 0)
-
-        for wrong in (headless, twice, short, long, broken):
+        for wrong in WRONG:
             client = self.connect()
             client.send(GET)
             wrong(self.last.call)

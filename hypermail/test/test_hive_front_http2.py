@@ -36,7 +36,7 @@ from hypermail.hive.front.http2_stream import HIGH, LOW, REST
 from hypermail.hive.front.line import LINGER
 from hypermail.hive.front.wire import MOST_FIELDS
 from hypermail.hive.heads import RequestArrival
-from hypermail.test.front import Answering, Connected, FrontTestCase, hello
+from hypermail.test.front import WRONG, Answering, Connected, FrontTestCase, hello
 
 GET = [(":method", "GET"), (":scheme", "https"), (":authority", "example.org"), (":path", "/a?b")]
 POST = [(":method", "POST"), *GET[1:]]
@@ -395,31 +395,12 @@ class ResponseTests(HTTP2TestCase):
     def test_wrong(self) -> None:
         """Responses that are none are reset, and logged; other streams are left alone."""
 
-        def headless(call: Any) -> None:
-            call.write(b"x")
-
         def nothing(call: Any) -> None:
             call.end({})
 
-        def twice(call: Any) -> None:
-            call.respond(200, {}, 1)
-            call.respond(200, {}, 1)
-
-        def short(call: Any) -> None:
-            call.respond(200, {}, 2)
-            call.write(b"x")
-            call.end({})
-
-        def long(call: Any) -> None:
-            call.respond(200, {}, 0)
-            call.write(b"x")
-
-        def broken(call: Any) -> None:
-            call.respond(200, {"a": ("b\r\nc: d",)}, 0)
-
         other = self.client.ask()
         first = self.last
-        for wrong in (headless, nothing, twice, short, long, broken):
+        for wrong in (nothing, *WRONG):
             number = self.client.ask()
             wrong(self.last.call)
             self.client.exchange()
