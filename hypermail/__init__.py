@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from hypermail.errors import SessionRejected as SessionRejected
     from hypermail.errors import SessionReset as SessionReset
     from hypermail.errors import SessionTimedOut as SessionTimedOut
+    from hypermail.errors import StoreFailed as StoreFailed
     from hypermail.errors import StreamAborted as StreamAborted
     from hypermail.errors import StreamCleared as StreamCleared
     from hypermail.errors import StreamError as StreamError
@@ -113,6 +114,7 @@ _HOMES = {
         "SessionRejected",
         "SessionReset",
         "SessionTimedOut",
+        "StoreFailed",
         "StreamAborted",
         "StreamCleared",
         "StreamError",

@@ -34,6 +34,11 @@ class Reason(IntEnum):
     PEER_UNTRUSTED = 16
     NOT_ALLOWED = 17
     KEYS_SPENT = 18
+    SESSION_UNKNOWN = 19
+    SESSION_TAKEN = 20
+    PEER_RESTARTED = 21
+    STORE_FAILED = 22
+    NOT_DURABLE = 23
     MESSAGE_REJECTED = 32
     MESSAGE_CLEARED = 33
     STREAM_REJECTED = 48
@@ -96,6 +101,12 @@ class RemoteAddressRefused(UsageError):
 
 class CredentialError(UsageError):
     """A key, certificate, pin or secret cannot be used; the text names the file and says what to do."""
+
+
+class StoreFailed(HypermailError):
+    """What has to outlive the process cannot be written or read; the text names the file and says what to do."""
+
+    default_code = Reason.STORE_FAILED
 
 
 # What the peer did wrong.

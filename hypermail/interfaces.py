@@ -7,7 +7,7 @@ interfaces may be named without loading Twisted.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 from zope.interface import Attribute, Interface
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from hypermail.events import SessionRequested, StreamOptions
     from hypermail.internet.address import HypermailAddress
     from hypermail.link.train import Train
+    from hypermail.session.journal import Change, QueuedMessage, StoredSession
 
 T = TypeVar("T")
 
@@ -232,6 +233,41 @@ class ISessionFactory(Interface):
 
     def doStop() -> None:
         """It does so no longer."""
+
+
+class ISessionStore(Interface):
+    """
+    Keeps durable sessions over restarts of the process. One process at a time uses a store.
+
+    What is written is in order: when a change is there after a crash, all those before it are.
+    """
+
+    def write(changes: Sequence[Change]) -> Deferred[None]:
+        """
+        Write changes down, together with whatever else waits to be written.
+
+        @return: a L{Deferred} that fires with None once they have reached the disk. It errbacks with L{StoreFailed}
+            when they have not: then none of them is there, nor any that was asked for after them and has not fired.
+        """
+
+    def find(id: bytes) -> Deferred[StoredSession | None]:
+        """What is kept of a session of a listener's, or None."""
+
+    def named(name: str) -> Deferred[StoredSession | None]:
+        """What is kept of a starter's session, by its name, or None."""
+
+    def messages(id: bytes, lane: int, first: int, most: int) -> Deferred[list[tuple[int, QueuedMessage]]]:
+        """
+        Messages of ours that are not settled.
+
+        @param first: the number from which on.
+        @param most: bytes of their data, after which no more are returned; one is returned anyway.
+        @return: a L{Deferred} of (number, message), ascending; withdrawn ones are left out. An empty list means that
+            there are none from C{first} on.
+        """
+
+    def close() -> Deferred[None]:
+        """Write what waits, and let go of the store; fires when another process may use it."""
 
 
 class ICarrier(Interface):

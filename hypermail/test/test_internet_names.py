@@ -66,6 +66,7 @@ PUBLIC = [
     "SessionTimedOut",
     "SharedSecret",
     "StarterTLS",
+    "StoreFailed",
     "StreamAborted",
     "StreamCleared",
     "StreamError",

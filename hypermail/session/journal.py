@@ -1,0 +1,171 @@
+"""
+What of a durable session has to outlive its process, as changes to be written down in order.
+
+The core makes L{Change}s and waits for the word that they are safe; whoever drives it has them written, by an
+L{hypermail.interfaces.ISessionStore}. What is read back after a restart is a L{StoredSession}.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from hypermail.messages.lanes import LaneProperties
+from hypermail.options import Role, Way
+from hypermail.wire.packets import Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionIdentity:
+    """
+    What a session is, and how it can be claimed; as a change: this is so from now on.
+
+    @ivar id: 16 bytes, equal on both sides.
+    @ivar secret: 32 bytes that prove a claim to it.
+    @ivar role: ours.
+    @ivar name: by which a starter finds it again; empty on a listener.
+    @ivar way: seen from the starter.
+    @ivar generation: the greatest under which it was claimed.
+    @ivar peer_incarnation: which of its incarnations the peer was in last.
+    @ivar peer_key: SHA-256 of the public key that the peer has shown, which has to be the same; empty for none.
+    @ivar worker: the byte of the listener's tag that names the worker process that owns the session.
+    @ivar parameters: the peer's, as they are written on the wire.
+    @ivar timeout: s for which it may be suspended.
+    """
+
+    id: bytes
+    secret: bytes
+    role: Role
+    name: str
+    way: Way
+    generation: int
+    peer_incarnation: int
+    peer_key: bytes
+    worker: int
+    parameters: bytes
+    timeout: float
+
+
+class Suspended(NamedTuple):
+    """A session has no link from now on; the time until it may be forgotten begins."""
+
+    id: bytes
+
+
+class LaneUsed(NamedTuple):
+    """We have begun to send on a durable lane of these properties."""
+
+    id: bytes
+    lane: int
+    properties: LaneProperties
+
+
+class QueuedMessage(NamedTuple):
+    """
+    A message that waits for the peer's application.
+
+    @ivar expires: s of the wall clock (since 1970) at which it is given up, or None.
+    @ivar note: what the application wants to find again with it; at most 1,024 bytes.
+    """
+
+    data: bytes
+    expires: float | None
+    note: bytes
+
+
+class Queued(NamedTuple):
+    """Messages of one lane with consecutive numbers, from C{first} on."""
+
+    id: bytes
+    lane: int
+    first: int
+    messages: list[QueuedMessage]
+
+
+class Withdrawn(NamedTuple):
+    """A queued message is not to be delivered any more; its number stays taken."""
+
+    id: bytes
+    lane: int
+    number: int
+
+
+class Settled(NamedTuple):
+    """The fate of all messages of ours with numbers below C{below} is known: they need not be kept."""
+
+    id: bytes
+    lane: int
+    below: int
+
+
+class Taken(NamedTuple):
+    """
+    The application has settled all messages of the peer's with numbers below C{below}.
+
+    @ivar verdicts: those below it that were not taken, and that were not among those of an earlier change.
+    """
+
+    id: bytes
+    lane: int
+    below: int
+    verdicts: tuple[Verdict, ...]
+
+
+class Heard(NamedTuple):
+    """The peer knows these verdicts."""
+
+    id: bytes
+    lane: int
+    numbers: tuple[int, ...]
+
+
+class Over(NamedTuple):
+    """The session is over: nothing of it is to be kept."""
+
+    id: bytes
+
+
+Change = SessionIdentity | Suspended | LaneUsed | Queued | Withdrawn | Settled | Taken | Heard | Over
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSending:
+    """
+    The sending half of a durable lane.
+
+    @ivar settled: the numbers below it are settled.
+    @ivar next: of the next message that will be queued.
+    @ivar withdrawn: numbers from C{settled} on that are not to be delivered.
+    """
+
+    properties: LaneProperties
+    settled: int
+    next: int
+    withdrawn: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredReceiving:
+    """
+    The receiving half of a durable lane.
+
+    @ivar taken: the numbers below it are settled.
+    @ivar verdicts: of those of them that were not taken, as far as the peer may not know them.
+    """
+
+    taken: int
+    verdicts: tuple[Verdict, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSession:
+    """
+    What was kept of a session.
+
+    @ivar sending: by lane.
+    @ivar receiving: by lane.
+    """
+
+    identity: SessionIdentity
+    sending: dict[int, StoredSending] = field(default_factory=dict)
+    receiving: dict[int, StoredReceiving] = field(default_factory=dict)
