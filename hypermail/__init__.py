@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from hypermail.errors import StreamAborted as StreamAborted
     from hypermail.errors import StreamCleared as StreamCleared
     from hypermail.errors import StreamError as StreamError
+    from hypermail.errors import StreamForgotten as StreamForgotten
     from hypermail.errors import StreamRejected as StreamRejected
     from hypermail.errors import Unreachable as Unreachable
     from hypermail.errors import UsageError as UsageError
@@ -118,6 +119,7 @@ _HOMES = {
         "StreamAborted",
         "StreamCleared",
         "StreamError",
+        "StreamForgotten",
         "StreamRejected",
         "Unreachable",
         "UsageError",

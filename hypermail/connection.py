@@ -12,35 +12,34 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from hypermail.commands import Commands
 from hypermail.ending import Ending
 from hypermail.errors import (
+    CredentialError,
     HypermailError,
     LimitExceeded,
+    ProtocolViolation,
     Reason,
-    SessionAborted,
+    SessionRejected,
     SessionReset,
     UsageError,
     VersionMismatch,
 )
-from hypermail.events import (
-    Event,
-    SessionEnded,
-    SessionRequested,
-    StreamOptions,
-)
-from hypermail.intake import Intake
+from hypermail.events import Event, SessionClaimed, SessionEnded, SessionRequested
+from hypermail.intake import Asking, Intake
 from hypermail.link.heartbeat import Heartbeat
 from hypermail.link.link import Link
 from hypermail.link.train import Train, couple
-from hypermail.messages.lanes import LaneProperties
-from hypermail.messages.outgoing import OutgoingMessage
-from hypermail.options import Delivery, Mode, Options, Role
+from hypermail.options import Mode, Options, Persistence, Role
 from hypermail.outlet import Outlet
 from hypermail.security.handshake import Handshake, HandshakeFactory
+from hypermail.security.identity import pin_of
 from hypermail.security.tokens import same_token
 from hypermail.session.session import Session
 from hypermail.session.states import State
-from hypermail.streams.stream import Stream
+from hypermail.session.survival import Channel
 from hypermail.trace import NullTrace
 from hypermail.wire import packets as p
 from hypermail.wire.header import VERSION, Retry, Versions
@@ -54,13 +53,17 @@ RandomBytes = Callable[[int], bytes]
 TraceFactory = Callable[[Role, str, float], NullTrace]
 
 
-class Connection:
+class Connection(Commands):
     """
     One side of a session over one link.
 
+    The link is its own; the session may go on over that of another connection, and then is that one's.
+
+    @param incarnation: 64 bits that tell this side's memory of the session from others.
     @param token: by which a listener has admitted the starter; empty when by none.
     @param skips: 32 bytes that decide which packet numbers are left out; nobody else may know them.
     @param refusal: why a listener refuses whatever is asked, without asking its application.
+    @param session: a starter's that is to go on here; None for a new one.
 
     @ivar role: which side this is.
     @ivar options: what this side wants and bears.
@@ -78,11 +81,13 @@ class Connection:
         first_tag: int,
         remote_tag: int,
         reset_token: bytes,
+        incarnation: int,
         now: float,
         trace: NullTrace,
         skips: bytes,
         token: bytes = b"",
         refusal: HypermailError | None = None,
+        session: Session | None = None,
     ) -> None:
         self.role = role
         self.options = options
@@ -103,27 +108,22 @@ class Connection:
             token=token,
             skips=skips,
         )
-        silence = Heartbeat.silence(options)
-        limits = Parameters(
-            options.max_message,
-            options.allowance_bytes,
-            options.allowance_messages,
-            options.max_lanes,
-            options.max_streams,
-            options.stream_window,
-            options.receive_buffer,
-            options.max_datagram,
-            int(silence * 1000),
-            reset_token,
-        )
-        self._session = Session(role, options, limits, self._learn)
+        self._reset_token = reset_token
         self._peer_reset_token = b""
+        self._claim: p.SessionReopen | None = None
+        self._released = False
+        self._begun = False  # whether the session knows of the link's keys
         self._events: deque[Event] | None = None  # while there are any
+        if session is None:
+            self._session = Session(role, options, parameters_of(options, reset_token, incarnation), self._learn)
+            if role is Role.STARTER:
+                self._session.ask()
+        else:
+            self._session = session
+            session.carry_on(parameters_of(options, reset_token, session.survival.incarnation), self._learn)
         self._intake = Intake(role, self._link, self._session, options.hold_bytes, self._asked)
         self._outlet = Outlet(self._link, self._session)
         self._ending = Ending(role, options, self._link, self._session, self._intake, now)
-        if role is Role.STARTER:
-            self._session.ask()
         trace.event(now, "connectivity:connection_started", role=role.name.lower(), peer=str(address))
 
     @classmethod
@@ -136,6 +136,7 @@ class Connection:
         random_bytes: RandomBytes,
         handshake: HandshakeFactory,
         trace: NullTrace = NullTrace(),
+        before: Connection | None = None,
     ) -> Connection:
         """
         The side that asks for a session.
@@ -144,21 +145,30 @@ class Connection:
         @param now: s, monotonic.
         @param random_bytes: gives so many unpredictable bytes.
         @param handshake: makes the starter's side of one.
+        @param before: a connection that has lost its link, and whose session is to go on over this one; it is over
+            then. None for a new session.
         """
-        first_tag = int.from_bytes(random_bytes(8), "big")
-        return cls(
+        first_tag = random_bytes(8)
+        if before is not None:  # so that it comes to the worker that has the session
+            first_tag = before.remote_tag.to_bytes(8, "big")[:1] + first_tag[1:]
+        connection = cls(
             Role.STARTER,
             handshake(Role.STARTER),
             options=options,
             address=address,
             local_tag=int.from_bytes(random_bytes(8), "big"),
-            first_tag=first_tag,
-            remote_tag=first_tag,
+            first_tag=int.from_bytes(first_tag, "big"),
+            remote_tag=int.from_bytes(first_tag, "big"),
             reset_token=b"",
+            incarnation=int.from_bytes(random_bytes(8), "big"),
             now=now,
             trace=trace,
             skips=random_bytes(32),
+            session=None if before is None else before.release(now=now),
         )
+        if before is not None:
+            connection._events = before._events
+        return connection
 
     # What it is
 
@@ -185,7 +195,7 @@ class Connection:
     @property
     def session_id(self) -> bytes:
         """16 bytes that name the session, equal on both sides; empty before there are keys."""
-        return self._link.session_id
+        return self._session.survival.id or self._link.session_id
 
     @property
     def peer_certificate(self) -> Certificate | None:
@@ -208,14 +218,24 @@ class Connection:
         return self._ending.ended
 
     @property
+    def linked(self) -> bool:
+        """Whether the session has a link that it may use."""
+        return self._session.survival.linked
+
+    @property
+    def suspended(self) -> bool:
+        """Whether the link is over, and the session waits for another one."""
+        return self._ending.suspended and not self._ending.ended
+
+    @property
+    def released(self) -> bool:
+        """Whether the session goes on over the link of another connection."""
+        return self._released
+
+    @property
     def state(self) -> State:
         """Where the session is in its life."""
         return self._session.state
-
-    @property
-    def opening(self) -> bool:
-        """Whether the session has neither been opened nor refused yet."""
-        return self._session.state in (State.NEW, State.OPENING, State.DECIDING)
 
     def statistics(self) -> dict[str, Any]:
         """Counters and estimates, for people to look at."""
@@ -234,7 +254,7 @@ class Connection:
             is unknown.
         """
         self._now = now
-        if self.ended:
+        if self.ended or self._ending.suspended:
             return
         link, ending = self._link, self._ending
         elsewhere = None if address == link.path.address else address
@@ -248,24 +268,106 @@ class Connection:
                     ending.broke(error, now)
             if link.failure is not None:
                 ending.gave_out(link.failure, now)
+            if ending.suspended:
+                return
+        if link.session_id and not self._begun:
+            self._begin()
         link.end_turn(now)
         if self._session.control.crowded and not ending.over:
             ending.broke(LimitExceeded("the peer leaves too many control packets unacknowledged"), now)
         self._session.drain()
         ending.look(now)
 
-    def _asked(self, packet: p.SessionOpen) -> None:
-        """Listener: the peer asks for a session."""
-        if not self._session.asked(packet):
-            return
-        if self._refusal is not None:
-            self._session.reject(self._refusal.code, self._refusal.text)
-        else:
-            self._session.events.append(SessionRequested(packet.way, self.address, self.peer_certificate))
+    def _begin(self) -> None:
+        """The link has keys: a starter's session may show that it is the one of before."""
+        self._begun = True
+        if self._session.survival.claiming:
+            self._session.claim(self._channel)
+        elif self.role is Role.STARTER:
+            self._session.begin(self._link.session_id, self._channel)
+
+    @property
+    def _channel(self) -> Channel:
+        certificate = self._link.peer_certificate if self.role is Role.LISTENER else None
+        return Channel(self._link.secret, b"" if certificate is None else _name_of_key(certificate))
+
+    def _asked(self, packet: Asking) -> None:
+        """The peer asks for a session, or for one of before, or has answered to that."""
+        if type(packet) is p.SessionReopenAck:
+            if self.role is Role.LISTENER:
+                raise ProtocolViolation("the starter answers a claim")
+            self._claim_answered(packet)
+        elif self._session.wanted():
+            if self._refusal is not None:
+                claimed = type(packet) is p.SessionReopen
+                self._session.reject(self._refusal.code, self._refusal.text, claimed)
+            elif type(packet) is p.SessionReopen and not self._link.secret:
+                self._session.reject(Reason.CANNOT_REOPEN, "this mode cannot reopen sessions", claimed=True)
+            elif type(packet) is p.SessionReopen:
+                self._claim = packet
+                self._session.events.append(SessionClaimed(packet.session, self.address, self.peer_certificate))
+            elif type(packet) is p.SessionOpen:
+                self._session.begin(self._link.session_id, self._channel)
+                self._session.asked(packet)
+                self._session.events.append(SessionRequested(packet.way, self.address, self.peer_certificate))
 
     def _learn(self, peer: Parameters) -> None:
         self._peer_reset_token = peer.reset_token
         self._link.peer_limits(peer.receive_buffer, peer.max_datagram, peer.silence / 1000, self._now)
+
+    # Sessions that go on
+
+    def release(self, *, now: float) -> Session:
+        """Give the session away: to the connection over whose link it goes on. This one is over."""
+        session = self._session
+        if not self._ending.suspended:
+            self._ending.leave()
+        self._ending.ended = self._released = True
+        return session
+
+    def go_on(self, before: Connection, *, now: float) -> bool:
+        """
+        Listener: let the session of another connection go on here, as its starter has claimed.
+
+        @param before: has the session that was claimed, with a link or without; it is over, unless the claim fails.
+        @return: whether the session goes on. If not, its starter is told why.
+        @raise UsageError: when none was claimed.
+        """
+        self._now = now
+        claim = self._claim
+        if claim is None or self._session.state is not State.DECIDING:
+            raise UsageError("no session is claimed here")
+        session, channel = before._session, self._channel
+        try:
+            session.survival.check(claim.generation, claim.proof, channel)
+        except SessionRejected as error:
+            self.reject(error.code, error.text, now=now)
+            return False
+        if claim.incarnation != session.survival.incarnation:
+            self._session.refuse_claim(session.survival, claim.generation, channel)
+            self._ending.look(now)
+            return False
+        before.release(now=now)
+        self._events = before._events
+        self._session = session
+        for room in (self._intake, self._outlet, self._ending):
+            room.carry(session)
+        parameters = parameters_of(self.options, self._reset_token, session.survival.incarnation)
+        session.carry_on(parameters, self._learn)
+        session.claimed(claim, channel, now)
+        self._take_held()
+        return True
+
+    def _claim_answered(self, packet: p.SessionReopenAck) -> None:
+        """Starter: the listener lets the session go on, or not, or not over this link."""
+        error = self._session.claim_answered(packet, self._channel, self._now)
+        if error is not None and self._ending.lose(error, self._now) and packet.incarnation is not None:
+            self._session.survival.hurry(self._now)
+
+    def hurry(self, *, now: float) -> None:
+        """Starter: the world has changed; a session without a link may find one now."""
+        self._now = now
+        self._session.survival.hurry(now)
 
     # Datagrams that are no part of the session
 
@@ -310,7 +412,7 @@ class Connection:
         """
         self._now = now
         self.more = False
-        if self.ended:
+        if self.ended or self._ending.suspended:
             return []
         session, link, ending = self._session, self._link, self._ending
         if session.carrying:
@@ -356,6 +458,8 @@ class Connection:
         """s when L{handle_timeout} is to be called; None when nothing is left to wait for."""
         if self.ended:
             return None
+        if self._ending.suspended:
+            return self._session.next_timeout()
         deadline = self._ending.next_timeout(self._link.next_timeout())
         other = self._session.sending.deadline()
         return deadline if other is None or deadline < other else other
@@ -364,6 +468,10 @@ class Connection:
         """Time has passed. Harmless when early."""
         self._now = now
         if self.ended:
+            return
+        if self._ending.suspended:
+            self._session.timeout(now)
+            self._ending.look(now)
             return
         beat = self._link.timeout(now)
         if not self._ending.over:
@@ -374,6 +482,8 @@ class Connection:
 
     def next_event(self) -> Event | None:
         """What happened, in order; None when nothing (more) did."""
+        if self._released:
+            return None
         if self._events is None:
             events = self._session.take_events(self._now, self._link.rtt.smoothed)
             if not events:
@@ -397,129 +507,29 @@ class Connection:
         )
         self._trace.close()
 
-    # The application's side
 
-    def accept(self, *, now: float) -> None:
-        """Listener: take the session that was requested. @raise UsageError: when none was."""
-        self._now = now
-        if self._session.state is not State.DECIDING:
-            raise UsageError("no session is waiting for an answer")
-        self._session.accept()
-        try:
-            self._intake.release()
-        except HypermailError as error:
-            self._ending.broke(error, now)
+def parameters_of(options: Options, reset_token: bytes, incarnation: int) -> Parameters:
+    """What a side tells of itself over one link."""
+    persistence = Persistence.STORE if options.durable else Persistence.PROCESS
+    return Parameters(
+        options.max_message,
+        options.allowance_bytes,
+        options.allowance_messages,
+        options.max_lanes,
+        options.max_streams,
+        options.stream_window,
+        options.receive_buffer,
+        options.max_datagram,
+        int(Heartbeat.silence(options) * 1000),
+        incarnation,
+        persistence if options.allow_reopen else Persistence.LINK,
+        reset_token,
+    )
 
-    def reject(self, code: int = Reason.SESSION_REJECTED, text: str = "", *, now: float) -> None:
-        """Listener: refuse the session that was requested. @raise UsageError: when none was."""
-        self._now = now
-        self._session.reject(code, text)
-        self._ending.look(now)
 
-    def send_message(
-        self, data: bytes, *, lane: int = 0, expires: float | None = None, wanted: bool = True, now: float
-    ) -> OutgoingMessage:
-        """
-        Send a message.
-
-        @param data: is not copied and must not change.
-        @param expires: s from now after which it is given up.
-        @param wanted: whether L{MessagesSettled} is to tell of its fate.
-        @raise MessageTooLarge: for more than the peer takes.
-        @raise HypermailError: when the session can't carry it.
-        """
-        self._now = now
-        session = self._session
-        session.check_sending()
-        deadline = None if expires is None else now + expires
-        return session.sending.send(data, lane, deadline, wanted)
-
-    def ask(self, data: bytes, *, now: float) -> OutgoingMessage:
-        """
-        Ask the peer's application: C{RepliesReceived} brings the reply, or L{MessagesSettled} tells why there is none.
-
-        @param data: is not copied and must not change.
-        @raise MessageTooLarge: for more than the peer takes.
-        @raise HypermailError: when the session can't carry it, or its reply.
-        """
-        self._now = now
-        return self._session.send_ask(data)
-
-    def answer(self, number: int, reply: bytes, *, now: float) -> None:
-        """
-        Answer an ask; to refuse one, its lane has C{reject}. Harmless when the session is over.
-
-        @param number: as C{AsksReceived} has told.
-        @raise MessageTooLarge: when the reply is larger than the peer takes; the ask still waits.
-        @raise UsageError: when the ask does not wait for an answer.
-        """
-        self._now = now
-        if not self._ending.over:
-            self._session.answer(number, reply)
-
-    def cancel_message(self, message: OutgoingMessage, *, now: float) -> None:
-        """Withdraw a message, unless the peer's application has taken it already."""
-        self._now = now
-        if not self._ending.over:
-            self._session.sending.cancel(message)
-
-    def configure_lane(
-        self,
-        number: int,
-        *,
-        ordered: bool = True,
-        delivery: Delivery = Delivery.ACKED,
-        priority: int = 0,
-        redundancy: int = 0,
-    ) -> None:
-        """
-        Say what a lane is, before its first message: see L{LaneProperties}.
-
-        @raise UsageError: when it is something else already, or can't be that.
-        """
-        self._session.sending.configure(number, LaneProperties(ordered, delivery, priority, redundancy))
-
-    @property
-    def messages_full(self) -> bool:
-        """Whether producers of messages should pause; C{MessagesWritable} says when to go on."""
-        return self._session.sending.full
-
-    def is_direct(self, lane: int) -> bool:
-        """Whether a lane's messages are direct ones."""
-        return self._session.sending.is_direct(lane)
-
-    def send_direct(self, data: bytes) -> None:
-        """Send bytes once. @raise MessageTooLarge: when they don't fit a datagram of this path."""
-        self._session.check_sending()
-        self._session.sending.send_direct(data, self._link.room)
-
-    def open_stream(self, name: bytes = b"", options: StreamOptions = StreamOptions(), *, now: float) -> Stream:
-        """Open a stream, which carries data at once. @raise HypermailError: when the session can't."""
-        self._now = now
-        self._session.check_open()
-        return self._session.streams.open(name, options)
-
-    def close(self, *, now: float) -> None:
-        """
-        Deliver everything, then end. A session that isn't open yet is aborted.
-        """
-        self._now = now
-        if self._ending.over:
-            return
-        if self.opening:
-            self.abort(Reason.APPLICATION, "closed while opening", now=now)
-            return
-        self._session.close()
-
-    def abort(self, code: int = Reason.APPLICATION, text: str = "", *, now: float) -> None:
-        """End the session at once; the peer reads code and text."""
-        self._now = now
-        if not self._ending.over:
-            because = f": {text}" if text else ""
-            self._ending.die(SessionAborted(f"the session was aborted here{because}", code), code, text, now)
-
-    def ping(self, *, now: float) -> None:
-        """Measure a round trip: L{PingAnswered} follows."""
-        self._now = now
-        self._session.check_open()
-        self._intake.ping(now)
+def _name_of_key(certificate: Certificate) -> bytes:
+    """Equal for certificates of one public key; of a key that cannot be read, for the same certificate."""
+    try:
+        return pin_of(certificate).encode("ascii")
+    except CredentialError:
+        return certificate.fingerprint(SHA256())

@@ -29,9 +29,21 @@ class Ending:
     Ends one connection.
 
     @ivar ended: whether everything is over, the tombstone included.
+    @ivar suspended: whether the link is over, and the session waits for another one.
     """
 
-    __slots__ = ("_began", "_intake", "_link", "_opening_until", "_options", "_role", "_session", "_until", "ended")
+    __slots__ = (
+        "_began",
+        "_intake",
+        "_link",
+        "_opening_until",
+        "_options",
+        "_role",
+        "_session",
+        "_until",
+        "ended",
+        "suspended",
+    )
 
     def __init__(self, role: Role, options: Options, link: Link, session: Session, intake: Intake, now: float) -> None:
         self._role = role
@@ -44,6 +56,11 @@ class Ending:
         self._opening_until: float | None = now + min(patience, options.connection_timeout)
         self._until: float | None = None  # once the session is over: when its tombstone goes
         self.ended = False
+        self.suspended = False
+
+    def carry(self, session: Session) -> None:
+        """It is this session from now on that ends with the link, or not."""
+        self._session = session
 
     @property
     def over(self) -> bool:
@@ -63,19 +80,44 @@ class Ending:
 
     def gave_out(self, error: HypermailError, now: float) -> None:
         """The link can't go on: the handshake has failed, or its keys have served."""
-        self.die(error, error.code, error.text, now)
+        if not self.lose(error, now):
+            self.die(error, error.code, error.text, now)
+
+    def lose(self, error: HypermailError, now: float) -> bool:
+        """
+        The link is lost. What was in flight is to be sent again over the next one.
+
+        @return: whether the session waits for that; if not it has to end.
+        """
+        if self.over or self.suspended or not self._session.suspend(error, now):
+            return self.suspended
+        self.leave()
+        self.suspended = True
+        return True
+
+    def leave(self) -> None:
+        """The session leaves the link, which is over."""
+        self._link.recovery.resend_all()
+        self._link.end()
+        self._intake.forget()
+        self._opening_until = None
 
     def die(self, error: HypermailError, code: int, text: str, now: float) -> None:
         """End the session at once; the peer is told, if it is one that may be told anything."""
         if self.over:
             return
-        if self._link.speaks:
+        if self._link.speaks and not self.suspended:
             self._session.die(error, code, text)
             self.look(now)
         else:
-            self.vanish(error, now)
+            self.expunge(error, now)
 
     def vanish(self, error: HypermailError, now: float) -> None:
+        """The link is gone, so nothing can be said of the end of the session, if it ends."""
+        if not self.over and not self.lose(error, now):
+            self.expunge(error, now)
+
+    def expunge(self, error: HypermailError, now: float) -> None:
         """End the session at once, and say nothing of it."""
         if not self.over:
             self._session.end(error)
@@ -85,8 +127,10 @@ class Ending:
     # The tombstone
 
     def look(self, now: float) -> None:
-        """A session that has ended leaves a tombstone."""
-        if self.over and self._until is None:
+        """A session that has ended leaves a tombstone, where it has a link."""
+        if self.over and self.suspended:
+            self.ended = True
+        elif self.over and self._until is None:
             self._opening_until = None
             link = self._link
             heard = link.keyed or link.last_words
@@ -133,19 +177,23 @@ class Ending:
             self._check_opening(now)
         if beat is Beat.DEAD and not self.over:
             limit = self._options.ping_interval * (self._options.ping_packet_count + 1)
-            text = f"the peer has gone silent: nothing was heard from it for about {limit:g} s"
-            self.die(PeerSilent(text), Reason.PEER_SILENT, "the link went silent", now)
+            error = PeerSilent(f"the peer has gone silent: nothing was heard from it for about {limit:g} s")
+            if self.lose(error, now):
+                return
+            self.die(error, Reason.PEER_SILENT, "the link went silent", now)
             self._until = now
         self.look(now)
 
     def _check_opening(self, now: float) -> None:
         until = self._began + self._options.connection_timeout
-        if self._session.state not in (State.NEW, State.OPENING):
+        if self._session.state not in (State.NEW, State.OPENING) and not self._session.survival.claiming:
             self._opening_until = None
         elif now >= until or (now >= (self._opening_until or until) and not self._link.hello_heard):
             text = f"nobody has answered within {self._options.connection_timeout:g} s"
             if self._role is Role.LISTENER:
                 text = "the starter has not ended its handshake in time"
+            if self.lose(SessionTimedOut(text), now):
+                return
             self.die(SessionTimedOut(text), Reason.CONNECTION_TIMEOUT, "opening took too long", now)
             self._until = now
         elif self._link.hello_heard:

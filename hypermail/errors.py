@@ -148,7 +148,7 @@ class SessionRejected(SessionLost):
 
 
 class SessionTimedOut(SessionLost):
-    """Nobody answered within C{connection_timeout}."""
+    """Nobody answered within C{connection_timeout}, or a session had no link for C{session_timeout}."""
 
     default_code = Reason.CONNECTION_TIMEOUT
 
@@ -290,3 +290,9 @@ class StreamCleared(StreamError):
 
 class StreamAborted(StreamError):
     """This side ended the stream abnormally."""
+
+
+class StreamForgotten(StreamError):
+    """The peer's process was restarted, and its session goes on without its streams."""
+
+    default_code = Reason.PEER_RESTARTED

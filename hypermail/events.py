@@ -64,6 +64,45 @@ class SessionOpened:
 
 
 @dataclass(frozen=True, slots=True)
+class SessionClaimed:
+    """
+    A starter wants a session of before to go on here; answer with C{connection.go_on(...)} or C{connection.reject()}.
+
+    @ivar session_id: 16 bytes, as it claims.
+    @ivar address: where it is; its own, as it has answered there.
+    @ivar certificate: as of L{SessionRequested}.
+    """
+
+    session_id: bytes
+    address: Any
+    certificate: Certificate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSuspended:
+    """The link is lost, for C{error}; the session waits for another one. What is sent meanwhile is kept."""
+
+    error: HypermailError
+
+
+@dataclass(frozen=True, slots=True)
+class SessionResumed:
+    """
+    The session has a link again.
+
+    @ivar restarted: whether the peer has lost its memory of what was not durable: streams have ended, messages of other
+        lanes that had begun are undelivered.
+    """
+
+    restarted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ReopenDue:
+    """A starter's: it is time to try another link, with L{hypermail.connection.Connection.reopening}."""
+
+
+@dataclass(frozen=True, slots=True)
 class SessionClosing:
     """The peer wants to close: what is sent from now on is refused, what was sent is still delivered."""
 
@@ -190,7 +229,11 @@ class PingAnswered:
 
 Event = (
     SessionRequested
+    | SessionClaimed
     | SessionOpened
+    | SessionSuspended
+    | SessionResumed
+    | ReopenDue
     | SessionClosing
     | SessionEnded
     | MessagesReceived

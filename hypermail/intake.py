@@ -16,12 +16,14 @@ from hypermail.events import PingAnswered
 from hypermail.link.link import Link, Opened
 from hypermail.options import Role
 from hypermail.session.hold import Hold
-from hypermail.session.routing import INTAKE, LINKS_OWN, SILENT, TAKERS, UNHELD, Rooms, Taker
+from hypermail.session.routing import INTAKE, LINKS_OWN, PROVING, SILENT, TAKERS, UNHELD, Rooms, Taker
 from hypermail.session.session import Session
 from hypermail.session.states import State
 from hypermail.wire import packets as p
 from hypermail.wire.codec import decode
 
+#: What a session is asked for with, or the answer to that.
+Asking = p.SessionOpen | p.SessionReopen | p.SessionReopenAck
 #: Bytes that a packet that is held counts for besides its own: the smallest are one on the wire, and this in memory.
 HELD_PACKET = 64
 
@@ -31,7 +33,7 @@ class Intake:
     Gives packets to link and session.
 
     @param hold_bytes: of payloads that are kept until the application has decided.
-    @param asked: takes the packet that asks for a session.
+    @param asked: takes the packets that ask for a session, and the answer to such a one as was of before.
     """
 
     __slots__ = (
@@ -49,19 +51,23 @@ class Intake:
     )
 
     def __init__(
-        self, role: Role, link: Link, session: Session, hold_bytes: int, asked: Callable[[p.SessionOpen], None]
+        self, role: Role, link: Link, session: Session, hold_bytes: int, asked: Callable[[Asking], None]
     ) -> None:
         self._role = role
         self._link = link
-        self._session = session
         self._asked = asked
-        self._rooms: Rooms = (self, session, session.sending, session.receiving, session.streams)
+        self.carry(session)
         self._hold_bytes = hold_bytes
         self._hold: Hold | None = None  # made for the first packets that come early
         self._pings: dict[int, float] = {}
         self._next_ping = 0
         self._admitted = role is Role.STARTER
         self._now = 0.0
+
+    def carry(self, session: Session) -> None:
+        """Packets are for this session from now on. Its rooms may become others when the peer was restarted."""
+        self._session = session
+        self._rooms: Rooms = (self, session, session.sending, session.receiving, session.streams)
 
     def take(self, opened: Opened, now: float) -> None:
         """
@@ -100,8 +106,11 @@ class Intake:
             self._give(packet)
 
     def forget(self) -> None:
-        """The session is over: what was held is nobody's."""
+        """The session is over, or leaves the link: what was held is nobody's, and no round trip is measured."""
         self._hold = None
+        for number in self._pings:
+            self._session.control.withdraw(("ping", number))
+        self._pings.clear()
 
     def ping(self, now: float) -> None:
         """Measure a round trip for the application."""
@@ -112,7 +121,7 @@ class Intake:
 
     @property
     def _carries(self) -> bool:
-        return self._session.carrying and self._link.verified
+        return self._session.carrying and self._link.verified and self._session.survival.linked
 
     @property
     def _over(self) -> bool:
@@ -145,7 +154,7 @@ class Intake:
                 raise ProtocolViolation(f"a {kind.__name__} in a long datagram")
             elif self._over:
                 continue
-            elif self._role is Role.STARTER or (kind in UNHELD and self._link.verified):
+            elif self._gives(kind):
                 self._give(packet)
             else:
                 rest.append(packet)
@@ -160,12 +169,18 @@ class Intake:
         if self._carries:
             self.release()
 
+    def _gives(self, kind: type) -> bool:
+        """Whether a packet of this kind is taken at once."""
+        if self._role is Role.LISTENER:
+            return kind in UNHELD and self._link.verified
+        return kind in PROVING or self._session.survival.linked
+
     def _holds(self, packets: list[p.Packet], size: int) -> bool:
         if self._hold is None:
             self._hold = Hold(self._hold_bytes)
         return self._hold.take(packets, size + HELD_PACKET * len(packets))
 
-    def _take_asking(self, packet: p.SessionOpen) -> None:
+    def _take_asking(self, packet: Asking) -> None:
         self._asked(packet)
 
     def _take_links(self, packet: p.Packet, long: bool = False) -> None:
@@ -191,4 +206,6 @@ _TAKERS: dict[type, tuple[int, Taker]] = {
     **dict.fromkeys(LINKS_OWN, (INTAKE, Intake._take_links)),
     p.StreamLack: (INTAKE, Intake._take_lack),
     p.SessionOpen: (INTAKE, Intake._take_asking),
+    p.SessionReopen: (INTAKE, Intake._take_asking),
+    p.SessionReopenAck: (INTAKE, Intake._take_asking),
 }

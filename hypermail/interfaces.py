@@ -203,6 +203,21 @@ class ISessionProtocol(Interface):
             L{HypermailError} refuses with its code and text.
         """
 
+    def sessionSuspended(reason: Failure) -> Answer[None]:
+        """
+        The link is lost. The session waits for another one, up to C{Options.session_timeout}; messages and stream data
+        that are sent meanwhile are kept, within the limits that pause producers. What is asked or sent directly may
+        come late, or not.
+
+        @param reason: of a L{hypermail.errors.SessionLost}: what the link was lost for.
+        """
+
+    def sessionResumed() -> Answer[None]:
+        """
+        The session goes on over another link. Had the peer been restarted, streams have ended with L{StreamForgotten}
+        before, and messages that it may or may not have, on lanes that are not durable, with L{MessageUndelivered}.
+        """
+
     def sessionLost(reason: Failure) -> Answer[None]:
         """
         The session is over; the last call. It is called without C{sessionOpened} when the session never opened, on a

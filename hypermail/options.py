@@ -45,6 +45,14 @@ class Way(IntEnum):
         return self is not (Way.READ_ONLY if role is Role.STARTER else Way.WRITE_ONLY)
 
 
+class Persistence(IntEnum):
+    """What a session outlives: what both of its sides bear."""
+
+    LINK = 0  #: nothing: it ends with its link
+    PROCESS = 1  #: its links, as long as the processes of both sides live
+    STORE = 2  #: also its processes: what is durable in it is kept on disk
+
+
 class Delivery(IntEnum):
     """What a lane promises for its messages."""
 
@@ -60,6 +68,10 @@ class Options:
 
     @ivar way: whether the starter reads, writes, or both; the listener takes the starter's.
     @ivar allow_reopen: whether the session may outlive its link. Mode C{plain} cannot reopen.
+    @ivar durable: whether the session outlives its process: a starter's has to, a listener's may. Whoever drives the
+        core has to write down what it is given for that; see L{hypermail.session.journal}.
+    @ivar session_timeout: s for which a session without a link waits to be reopened.
+    @ivar durable_timeout: the same, of a session that outlives its process.
     @ivar connection_timeout: s; how long opening may take (seed 001).
     @ivar ping_interval: s without traffic after which the starter pings (seed 001).
     @ivar ping_packet_count: unanswered pings that end the link (seed 001).
@@ -96,6 +108,9 @@ class Options:
 
     way: Way = Way.TWO_WAY
     allow_reopen: bool = True
+    durable: bool = False
+    session_timeout: float = 86_400.0
+    durable_timeout: float = 30 * 86_400.0
     connection_timeout: float = 10.0
     ping_interval: float = 5.0
     ping_packet_count: int = 4
@@ -124,7 +139,7 @@ class Options:
     ecn: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("connection_timeout", "ping_interval", "delivery_timeout", "linger"):
+        for name in _DURATIONS:
             if not 0 < getattr(self, name) < 1e9:
                 raise UsageError(f"{name} must be a positive number of seconds, not {getattr(self, name)!r}")
         for name, least in _LEAST.items():
@@ -141,10 +156,20 @@ class Options:
             raise UsageError("mtu must be at most max_datagram, and at most half of receive_buffer")
         if self.max_message >= 1 << 32:
             raise UsageError("max_message must be below 4 GiB")
+        if self.durable and not self.allow_reopen:
+            raise UsageError("a durable session has to allow to be reopened")
         if self.allowance_bytes < self.max_message:
             raise UsageError("allowance_bytes must hold at least one message of max_message bytes")
 
 
+_DURATIONS = (
+    "session_timeout",
+    "durable_timeout",
+    "connection_timeout",
+    "ping_interval",
+    "delivery_timeout",
+    "linger",
+)
 _LEAST = {
     "ping_packet_count": 1,
     "max_message": 0,
@@ -173,6 +198,8 @@ class ListenerOptions:
     whole: /24 of IPv4, /48 of IPv6.
 
     @ivar max_sessions: sessions at once; who comes later is told so.
+    @ivar max_suspended: sessions without a link that wait to be reopened; beyond, the one that has had none for the
+        longest time gives way.
     @ivar max_opening: sessions at once that have not opened yet, or are being refused, of starters whose address is
         proved; who comes later hears nothing.
     @ivar max_opening_per_prefix: the same, from one prefix.
@@ -184,6 +211,7 @@ class ListenerOptions:
     """
 
     max_sessions: int = 10_000
+    max_suspended: int = 10_000
     max_opening: int = 1_024
     max_opening_per_prefix: int = 256
     max_unproved: int = 256

@@ -25,6 +25,10 @@ class Outlet:
         self._session = session
         self._streams_first = False
 
+    def carry(self, session: Session) -> None:
+        """It is this session from now on that speaks."""
+        self._session = session
+
     def fill(self, datagrams: list[bytes], now: float) -> bool:
         """
         Append short datagrams while there is something to say and leave to say it.

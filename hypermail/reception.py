@@ -122,6 +122,7 @@ class Reception:
             first_tag=head.destination,
             remote_tag=head.source,
             reset_token=self._reset_key.token(local_tag),
+            incarnation=int.from_bytes(self._random_bytes(8), "big"),
             now=now,
             token=head.token if proved else b"",
             refusal=full,

@@ -106,7 +106,7 @@ def listen_hypermail(
 
     @raise CannotListenError: when that cannot be.
     """
-    options = Options(max_streams=_STREAMS, ping_interval=_PING)
+    options = Options(max_streams=_STREAMS, ping_interval=_PING, allow_reopen=False)
     endpoint = SessionServerEndpoint(reactor, number, interface=bind or "", security=security, options=options)
     found: list[Any] = []
     endpoint.listen(NamedStreams({LEASH: entrance, BAND: entrance})).addBoth(found.append)

@@ -24,18 +24,23 @@ from zope.interface import implementer
 from hypermail.connection import Connection
 from hypermail.demux import Demux
 from hypermail.errors import Reason, SessionAborted, Unreachable, UsageError
+from hypermail.events import SessionClaimed
 from hypermail.interfaces import ICarrier, ICarrierUser, ISessionFactory, ISessionProtocol
 from hypermail.internet.address import HypermailAddress, SocketAddress, isLoopback
 from hypermail.internet.answering import AskedAddress
 from hypermail.internet.carrier import DatagramCarrier
 from hypermail.internet.credentials import thisMachine
 from hypermail.internet.deadlines import Deadlines, clockOf
+from hypermail.internet.reopening import claimed, reopen
+from hypermail.internet.residents import Residents
 from hypermail.internet.routes import Routes
 from hypermail.internet.security import Security, refuseToLeave
 from hypermail.internet.session import Session
 from hypermail.internet.strangers import FailedHandshakes
 from hypermail.internet.traces import Traces
+from hypermail.internet.whereabouts import Whereabouts
 from hypermail.options import KIB, ListenerOptions, Options
+from hypermail.security.handshake import HandshakeFactory
 
 #: What a socket that is bound to all addresses of its family is bound to.
 EVERYWHERE = ("0.0.0.0", "::")
@@ -70,6 +75,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
         reactor: Any = None,
         seconds: Callable[[], float] | None = None,
         randomBytes: Callable[[int], bytes] = os.urandom,
+        residents: Residents | None = None,
     ) -> None:
         """
         @param factory: what strangers' sessions are for; None for a starter, which takes none.
@@ -81,6 +87,8 @@ class HypermailDatagramProtocol(DatagramProtocol):
         @param seconds: the time that the core is told, in s, never going back; None for
             L{time.monotonic}, or a L{Clock}'s own time.
         @param randomBytes: makes so many random bytes.
+        @param residents: the sessions that may be claimed here: those of all sockets of one listener; None for this
+            one's alone.
         """
         self.factory = factory
         self.reactor: Any = reactor
@@ -92,6 +100,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
         self._randomBytes = randomBytes
         self._traces = Traces(traceDirectory)
         self.failedHandshakes = FailedHandshakes()
+        self.residents = residents or Residents(self._listenerOptions.max_suspended)
         self._sessions: dict[Connection, Session] = {}
         self._dirty: dict[Session, None] = {}
         self._flushing: IDelayedCall | None = None
@@ -228,6 +237,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
         host: str | None = None,
         options: Options | None = None,
         release: Any = None,
+        whereabouts: Whereabouts | None = None,
     ) -> Session:
         """
         Ask a listener for a session.
@@ -237,6 +247,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
         @param host: the name by which the listener was asked for, if by one.
         @param options: in place of the socket's.
         @param release: called when the session has nothing more to answer; may return a Deferred.
+        @param whereabouts: where to look for the listener when the link is lost; None for C{address} alone.
         @return: the session, whose C{opening} fires when it has opened.
         @raise RemoteAddressRefused: when mode C{plain} may not go there.
         @raise UsageError: when C{security} is a listener's.
@@ -246,20 +257,64 @@ class HypermailDatagramProtocol(DatagramProtocol):
         options = options or self._options
         if options.receive_buffer > self._options.receive_buffer:
             options = replace(options, receive_buffer=self._options.receive_buffer)
-        options = self._within(options)
-        address = SocketAddress(*address)
-        now = self.seconds()
-        trace = self._traces.ofStarter(now)
-        connection = Connection.starter(
-            address, options=options, now=now, random_bytes=self._randomBytes, handshake=handshake, trace=trace
-        )
-        self._traces.name(trace, f"{connection.first_tag:016x}")
-        self._demux.add(connection)
-        session = self._sessions[connection] = Session(self, connection, protocol=protocol, release=release)
+        connection = self._begin(address, handshake, self._within(options), None)
+        session = Session(self, connection, protocol=protocol, release=release, whereabouts=whereabouts)
+        self._sessions[connection] = session
         self.touch(session)
         if self._routes is not None:
             self._routes.watch()
         return session
+
+    def _begin(
+        self, address: Any, handshake: HandshakeFactory, options: Options, before: Connection | None
+    ) -> Connection:
+        """A starter's connection."""
+        now = self.seconds()
+        trace = self._traces.ofStarter(now)
+        connection = Connection.starter(
+            SocketAddress(*address),
+            options=options,
+            now=now,
+            random_bytes=self._randomBytes,
+            handshake=handshake,
+            trace=trace,
+            before=before,
+        )
+        self._traces.name(trace, f"{connection.first_tag:016x}")
+        self._demux.add(connection)
+        return connection
+
+    # Sessions that go on over another link.
+
+    def reopen(self, session: Session) -> None:
+        """See L{SessionOwner.reopen}."""
+        reopen(self, session)
+
+    def claimed(self, candidate: Session, event: SessionClaimed) -> None:
+        """See L{SessionOwner.claimed}."""
+        claimed(self, candidate, event)
+
+    def beginConnection(self, address: Any, host: str | None, options: Options, before: Connection) -> Connection:
+        """See L{ReopeningSocket.beginConnection}."""
+        handshake = self.security.starting(host or address[0], self._randomBytes)
+        return self._begin(address, handshake, self._within(options), before)
+
+    def settle(self, session: Session, connection: Connection) -> None:
+        """See L{ReopeningSocket.settle}."""
+        session.moveTo(self, connection)
+        self._sessions[connection] = session
+        self.touch(session)
+        if self._routes is not None:
+            self._routes.watch()
+
+    def leave(self, session: Session) -> None:
+        """See L{ReopeningSocket.leave}."""
+        connection = session.connection
+        del self._sessions[connection]
+        if connection.released:
+            self._demux.forget(connection)
+        self._deadlines.arm(session, None)
+        self._dirty.pop(session, None)
 
     # Our own address.
 
@@ -332,25 +387,30 @@ class HypermailDatagramProtocol(DatagramProtocol):
             return
         try:
             session.drain()
-            self._send(session.connection)
+            self._send(session)
             while session.drain():  # a session that closes ends with the last that is sent
-                self._send(session.connection)
+                self._send(session)
         except Exception:
             self._broken(session, Failure())
         else:
-            self._settle(session)
+            self._after(session)
 
-    def _send(self, connection: Connection) -> None:
+    def _send(self, session: Session) -> None:
+        connection = session.connection
         send = self._carrier.send
-        while self._writable:
+        while self._writable and session.socket is self:  # it may have gone on from another socket
             for train in connection.trains(now=self.seconds()):
                 self._writable = send(train)
             if not connection.more:
                 return
 
-    def _settle(self, session: Session) -> None:
+    def _after(self, session: Session) -> None:
         """Nothing more can be done for a session now: when again?"""
         connection = session.connection
+        if session.socket is not self:
+            return
+        if connection.suspended:
+            self._demux.forget(connection)
         if connection.ended:
             self._forget(session)
         elif self._writable:
@@ -390,7 +450,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
         try:
             session.connection.abort(Reason.INTERNAL_ERROR, "internal error", now=self.seconds())
             session.drain()
-            self._send(session.connection)
+            self._send(session)
         except Exception:
             self._log.failure("... and could not be ended in order")
         self._forget(session)

@@ -32,17 +32,19 @@ from zope.interface import implementer
 from hypermail.errors import HypermailError, SessionAborted, Unreachable, UsageError
 from hypermail.interfaces import ISessionFactory, ISessionProtocol
 from hypermail.internet.address import HypermailAddress, isAddress, isLoopback
-from hypermail.internet.attempts import interleaved
+from hypermail.internet.attempts import HostAddress, interleaved
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.deadlines import clockOf
 from hypermail.internet.life import NOT_WANTED
 from hypermail.internet.listening import ListeningPorts, openPorts
 from hypermail.internet.naming import NamedStreams
 from hypermail.internet.request import SessionRequest
+from hypermail.internet.residents import Residents
 from hypermail.internet.resolution import resolve
 from hypermail.internet.security import ListenerTLS, Security, StarterTLS, refuseToLeave
 from hypermail.internet.shared import sharedSession
-from hypermail.internet.sockets import StarterSocket, starterSocket
+from hypermail.internet.sockets import Lease, StarterSocket, starterSocket
+from hypermail.internet.whereabouts import Whereabouts
 from hypermail.options import ListenerOptions, Mode, Options
 
 #: Interfaces to listen on when none is named: both families, apart.
@@ -66,7 +68,11 @@ class _Settings:
     randomBytes: Callable[[int], bytes]
 
     def protocol(
-        self, reactor: Any, factory: ISessionFactory | None = None, listenerOptions: ListenerOptions | None = None
+        self,
+        reactor: Any,
+        factory: ISessionFactory | None = None,
+        listenerOptions: ListenerOptions | None = None,
+        residents: Residents | None = None,
     ) -> HypermailDatagramProtocol:
         """The sessions of a new socket."""
         return HypermailDatagramProtocol(
@@ -78,6 +84,7 @@ class _Settings:
             reactor=reactor,
             seconds=self.seconds,
             randomBytes=self.randomBytes,
+            residents=residents,
         )
 
 
@@ -153,8 +160,10 @@ class SessionServerEndpoint:
             refuseToLeave(security, self._interface, "listen on")
         interfaces = (self._interface,) if self._interface else EVERYWHERE if security.allowRemote else THIS_MACHINE
 
+        residents = Residents(self._listenerOptions.max_suspended)
+
         def make() -> HypermailDatagramProtocol:
-            return self._settings.protocol(self._reactor, factory, self._listenerOptions)
+            return self._settings.protocol(self._reactor, factory, self._listenerOptions, residents)
 
         ports: ListeningPorts = await openPorts(self._reactor, self._port, interfaces, make)
         self._log.info(
@@ -226,14 +235,16 @@ class SessionClientEndpoint:
         return Deferred.fromCoroutine(self._connect(factory))
 
     async def _connect(self, factory: ISessionFactory) -> ISessionProtocol:
-        addresses = interleaved(self._allowed(await resolve(self._reactor, self.host, self.port)))
+        addresses = await self._addresses()
         protocol = factory.buildProtocol(HypermailAddress(*addresses[0]))
         if protocol is None:
             raise NoProtocol()
         factory.doStart()
         settings = self._settings
         options, seconds = settings.options, settings.seconds
-        request = SessionRequest(self.host, addresses, options, seconds, self._socket, protocol, factory)
+        request = SessionRequest(
+            self.host, addresses, options, seconds, self._socket, protocol, factory, self._whereabouts
+        )
         try:
             await request.session(self._reactor)
         except BaseException as error:
@@ -244,6 +255,15 @@ class SessionClientEndpoint:
         finally:
             factory.doStop()
         return protocol
+
+    def _whereabouts(self, address: HostAddress, lease: Lease) -> Whereabouts:
+        def resolveAgain() -> Deferred[list[HostAddress]]:
+            return Deferred.fromCoroutine(self._addresses())
+
+        return Whereabouts(self.host, address, resolveAgain, self._socket, lease)
+
+    async def _addresses(self) -> list[HostAddress]:
+        return interleaved(self._allowed(await resolve(self._reactor, self.host, self.port)))
 
     def _failed(self, failure: Failure, protocol: ISessionProtocol) -> None:
         self._log.failure("sessionLost of {protocol!r} has failed", failure, protocol=protocol)

@@ -25,7 +25,9 @@ from hypermail.internet.asking import ReceivedAsks, SentAsks
 from hypermail.internet.callbacks import APPLICATION_FAILED, meantForPeer, pending, verdict, withdraw
 from hypermail.internet.messaging import ReceivedMessages, SentMessages
 from hypermail.internet.protocol import SessionProtocol
+from hypermail.internet.residents import Residents
 from hypermail.internet.streaming import SessionStreams
+from hypermail.internet.whereabouts import Whereabouts
 from hypermail.options import Way
 
 if TYPE_CHECKING:
@@ -55,15 +57,23 @@ class SessionOwner(Protocol):
     def carrierStatistics(self) -> dict[str, int]:
         """What was lost between us and the network."""
 
+    def reopen(self, session: Any) -> None:
+        """A starter's session is to try another link."""
+
+    def claimed(self, candidate: Any, event: events.SessionClaimed) -> None:
+        """A session of before is claimed over a candidate's connection."""
+
     security: Security
     failedHandshakes: FailedHandshakes
+    residents: Residents
 
 
 class SessionLife:
     """
     One session, as the socket that it lives on sees it.
 
-    @ivar connection: the core's side.
+    @ivar connection: the core's side; another one whenever the session goes on over another link.
+    @ivar whereabouts: where a starter's looks for its listener; None for where it was.
     @ivar deadline: when the connection wants to be called; L{Deadlines} keeps it.
     @ivar busy: while events are being dealt with, after which everything is sent anyway.
     @ivar opened: whether C{sessionOpened} was called; C{sent}, C{received} are there since then.
@@ -99,6 +109,7 @@ class SessionLife:
         "sent",
         "unsent",
         "way",
+        "whereabouts",
     )
 
     sent: SentMessages
@@ -112,10 +123,12 @@ class SessionLife:
         factory: ISessionFactory | None = None,
         protocol: ISessionProtocol | None = None,
         release: Callable[[], object] | None = None,
+        whereabouts: Whereabouts | None = None,
     ) -> None:
         """
         @param factory: a listener's, which decides and builds the protocol.
         @param protocol: a starter's.
+        @param whereabouts: a starter's.
         @param release: a starter's; closes the socket, perhaps later, when the session leaves nothing to answer.
         """
         self._owner = owner
@@ -124,6 +137,7 @@ class SessionLife:
         self._factory = factory
         self.protocol = protocol
         self._release = release
+        self.whereabouts = whereabouts
         self.deadline = inf
         self.busy = False
         self.opened = False
@@ -228,9 +242,8 @@ class SessionLife:
         self.busy = True
         happened = False
         try:
-            next_event = self.connection.next_event
             while True:
-                while (event := next_event()) is not None:
+                while (event := self.connection.next_event()) is not None:  # the connection may become another one
                     happened = True
                     _EVENTS[type(event)](self, event)
                 if not self._soon:
@@ -288,7 +301,7 @@ class SessionLife:
                 answer=answer,
             )
         if self.protocol is None:
-            self._reject(Reason.SESSION_REJECTED, "this application does not take the session")
+            self.reject(Reason.SESSION_REJECTED, "this application does not take the session")
             return
         try:
             self.connection.accept(now=self._owner.seconds())
@@ -301,9 +314,10 @@ class SessionLife:
             return
         if not meantForPeer(failure):
             self._log.failure("The decision on a session has failed; it is rejected", failure)
-        self._reject(*verdict(failure, Reason.SESSION_REJECTED, "this session"))
+        self.reject(*verdict(failure, Reason.SESSION_REJECTED, "this session"))
 
-    def _reject(self, code: int, text: str) -> None:
+    def reject(self, code: int, text: str) -> None:
+        """A listener's: the session is not wanted; its starter is told why."""
         try:
             self.connection.reject(code, text, now=self._owner.seconds())
         except HypermailError:
@@ -319,11 +333,52 @@ class SessionLife:
         self.received = ReceivedMessages(self, protocol)
         self.opened = True
         self._decision = None
+        if self._factory is not None:
+            self._owner.residents.enter(self)
         protocol.session = ISession(self)
         self._tell(protocol.sessionOpened)
         opening, self.opening = self.opening, None
         if opening is not None:
             opening.callback(self)
+
+    # Without a link, and over another one.
+
+    @property
+    def socket(self) -> Any:
+        """Where the session lives."""
+        return self._owner
+
+    def moveTo(self, owner: SessionOwner, connection: Connection) -> None:
+        """The session goes on over another connection, perhaps on another socket."""
+        self._owner = owner
+        self.connection = connection
+
+    def _suspended(self, event: events.SessionSuspended) -> None:
+        protocol = self.protocol
+        assert protocol is not None  # the session was open
+        self._note("session {session} with {peer} has lost its link: {reason}", event.error.code, event.error.text)
+        self._endPings(event.error)
+        if self._factory is not None:
+            self._owner.residents.suspend(self)
+        self._tell(protocol.sessionSuspended, Failure(event.error))
+
+    def _resumed(self, event: events.SessionResumed) -> None:
+        protocol = self.protocol
+        assert protocol is not None  # the session was open
+        self._log.info("session {session} goes on with {peer}", session=self.sessionID.hex(), peer=self.getPeer())
+        if self._factory is not None:
+            self._owner.residents.resume(self)
+        if self.whereabouts is not None:
+            self.whereabouts.arrived()
+        if event.restarted and self._asked is not None:
+            self._asked.lost()
+        self._tell(protocol.sessionResumed)
+
+    def _reopenDue(self, _: events.ReopenDue) -> None:
+        self._owner.reopen(self)
+
+    def _claimed(self, event: events.SessionClaimed) -> None:
+        self._owner.claimed(self, event)
 
     # Ending.
 
@@ -360,6 +415,9 @@ class SessionLife:
             self._owner.failedHandshakes.note(self.getPeer(), error, self._owner.seconds())
         elif not self._rejected:
             self._note("session {session} with {peer} ended: {reason}", error.code, error.text)
+        self._owner.residents.leave(self)
+        if self.whereabouts is not None:
+            self.whereabouts.forget()
         if self._decision is not None:
             withdraw(self._decision)
         if self.opened:
@@ -383,12 +441,15 @@ class SessionLife:
         self.sent.lost(error)
         if self._asked is not None:
             self._asked.lost()
+        self._endPings(error)
+        if self.protocol is not None:
+            self._tell(self.protocol.sessionLost, Failure(error))
+
+    def _endPings(self, error: HypermailError) -> None:
         while self._pings:
             deferred = self._pings.pop(0)
             if not deferred.called:
                 deferred.errback(error)
-        if self.protocol is not None:
-            self._tell(self.protocol.sessionLost, Failure(error))
 
     def forgotten(self) -> None:
         """The core has nothing more to answer for this session; a starter's socket is closed."""
@@ -472,6 +533,10 @@ def named(code: int, text: str) -> str:
 _EVENTS: dict[type, Callable[[SessionLife, Any], None]] = {
     events.SessionRequested: SessionLife._requested,
     events.SessionOpened: SessionLife._opened,
+    events.SessionSuspended: SessionLife._suspended,
+    events.SessionResumed: SessionLife._resumed,
+    events.ReopenDue: SessionLife._reopenDue,
+    events.SessionClaimed: SessionLife._claimed,
     events.SessionClosing: SessionLife._closingByPeer,
     events.SessionEnded: SessionLife._ended,
     events.MessagesReceived: SessionLife._messagesReceived,

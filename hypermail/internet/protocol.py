@@ -70,6 +70,18 @@ class SessionProtocol:
         """
         return None
 
+    def sessionSuspended(self, reason: Failure) -> Answer[None]:
+        """
+        The link is lost; the session goes on when there is another. What is sent meanwhile is kept.
+
+        @param reason: of a L{hypermail.errors.SessionLost}.
+        """
+        return None
+
+    def sessionResumed(self) -> Answer[None]:
+        """The session goes on over another link."""
+        return None
+
     def sessionLost(self, reason: Failure) -> Answer[None]:
         """
         The session is over. This is the last call, and the only one when it never opened.

@@ -16,7 +16,8 @@ from hypermail.errors import SessionTimedOut, Unreachable
 from hypermail.interfaces import ISessionFactory, ISessionProtocol
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.attempts import Attempts, HostAddress
-from hypermail.internet.sockets import StarterSocket
+from hypermail.internet.sockets import Lease, StarterSocket
+from hypermail.internet.whereabouts import Whereabouts
 from hypermail.options import Options
 
 
@@ -40,6 +41,7 @@ class SessionRequest:
         socket: Callable[[str], StarterSocket],
         protocol: ISessionProtocol,
         factory: ISessionFactory,
+        whereabouts: Callable[[HostAddress, Lease], Whereabouts],
     ) -> None:
         """
         @param addresses: of the host, at least one, in the order in which they are asked.
@@ -47,6 +49,7 @@ class SessionRequest:
         @param socket: gives the socket that asks an IP address.
         @param protocol: of the session.
         @param factory: in use as long as a session that was asked for is not over.
+        @param whereabouts: of the listener that was found at an address, asked from a leased socket.
         """
         self._host = host
         self._addresses = addresses
@@ -55,6 +58,7 @@ class SessionRequest:
         self._socket = socket
         self._protocol = protocol
         self._factory = factory
+        self._whereabouts = whereabouts
         self._end = seconds() + options.connection_timeout
         self.opened = False
 
@@ -93,7 +97,12 @@ class SessionRequest:
         session = None
         try:
             session = socket.sessions.startSession(
-                address, self._protocol, host=self._host, options=self._patience(), release=lease
+                address,
+                self._protocol,
+                host=self._host,
+                options=self._patience(),
+                release=lease,
+                whereabouts=self._whereabouts(address, lease),
             )
             await session.whenOpened()
         except BaseException as error:

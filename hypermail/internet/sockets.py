@@ -44,8 +44,12 @@ class StarterSocket:
 
         @param ended: called when it does so no longer.
         """
-        self._users += 1
+        self.join()
         return Lease(self, ended)
+
+    def join(self) -> None:
+        """One session more."""
+        self._users += 1
 
     def leave(self) -> Deferred[Any] | None:
         """One session less; the last one closes the socket."""
@@ -58,7 +62,7 @@ class StarterSocket:
 
 
 class Lease:
-    """One session's part in a socket."""
+    """One session's part in a socket. The session may move to another."""
 
     __slots__ = ("_ended", "_socket")
 
@@ -73,6 +77,13 @@ class Lease:
             return None
         self._ended()
         return socket.leave()
+
+    def move(self, socket: StarterSocket) -> None:
+        """The session needs another socket from now on; the one before is closed if nobody else needs it."""
+        before, self._socket = self._socket, socket
+        socket.join()
+        if before is not None:
+            before.leave()
 
 
 _registries: WeakKeyDictionary[Any, dict[object, StarterSocket]] = WeakKeyDictionary()

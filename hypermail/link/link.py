@@ -66,7 +66,8 @@ class Link:
     @ivar verified: whether the peer has proved what the mode asks for, and has the session's keys.
     @ivar peer_certificate: the peer's, once verified, when it has shown one.
     @ivar failure: why the link can't go on, once it can't.
-    @ivar session_id: 16 bytes; empty before there are keys.
+    @ivar session_id: 16 bytes that name a session which begins on this link; empty before there are keys.
+    @ivar secret: 32 bytes that only the two ends of the link know; empty before there are keys, and in mode plain.
     @ivar dropped: datagrams that did not open, or came twice.
     """
 
@@ -104,6 +105,7 @@ class Link:
         "remote_tag",
         "route",
         "rtt",
+        "secret",
         "session_id",
         "verified",
     )
@@ -136,6 +138,7 @@ class Link:
         self.peer_certificate: Certificate | None = None
         self.failure: HypermailError | None = None
         self.session_id = b""
+        self.secret = b""
         self.local_tag = local_tag
         self.remote_tag = remote_tag
         self.first_tag = first_tag
@@ -361,6 +364,7 @@ class Link:
             self._sending = SendingKeys(keys.sending)
             self._receiving = ReceivingKeys(keys.receiving)
             self.session_id = keys.session_id
+            self.secret = keys.reopen_secret
             self.recovery.skips = Skips(self._skips)
             self._state = LINK.next(self._state, Input.KEYS_DERIVED)
         self._verify()

@@ -380,6 +380,12 @@ class IncomingLane:
             self._verdicts.pop(number, None)
         self._news = self._news or bool(self._verdicts)
 
+    def detach(self) -> None:
+        """Its sender knows the lane no more: what the application still says of its messages concerns nobody."""
+        self._holdings.release(sum(self._sizes.values()), len(self._sizes))
+        self._holdings = Holdings(0, 0)
+        self.forget()
+
     def forget(self) -> None:
         """The session is over: free what waits."""
         self._partial.clear()

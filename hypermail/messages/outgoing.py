@@ -11,7 +11,15 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 
-from hypermail.errors import HypermailError, MessageCancelled, MessageDropped, MessageRejected, ProtocolViolation
+from hypermail.errors import (
+    Delivered,
+    HypermailError,
+    MessageCancelled,
+    MessageDropped,
+    MessageRejected,
+    MessageUndelivered,
+    ProtocolViolation,
+)
 from hypermail.link.payload import Payload
 from hypermail.messages.budget import Budget
 from hypermail.messages.lanes import LaneProperties
@@ -390,6 +398,20 @@ class OutgoingLane:
         message.resend = None
         if message.wanted:
             self.settled.append(message)
+
+    def peer_restarted(self, error: HypermailError) -> None:
+        """The peer remembers nothing of the lane: what has begun may or may not be delivered; numbers begin again."""
+        for message in self._begun.values():
+            self._budget.settled(len(message.data))
+            message.state = State.SETTLED
+            message.error = MessageUndelivered(error, Delivered.UNKNOWN)
+            if message.wanted:
+                self.settled.append(message)
+        self._begun.clear()
+        self._next = self._watermark = 0
+        self._known = RangeSet()
+        self._wholes_lost = RangeSet()
+        self._fragments_lost = self._fragmenting = None
 
     def forget(self) -> None:
         """The session is over: nothing waits any more."""

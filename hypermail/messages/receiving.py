@@ -173,6 +173,14 @@ class Receiving:
         for lane in self._lanes.values():
             lane.acknowledge()
 
+    def peer_restarted(self) -> None:
+        """The peer remembers nothing of its lanes: their numbers begin again. What the application has stays there."""
+        for lane in self._lanes.values():
+            lane.detach()
+        self._lanes = {}
+        self._waiting = self.asked = None
+        self.reply_holdings = None
+
     def forget(self) -> None:
         """The session is over: free what waits."""
         for lane in self._lanes.values():

@@ -236,6 +236,33 @@ class Sending:
             self.directs_dropped += 1
         self._directs.append(data)
 
+    def drop_directs(self) -> None:
+        """There is no link: direct messages that wait are lost."""
+        if self._directs:
+            self.directs_dropped += len(self._directs)
+            self._directs.clear()
+
+    def peer_restarted(self, error: HypermailError) -> None:
+        """
+        The peer remembers nothing of these lanes: their numbers begin again, and what had begun is undelivered.
+
+        @param error: why.
+        """
+        self._clears = 0
+        self._clearing = None
+        if self.replies is not None:
+            self._drop_lane(REPLIES, self.replies)
+            self.replies = None
+        for lane in self._lanes.values():
+            lane.peer_restarted(error)
+
+    def _drop_lane(self, number: int, lane: OutgoingLane) -> None:
+        del self._lanes[number]
+        for lanes in self._by_priority:
+            if lane in lanes:
+                lanes.remove(lane)
+        self._by_priority = [lanes for lanes in self._by_priority if lanes]
+
     # Sending
 
     @property

@@ -27,7 +27,7 @@ class SessionIdentity:
     @ivar way: seen from the starter.
     @ivar generation: the greatest under which it was claimed.
     @ivar peer_incarnation: which of its incarnations the peer was in last.
-    @ivar peer_key: SHA-256 of the public key that the peer has shown, which has to be the same; empty for none.
+    @ivar peer_key: a listener's: what the starter has shown, and has to show again; empty for nothing.
     @ivar worker: the byte of the listener's tag that names the worker process that owns the session.
     @ivar parameters: the peer's, as they are written on the wire.
     @ivar timeout: s for which it may be suspended.

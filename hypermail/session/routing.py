@@ -7,7 +7,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from hypermail.errors import ProtocolViolation
 from hypermail.messages.receiving import Receiving
 from hypermail.messages.sending import Sending
 from hypermail.session.session import Session
@@ -24,19 +23,15 @@ INTAKE, SESSION, SENDING, RECEIVING, STREAMS = range(5)
 LINKS_OWN = frozenset((p.Ack, p.Handshake, p.PathChallenge, p.PathResponse, p.HealthPing, p.HealthPong, p.Padding))
 #: What a listener never holds back until its application has decided.
 UNHELD = frozenset((p.SessionOpen, p.SessionReopen, p.SessionDeath))
+#: What a starter never holds back while the listener has not proved that it knows the session.
+PROVING = frozenset((p.SessionReopenAck, p.SessionDeath))
 #: What asks for no acknowledgement.
 SILENT = frozenset((p.Ack, p.HealthPong, p.PathResponse, p.Padding))
-
-
-def _unexpected(session: Session, packet: p.Packet) -> None:
-    raise ProtocolViolation(f"a {type(packet).__name__} in a session that was not reopened")
 
 
 #: Who takes the packets of a session: the room, as its index in L{Rooms}, and that room's method.
 TAKERS: dict[type, tuple[int, Taker]] = {
     p.SessionOpenAck: (SESSION, Session.answered),
-    p.SessionReopen: (SESSION, Session.reopen_asked),
-    p.SessionReopenAck: (SESSION, _unexpected),
     p.SessionClose: (SESSION, Session.close_asked),
     p.SessionCloseAck: (SESSION, Session.close_acked),
     p.SessionDeath: (SESSION, Session.killed),
@@ -47,8 +42,8 @@ TAKERS: dict[type, tuple[int, Taker]] = {
     p.Direct: (RECEIVING, Receiving.receive_direct),
     p.StreamOpen: (STREAMS, Streams.receive_open),
     p.StreamOpenAck: (STREAMS, Streams.receive_open_ack),
-    p.StreamReopen: (SESSION, _unexpected),
-    p.StreamReopenAck: (SESSION, _unexpected),
+    p.StreamReopen: (STREAMS, Streams.receive_reopen),
+    p.StreamReopenAck: (STREAMS, Streams.receive_reopen),
     p.StreamChunk: (STREAMS, Streams.receive_chunk),
     p.StreamChunkAck: (STREAMS, Streams.receive_chunk_ack),
     p.StreamFlush: (STREAMS, Streams.receive_flush),

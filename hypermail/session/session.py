@@ -16,15 +16,29 @@ from hypermail.errors import (
     SessionClosed,
     SessionKilled,
     SessionRejected,
+    SessionReset,
+    SessionTimedOut,
+    StreamForgotten,
     UsageError,
 )
-from hypermail.events import Event, MessagesSettled, MessagesWritable, SessionClosing, SessionEnded, SessionOpened
+from hypermail.events import (
+    Event,
+    MessagesSettled,
+    MessagesWritable,
+    ReopenDue,
+    SessionClosing,
+    SessionEnded,
+    SessionOpened,
+    SessionResumed,
+    SessionSuspended,
+)
 from hypermail.link.control import Control
 from hypermail.messages.outgoing import OutgoingMessage
 from hypermail.messages.receiving import Receiving
 from hypermail.messages.sending import Sending
-from hypermail.options import KIB, Options, Role, Way
+from hypermail.options import KIB, Options, Persistence, Role, Way
 from hypermail.session.states import SESSION, Input, State
+from hypermail.session.survival import Channel, Survival
 from hypermail.streams.set import Streams
 from hypermail.wire import packets as p
 from hypermail.wire.parameters import Parameters
@@ -40,7 +54,13 @@ EARLY = Parameters(
     receive_buffer=16 * KIB,
     max_datagram=1_200,
     silence=30_000,
+    incarnation=0,
+    persistence=Persistence.PROCESS,
 )
+#: With what a claim is refused for now only.
+PASSING = (Reason.TOO_MANY_SESSIONS, Reason.SHUTTING_DOWN, Reason.STORE_FAILED, Reason.INTERNAL_ERROR)
+#: States in which there is a session that may outlive its link.
+_LIVING = (State.OPEN, State.CLOSING, State.CLOSE_SENT, State.CLOSE_RECEIVED)
 
 _EARLY_LIMITS = ("max_message", "allowance_bytes", "allowance_messages", "max_lanes", "max_streams", "stream_window")
 
@@ -58,6 +78,7 @@ class Session:
     @param parameters: what this side tells the peer about itself.
     @param learn: called with the peer's parameters once they are known.
 
+    @ivar survival: what lets it outlive its link.
     @ivar control: the control packets of the session.
     @ivar sending: outgoing messages.
     @ivar receiving: incoming messages.
@@ -66,13 +87,16 @@ class Session:
     """
 
     __slots__ = (
+        "_bearing",
+        "_claimed",
+        "_heard",
         "_learn",
         "_options",
         "_parameters",
+        "_peer",
         "_role",
         "_sends",
         "_told_end",
-        "allow_reopen",
         "control",
         "error",
         "events",
@@ -80,6 +104,7 @@ class Session:
         "sending",
         "state",
         "streams",
+        "survival",
         "way",
     )
 
@@ -91,15 +116,18 @@ class Session:
         self._parameters = parameters
         self._learn = learn
         self.state = SESSION.initial
-        self.allow_reopen = options.allow_reopen
+        self.survival = Survival(role, parameters.incarnation, options.session_timeout)
         self.error: HypermailError | None = None
         self.events: list[Event] = []
         self.control = Control()
         self.sending = Sending(options, EARLY, self.control)
-        bearing = options if role is Role.STARTER else _bear_early(options)
+        self._bearing = bearing = options if role is Role.STARTER else _bear_early(options)
         self.receiving = Receiving(bearing, self.control)
         self.streams = Streams(role, bearing, EARLY, self.control)
+        self._peer = EARLY
         self._told_end = False
+        self._heard = role is Role.STARTER  # whether the peer knows that the session is open
+        self._claimed = False  # whether the claim was sent over this link
         self._agree(options.way)
 
     def _agree(self, way: Way) -> None:
@@ -111,32 +139,45 @@ class Session:
     @property
     def carrying(self) -> bool:
         """Whether messages and streams pass: a starter's do from its first flight on."""
-        return self.state not in (State.NEW, State.DECIDING, State.ENDED)
+        return self.state not in (State.NEW, State.DECIDING, State.ENDED) and (self.survival.linked or self._claimed)
 
     # Opening
+
+    def begin(self, id: bytes, channel: Channel) -> None:
+        """
+        The session has the name and the secret that the link which it begins on has given.
+
+        @param channel: the link's.
+        """
+        survival = self.survival
+        survival.id, survival.secret, survival.peer_key = id, channel.secret, channel.peer_key
 
     def ask(self) -> None:
         """Starter: ask for the session."""
         self._move(Input.ASK)
-        self.control.put("session", p.SessionOpen(self.way, self.allow_reopen, self._parameters))
+        self.control.put("session", p.SessionOpen(self.way, self._parameters))
 
-    def asked(self, packet: p.SessionOpen) -> bool:
+    def wanted(self) -> bool:
         """
-        Listener: the peer asks.
+        Listener: the peer wants a session, a new one or one of before.
 
-        @return: whether the application is to decide; False for a repetition.
+        @return: whether somebody is to decide; False for a repetition.
         """
         if self._role is Role.STARTER:
             raise ProtocolViolation("the listener asks for a session")
         if self.state is not State.NEW:
             return False
         self._move(Input.ASKED)
-        self.allow_reopen = packet.allow_reopen and self._options.allow_reopen
-        self._agree(packet.way)
-        self._take_limits(packet.parameters)
         return True
 
+    def asked(self, packet: p.SessionOpen) -> None:
+        """Listener: the peer asks for a new session of this kind."""
+        self._agree(packet.way)
+        self._take_limits(packet.parameters)
+
     def _take_limits(self, peer: Parameters) -> None:
+        self._peer = peer
+        self.survival.peer_incarnation = peer.incarnation
         self._learn(peer)
         self.sending.learn(peer)
         self.streams.learn(peer)
@@ -144,14 +185,22 @@ class Session:
     def accept(self) -> None:
         """Listener: the application wants the session."""
         self._move(Input.ACCEPT)
-        self.control.put("session", p.SessionOpenAck(self._parameters))
+        self.control.put("session", p.SessionOpenAck(self._parameters), self._was_heard)
         self.events.append(SessionOpened())
 
-    def reject(self, code: int, text: str) -> None:
-        """Listener: the application does not want the session."""
+    def _was_heard(self) -> None:
+        self._heard = True
+
+    def reject(self, code: int, text: str, claimed: bool = False) -> None:
+        """
+        Listener: the application does not want the session.
+
+        @param claimed: whether it is one of before.
+        """
         if self.state is not State.DECIDING:
             raise UsageError("no session is waiting for an answer")
-        self.control.put("session", p.SessionOpenAck(None, code, text))
+        no = p.SessionReopenAck(b"", code=code, text=text) if claimed else p.SessionOpenAck(None, code, text)
+        self.control.put("session", no)
         self.end(SessionRejected(text, code))
 
     def answered(self, packet: p.SessionOpenAck) -> None:
@@ -168,11 +217,131 @@ class Session:
         self._take_limits(packet.parameters)
         self.events.append(SessionOpened())
 
-    def reopen_asked(self, packet: p.SessionReopen) -> None:
-        """Listener: the peer wants a session of before to go on here, which the mode does not allow."""
-        if self._role is Role.STARTER:
-            raise ProtocolViolation("the listener asks for a session")
-        self.control.put("session", p.SessionReopenAck(b"", Reason.CANNOT_REOPEN, "this mode cannot reopen sessions"))
+    # Without a link, and over another one
+
+    @property
+    def persistence(self) -> Persistence:
+        """What the session outlives: what both sides bear."""
+        return Persistence(min(self._parameters.persistence, self._peer.persistence))
+
+    def suspend(self, error: HypermailError, now: float) -> bool:
+        """
+        The link is lost.
+
+        @return: whether the session waits for another one; if not it is over.
+        """
+        survival = self.survival
+        waits = survival.claiming or (self.state in _LIVING and self._heard and self.persistence > Persistence.LINK)
+        if not (waits and survival.secret):
+            return False
+        if survival.linked:
+            self.events.append(SessionSuspended(error))
+        survival.lost(now)
+        self._claimed = False
+        self.sending.drop_directs()
+        return True
+
+    def next_timeout(self) -> float | None:
+        """s when a session without a link wants to be called."""
+        survival = self.survival
+        times = (survival.until, survival.attempt_at, self.sending.deadline())
+        return min((time for time in times if time is not None), default=None)
+
+    def timeout(self, now: float) -> None:
+        """Time has passed for a session without a link; harmless when early."""
+        survival = self.survival
+        self.sending.expire(now)
+        if survival.until is not None and now >= survival.until:
+            text = f"the session had no link for {survival.timeout:g} s"
+            self.end(SessionTimedOut(text))
+        elif survival.attempt_at is not None and now >= survival.attempt_at:
+            survival.attempt_at = None
+            self.events.append(ReopenDue())
+
+    def carry_on(self, parameters: Parameters, learn: Callable[[Parameters], None]) -> None:
+        """
+        The session is to go on over another link.
+
+        @param parameters: what this side tells over that.
+        @param learn: as of the constructor.
+        """
+        self._parameters = parameters
+        self._learn = learn
+        self.survival.begin_claim()
+
+    def claim(self, channel: Channel) -> None:
+        """Starter: claim the session over a link that has keys, and say how far its streams have come."""
+        survival = self.survival
+        proof = survival.proof(self._role, survival.generation, channel)
+        claim = p.SessionReopen(survival.id, survival.generation, proof, survival.peer_incarnation, self._parameters)
+        self.control.put("session", claim)
+        self._claimed = True
+        self.streams.tell_offsets()
+
+    def refuse_claim(self, survival: Survival, generation: int, channel: Channel) -> None:
+        """
+        Listener: a claim holds, but its starter has to know first what this side has lost.
+
+        @param survival: of the session that was claimed.
+        """
+        proof = survival.proof(self._role, generation, channel)
+        self.control.put("session", p.SessionReopenAck(proof, incarnation=survival.incarnation))
+        self.end(SessionReset("this side has been restarted since"))
+
+    def claimed(self, claim: p.SessionReopen, channel: Channel, now: float) -> None:
+        """Listener: the session goes on over this link, as was claimed and checked."""
+        survival = self.survival
+        survival.generation = claim.generation
+        self._resume(claim.parameters, now)
+        proof = survival.proof(self._role, claim.generation, channel)
+        self.control.put("session", p.SessionReopenAck(proof, self._parameters), self._was_heard)
+
+    def claim_answered(self, packet: p.SessionReopenAck, channel: Channel, now: float) -> HypermailError | None:
+        """
+        Starter: the listener has answered the claim.
+
+        @return: why the link is of no use, when it is not, so that another one is to be tried.
+        @raise ProtocolViolation: when the listener cannot prove that the session is its own.
+        """
+        survival = self.survival
+        if not survival.claiming:
+            return None
+        if not packet.proof:
+            error = _refusal(packet.text, packet.code)
+            if packet.code in PASSING:
+                return error
+            self.end(error)
+            return None
+        if not survival.proves(packet.proof, survival.generation, channel):
+            raise ProtocolViolation("the listener cannot prove that it knows the session")
+        if packet.incarnation is not None:
+            self._peer_restarted(packet.incarnation, now)
+            return SessionReset("the listener was restarted")
+        assert packet.parameters is not None  # as the packet's form has it
+        self._resume(packet.parameters, now)
+        return None
+
+    def _resume(self, peer: Parameters, now: float) -> None:
+        survival = self.survival
+        restarted = peer.incarnation != survival.peer_incarnation
+        if restarted:
+            self._peer_restarted(peer.incarnation, now)
+        survival.resumed(now)
+        self._take_limits(peer)
+        self.events.append(SessionResumed(restarted))
+
+    def _peer_restarted(self, incarnation: int, now: float) -> None:
+        """The peer has lost its memory of all that is not durable, and so may this side."""
+        self.survival.peer_incarnation = incarnation
+        error = StreamForgotten("the peer was restarted")
+        self.streams.end_all(error)
+        self.events += self.streams.take_events(now, 0.0)
+        self.control.retain(("session", "close", "closeack"))
+        self.streams = Streams(self._role, self._bearing, self._peer, self.control)
+        self.streams.may_send, self.streams.may_receive = self._sends, self.receiving.allowed
+        self.sending.peer_restarted(SessionReset("the peer was restarted"))
+        self.events += self.receiving.take_events(False)
+        self.receiving.peer_restarted()
 
     # Ending
 
@@ -343,6 +512,13 @@ class Session:
 
     def _move(self, input: Input) -> None:
         self.state = SESSION.next(self.state, input)
+
+
+def _refusal(text: str, code: int) -> HypermailError:
+    """Why a listener does not go on with a session."""
+    if code == Reason.SESSION_UNKNOWN:
+        return SessionReset("the listener does not know this session any more; was it restarted?", code)
+    return SessionRejected(f"the listener refused to go on with the session: {_because(text, code)}", code)
 
 
 def _because(text: str, code: int) -> str:

@@ -1,5 +1,5 @@
 """
-The states of a session, as a table.
+The states of a session, and of what carries it, as tables.
 """
 
 from __future__ import annotations
@@ -55,5 +55,34 @@ SESSION = Table(
         (State.CLOSE_RECEIVED, Input.CLOSE_ASKED): State.CLOSE_RECEIVED,
         (State.CLOSE_RECEIVED, Input.DRAINED): State.ENDED,
         **{(state, Input.END): State.ENDED for state in State},
+    },
+)
+
+
+class Carriage(Enum):
+    """Whether a session has a link (C{docs/protocol/sessions.rst}, Reopening)."""
+
+    LINKED = auto()
+    SUSPENDED = auto()  #: it waits for another one
+    CLAIMING = auto()  #: a new link is being made, or the claim is being answered
+
+
+class CarriageInput(Enum):
+    """What moves it."""
+
+    LINK_LOST = auto()
+    CLAIM = auto()
+    RESUME = auto()
+
+
+CARRIAGE = Table(
+    "session, carriage",
+    Carriage.LINKED,
+    {
+        (Carriage.LINKED, CarriageInput.LINK_LOST): Carriage.SUSPENDED,
+        (Carriage.LINKED, CarriageInput.CLAIM): Carriage.CLAIMING,
+        (Carriage.SUSPENDED, CarriageInput.CLAIM): Carriage.CLAIMING,
+        (Carriage.CLAIMING, CarriageInput.LINK_LOST): Carriage.SUSPENDED,
+        (Carriage.CLAIMING, CarriageInput.RESUME): Carriage.LINKED,
     },
 )

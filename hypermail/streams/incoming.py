@@ -90,6 +90,11 @@ class Incoming:
         return self.state in (Receiving.READING, Receiving.FLUSHED)
 
     @property
+    def offset(self) -> int:
+        """Bytes that have arrived without a gap."""
+        return self._bytes.offset
+
+    @property
     def buffered(self) -> int:
         """Bytes that have arrived and are not with the application."""
         return self._bytes.offset - self._delivered + self._bytes.waiting

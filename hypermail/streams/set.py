@@ -322,6 +322,28 @@ class Streams:
         if stream is not None:
             stream.outgoing.later = True
 
+    def tell_offsets(self) -> None:
+        """The session has another link: say how far the streams have come, so that no more is sent again than that."""
+        for stream in self._streams.values():
+            if stream.opening is Opening.ACCEPTED:
+                incoming = stream.incoming
+                self.control.put(("reopen", stream.id), p.StreamReopen(stream.id, incoming.offset, incoming.limit))
+
+    def receive_reopen(self, packet: p.StreamReopen | p.StreamReopenAck) -> None:
+        """
+        The peer says over another link how far a stream has come.
+
+        @raise ProtocolViolation: when that was never sent.
+        """
+        stream = self._find(packet.id)
+        if stream is None:
+            return
+        stream.outgoing.take_ack(p.StreamChunkAck(packet.id, packet.offset))
+        stream.outgoing.raise_limit(packet.limit)
+        if type(packet) is p.StreamReopen:
+            incoming = stream.incoming
+            self.control.put(("reopen", stream.id), p.StreamReopenAck(stream.id, incoming.offset, incoming.limit))
+
     def receive_clear(self, clear: p.StreamClear) -> None:
         """The peer ends a stream abnormally."""
         stream = self._find(clear.id)

@@ -11,7 +11,7 @@ from typing import Any
 from hypermail.demux import MOST_REPLIES, Demux
 from hypermail.ending import HELLO_TIMEOUT
 from hypermail.errors import SessionReset, SessionTimedOut
-from hypermail.events import SessionOpened, SessionRequested
+from hypermail.events import SessionOpened, SessionRequested, SessionSuspended
 from hypermail.options import ListenerOptions, Mode, Options, Role
 from hypermail.security.keys import long_seals
 from hypermail.security.tls import TlsHandshake
@@ -351,7 +351,8 @@ class ResetOracleTests(AttackCase):
         self.assertWorks(wire)
         wire.inject(Role.LISTENER, same)
         wire.run(0)
-        self.assertIsInstance(wire.here.error, SessionReset)
+        self.assertTrue(wire.starter.suspended)
+        self.assertIsInstance(wire.here.of(SessionSuspended)[0].error, SessionReset)
 
     def test_knownTag(self) -> None:
         """A socket never writes a reset for a tag that it knows: while a session opens, lives, or has just ended."""

@@ -254,7 +254,7 @@ class UnprovedTests(AttackCase):
     def test_nothingDelivered(self) -> None:
         """Whatever else it says is neither delivered nor answered, and forgotten when its time is over."""
         everything: tuple[p.Packet, ...] = (
-            p.SessionOpen(Way.TWO_WAY, True, GENEROUS),
+            p.SessionOpen(Way.TWO_WAY, GENEROUS),
             p.StreamBlock(0, 0, 0, 5, 0, b"hello"),
             p.StreamOpen(0, b"name", {}, None),
             p.StreamChunk(0, 0, b"data"),

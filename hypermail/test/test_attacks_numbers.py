@@ -87,7 +87,7 @@ class HeldBackTests(AttackCase):
         proof = bytes(opening.flight._data)
         offset = len(proof) - 33  # the last message: its kind and the proof
         (listener,) = wire.demux.connections
-        asking = p.SessionOpen(wire.starter.options.way, True, wire.starter._session._parameters)
+        asking = p.SessionOpen(wire.starter.options.way, wire.starter._session._parameters)
         wire.inject(Role.STARTER, short(wire.starter, asking))
         for number in range(3):
             wire.inject(Role.STARTER, short(wire.starter, p.StreamBlock(0, number, 0, 700, 0, bytes(700))))

@@ -28,12 +28,13 @@ from hypermail.wire.heads import Head
 
 #: One packet of every kind, with every field in use.
 EVERY: tuple[p.Packet, ...] = (
-    p.SessionOpen(Way.TWO_WAY, True, GENEROUS._replace(reset_token=bytes(16))),
+    p.SessionOpen(Way.TWO_WAY, GENEROUS._replace(reset_token=bytes(16))),
     p.SessionOpenAck(GENEROUS),
     p.SessionOpenAck(None, 5, "why"),
-    p.SessionReopen(bytes(16), 1, bytes(32), GENEROUS),
-    p.SessionReopenAck(bytes(32)),
-    p.SessionReopenAck(b"", 5, "why"),
+    p.SessionReopen(bytes(16), 1, bytes(32), 7, GENEROUS),
+    p.SessionReopenAck(bytes(32), GENEROUS),
+    p.SessionReopenAck(bytes(32), incarnation=7),
+    p.SessionReopenAck(b"", code=5, text="why"),
     p.SessionClose(),
     p.SessionCloseAck(),
     p.SessionDeath(5, "why"),
@@ -43,7 +44,7 @@ EVERY: tuple[p.Packet, ...] = (
     p.StreamOpenAck(1, 5_000),
     p.StreamOpenAck(1, None, 5, "why"),
     p.StreamReopen(0, 1, 2),
-    p.StreamReopenAck(0, True, 1, 2),
+    p.StreamReopenAck(0, 1, 2),
     p.StreamChunk(0, 0, b"data"),
     p.StreamChunkAck(0, 0),
     p.StreamFlush(0, 4),

@@ -70,6 +70,7 @@ PUBLIC = [
     "StreamAborted",
     "StreamCleared",
     "StreamError",
+    "StreamForgotten",
     "StreamOptions",
     "StreamRejected",
     "Unreachable",

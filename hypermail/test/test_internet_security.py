@@ -94,6 +94,7 @@ class ModeTests(SecuredTestCase):
             ours.session.sendMessage(b"are you still there?").addErrback(lambda _: None)
             hosts.settle(1.0)
             self.assertEqual(isinstance(ours.reason and errorOf(ours), SessionReset), reset)
+            ours.session.abort()  # it would look for its listener for a day
 
     def test_certificates(self) -> None:
         """Only TLS has certificates."""

@@ -305,7 +305,7 @@ class LinkTests(SynchronousTestCase):
 
     def test_integrityLimit(self) -> None:
         """When too many datagrams were forged the session ends, and the peer reads why."""
-        wire = Wire(handshakes=HANDSHAKES).open()
+        wire = Wire(Options(allow_reopen=False), handshakes=HANDSHAKES).open()
         for number in range(8):
             self.assertIsNone(wire.there.error)
             wire.inject(
@@ -323,7 +323,7 @@ class LinkTests(SynchronousTestCase):
 
     def test_sealingLimit(self) -> None:
         """Who hears no acknowledgement for as long as a key may be used ends the link, and seals nothing more."""
-        wire = Wire(Options(ping_interval=1e6), handshakes=HANDSHAKES).open()
+        wire = Wire(Options(ping_interval=1e6, allow_reopen=False), handshakes=HANDSHAKES).open()
         sent = len(wire.sent)
         wire.lose = lambda role, datagram: True
         while wire.here.error is None:

@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import UsageError
 from hypermail.events import StreamOptions
-from hypermail.options import _LEAST, KIB, MIB, Delivery, ListenerOptions, Options, Role, Way
+from hypermail.options import _DURATIONS, _LEAST, KIB, MIB, Delivery, ListenerOptions, Options, Role, Way
 
 
 class WayTests(SynchronousTestCase):
@@ -69,7 +69,7 @@ class OptionsTests(SynchronousTestCase):
 
     def test_times(self) -> None:
         """A time is a positive, finite number of seconds; the option and the value are named."""
-        for name in ("connection_timeout", "ping_interval", "delivery_timeout", "linger"):
+        for name in _DURATIONS:
             for value in (0, -1, 0.0, float("inf"), float("nan"), 1e9):
                 text = self.refuse(**{name: value})
                 self.assertIn(name, text)
@@ -87,8 +87,7 @@ class OptionsTests(SynchronousTestCase):
     def test_all_checked(self) -> None:
         """No number escapes being checked."""
         numbers = {field.name for field in fields(Options) if field.type in ("int", "float")}
-        times = {"connection_timeout", "ping_interval", "delivery_timeout", "linger"}
-        self.assertEqual(numbers - times - set(_LEAST), {"allowance_bytes"})
+        self.assertEqual(numbers - set(_DURATIONS) - set(_LEAST), {"allowance_bytes"})
 
     def test_largest_message(self) -> None:
         """A message's length has 32 bits."""

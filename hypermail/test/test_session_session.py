@@ -200,7 +200,7 @@ class OpenTests(Ended):
     def test_repeated(self) -> None:
         """Repeated questions and answers change nothing."""
         puppet = Puppet()
-        puppet.say(p.SessionOpen(Way.READ_ONLY, True, GENEROUS))
+        puppet.say(p.SessionOpen(Way.READ_ONLY, GENEROUS))
         self.assertEqual(puppet.application.kinds, [SessionRequested, SessionOpened])
         starter = Puppet(Role.LISTENER)
         starter.say(p.SessionOpenAck(None, 5, "no"))
@@ -210,11 +210,10 @@ class OpenTests(Ended):
         """Only starters ask, only listeners answer; nobody closes what isn't open."""
         for role, packet in (
             (Role.STARTER, p.SessionOpenAck(GENEROUS)),
-            (Role.LISTENER, p.SessionOpen(Way.TWO_WAY, True, GENEROUS)),
-            (Role.LISTENER, p.SessionReopen(bytes(16), 1, bytes(32), GENEROUS)),
-            (Role.STARTER, p.SessionReopenAck(bytes(32))),
-            (Role.STARTER, p.StreamReopen(0, 0, 0)),
-            (Role.LISTENER, p.StreamReopenAck(0, True, 0, 0)),
+            (Role.LISTENER, p.SessionOpen(Way.TWO_WAY, GENEROUS)),
+            (Role.LISTENER, p.SessionReopen(bytes(16), 1, bytes(32), 7, GENEROUS)),
+            (Role.STARTER, p.SessionReopenAck(bytes(32), GENEROUS)),
+            (Role.LISTENER, p.StreamReopenAck(0, 0, 0)),
         ):
             puppet = Puppet(role)
             error = puppet.said(packet)
@@ -232,7 +231,7 @@ class OpenTests(Ended):
         """A listener in mode plain answers a reopening with the reason why not."""
         puppet = Puppet(opens=False)
         puppet.hear(puppet.long(p.Handshake(0, b"")))
-        puppet.say(p.SessionReopen(bytes(16), 1, bytes(32), GENEROUS))
+        puppet.say(p.SessionReopen(bytes(16), 1, bytes(32), 7, GENEROUS))
         (answer,) = puppet.of(p.SessionReopenAck)
         self.assertEqual((answer.proof, answer.code), (b"", Reason.CANNOT_REOPEN))
 

@@ -23,7 +23,7 @@ from hypermail.machine import Table
 from hypermail.messages.states import OUTGOING
 from hypermail.messages.states import Input as MessageInput
 from hypermail.messages.states import State as Message
-from hypermail.session.states import SESSION
+from hypermail.session.states import CARRIAGE, SESSION, Carriage, CarriageInput
 from hypermail.session.states import Input as SessionInput
 from hypermail.session.states import State as Session
 from hypermail.streams.states import (
@@ -44,6 +44,7 @@ TABLES: list[tuple[Table[Any, Any], type[Enum], type[Enum], set[Enum], set[Enum]
     (ECN, EcnState, EcnInput, {EcnState.TESTING}, {EcnState.FAILED}),
     (SEARCH, Search, SearchInput, {Search.BASE}, set()),
     (SESSION, Session, SessionInput, {Session.NEW}, {Session.ENDED}),
+    (CARRIAGE, Carriage, CarriageInput, {Carriage.LINKED}, set()),
     (OUTGOING, Message, MessageInput, {Message.QUEUED}, {Message.SETTLED}),
     (OPENING, Opening, OpeningInput, {Opening.WAITING, Opening.UNSEEN}, {Opening.OVER}),
     (SENDING, Sending, SendingInput, {Sending.WRITING}, {Sending.FLUSHED, Sending.CLEARED}),

@@ -146,19 +146,17 @@ class MalformedTests(SynchronousTestCase):
             decode(memoryview(written))
 
     def test_session_packets(self) -> None:
-        """Ways, flags and verdicts that don't exist are refused."""
+        """Ways and verdicts that don't exist are refused."""
         end = strategies.PARAMETERS.encode()
-        self.refuse(b"\0\3\0" + end, "way 3")
-        self.refuse(b"\0\0\2" + end, "flags 2")
+        self.refuse(b"\0\3" + end, "way 3")
         self.refuse(b"\1\2" + end, "verdict 2")
-        self.refuse(b"\3\2" + bytes(100), "verdict 2")
+        self.refuse(b"\3\3" + bytes(100), "verdict 3")
 
     def test_stream_packets(self) -> None:
         """Flags, verdicts and scopes that don't exist, and names that are no UTF-8, are refused."""
         self.refuse(b"\x09" + bytes(8) + b"\2" + bytes(20), "flags 2")
         self.refuse(b"\x09" + bytes(8) + b"\0" + b"\0\0" + b"\1" + b"\1\xff" + b"\0\0", "UTF-8")
         self.refuse(b"\x0a" + bytes(8) + b"\2" + bytes(20), "verdict 2")
-        self.refuse(b"\x0c" + bytes(8) + b"\2" + bytes(20), "verdict 2")
         self.refuse(b"\x14\2" + bytes(30), "scope 2")
 
     def test_lacking_ranges(self) -> None:

@@ -57,7 +57,7 @@ class ParametersTests(SynchronousTestCase):
         self.assertEqual(read(join(parts)), parameters)
 
     @settings(deadline=None)
-    @given(st.integers(11, 255), st.binary(max_size=20), st.integers(0, 9))
+    @given(st.integers(13, 255), st.binary(max_size=20), st.integers(0, 11))
     def test_unknown(self, number: int, value: bytes, at: int) -> None:
         """A parameter that we don't know is skipped wherever it stands, so that later versions can add some."""
         parts = entries(PARAMETERS.encode())
@@ -94,9 +94,9 @@ class ParametersTests(SynchronousTestCase):
         """A reset token is empty or 16 bytes."""
         parts = entries(PARAMETERS.encode())
         for size in (1, 8, 15, 17, 32):
-            error = self.assertRaises(MalformedPacket, read, join([*parts, bytes((10, size)) + bytes(size)]))
+            error = self.assertRaises(MalformedPacket, read, join([*parts, bytes((12, size)) + bytes(size)]))
             self.assertIn("16 bytes", error.text)
-        self.assertEqual(read(join([*parts, b"\x0a\0"])), PARAMETERS)
+        self.assertEqual(read(join([*parts, b"\x0c\0"])), PARAMETERS)
 
     def test_truncated(self) -> None:
         """Parameters cut short at any byte are malformed."""

@@ -61,6 +61,8 @@ GENEROUS = Parameters(
     receive_buffer=1 << 22,
     max_datagram=65_507,
     silence=30_000,
+    incarnation=7,
+    persistence=1,
     reset_token=b"",
 )
 
@@ -425,7 +427,7 @@ class Puppet:
         """Open the session."""
         if self.role is Role.STARTER:
             self.hear(self.long(p.Handshake(0, b"")))
-            self.say(p.SessionOpen(self.way, True, self.parameters))
+            self.say(p.SessionOpen(self.way, self.parameters))
         else:
             self.listen()
             self.hear(self.long(p.Ack(0, ((0, 1),)), p.Handshake(0, b"")))

@@ -71,6 +71,8 @@ class Application:
     @ivar directs: direct messages, in the order of arrival.
     @ivar streams: streams by number, those of either side.
     @ivar pings: s, of each ping that was answered.
+    @ivar suspensions: why the session has lost each of its links.
+    @ivar resumptions: for each time that it has got another, whether the peer had been restarted.
     @ivar error: what the session has ended with.
     """
 
@@ -93,6 +95,8 @@ class Application:
         self.directs: list[bytes] = []
         self.streams: dict[int, GatheredStream] = {}
         self.pings: list[float] = []
+        self.suspensions: list[HypermailError] = []
+        self.resumptions: list[bool] = []
         self.error: HypermailError | None = None
         self._paused = False
         self._verdicts: list[Callable[[], None]] = []
@@ -188,6 +192,14 @@ class Application:
     def session_opened(self, event: e.SessionOpened) -> None:
         """Note it."""
         self.opened = True
+
+    def session_suspended(self, event: e.SessionSuspended) -> None:
+        """Note it."""
+        self.suspensions.append(event.error)
+
+    def session_resumed(self, event: e.SessionResumed) -> None:
+        """Note it."""
+        self.resumptions.append(event.restarted)
 
     def session_closing(self, event: e.SessionClosing) -> None:
         """The peer closes."""
@@ -294,6 +306,8 @@ class Application:
 CALLBACKS: dict[type, Callable[[Application, Any], None]] = {
     e.SessionRequested: lambda application, event: application.session_requested(event),
     e.SessionOpened: lambda application, event: application.session_opened(event),
+    e.SessionSuspended: lambda application, event: application.session_suspended(event),
+    e.SessionResumed: lambda application, event: application.session_resumed(event),
     e.SessionClosing: lambda application, event: application.session_closing(event),
     e.SessionEnded: lambda application, event: application.session_ended(event),
     e.MessagesReceived: lambda application, event: application.messages_received(event),

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 
 from hypermail.connection import Connection
 from hypermail.demux import Demux
-from hypermail.events import Event, StreamOptions
+from hypermail.errors import HypermailError
+from hypermail.events import Event, ReopenDue, SessionClaimed, StreamOptions
 from hypermail.messages.outgoing import OutgoingMessage
 from hypermail.options import Delivery, ListenerOptions, Options, Role
 from hypermail.session.states import State
+from hypermail.session.survival import unknown_session
 from hypermail.streams.stream import Stream
 from hypermail.testing.application import CALLBACKS, Application
 from hypermail.testing.modes import PLAIN, Handshakes
@@ -152,8 +154,10 @@ class Side:
         if self.connection.ended:
             self.timer.cancel()
             self.node.forget(self)
-        else:
-            self.timer.arm(self.connection.next_timeout())
+            return
+        if self.connection.suspended:
+            self.node.demux.forget(self.connection)
+        self.timer.arm(self.connection.next_timeout())
 
     def _drain(self) -> None:
         for _ in range(MOST_ROUNDS):
@@ -170,8 +174,13 @@ class Side:
         happened = False
         while (event := self.connection.next_event()) is not None:
             happened = True
-            self.events.append(event)
-            CALLBACKS[type(event)](self.application, event)
+            if type(event) is ReopenDue:
+                self.node.reopen(self)
+            elif type(event) is SessionClaimed:
+                self.node.claimed(self, event)
+            else:
+                self.events.append(event)
+                CALLBACKS[type(event)](self.application, event)
         return happened
 
     def _check(self, datagrams: list[bytes]) -> None:
@@ -186,7 +195,11 @@ class Side:
         connection = self.connection
         if connection.ended:
             return True
-        if connection.state in (State.NEW, State.OPENING, State.ENDED) or self._soon.when <= self.network.now:
+        if (
+            not connection.linked
+            or connection.state in (State.NEW, State.OPENING, State.ENDED)
+            or self._soon.when <= self.network.now
+        ):
             return False
         statistics = connection.statistics()
         if statistics["in_flight"] or statistics["paced_until"] is not None:
@@ -262,6 +275,44 @@ class Node:
         side = self._add(connection, application or Application())
         side.touch()
         return side
+
+    def reopen(self, side: Side) -> None:
+        """A starter's session tries another link."""
+        before = side.connection
+        connection = Connection.starter(
+            before.address,
+            options=before.options,
+            now=self.network.now,
+            random_bytes=self._random_bytes,
+            handshake=self._handshakes.starter,
+            before=before,
+        )
+        self.demux.add(connection)
+        self._move(side, connection)
+        side.touch()
+
+    def claimed(self, candidate: Side, event: SessionClaimed) -> None:
+        """A session of a listener's is claimed over another link."""
+        connection, now = candidate.connection, self.network.now
+        for side in self.live:
+            if side is not candidate and side.connection.session_id == event.session_id:
+                break
+        else:
+            unknown: HypermailError = unknown_session()
+            connection.reject(unknown.code, unknown.text, now=now)
+            return
+        before = side.connection
+        if connection.go_on(before, now=now):
+            self.demux.forget(before)
+            self.sides.remove(candidate)
+            self._move(side, connection)
+            candidate.connection = before
+            side.touch()
+
+    def _move(self, side: Side, connection: Connection) -> None:
+        del self._by_connection[side.connection]
+        self._by_connection[connection] = side
+        side.connection = connection
 
     def _add(self, connection: Connection, application: Application) -> Side:
         side = self._by_connection[connection] = Side(self, connection, application)

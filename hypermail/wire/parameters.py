@@ -26,6 +26,8 @@ class Parameters(NamedTuple):
     @ivar receive_buffer: of its socket; trains are at most half of it.
     @ivar max_datagram: UDP payload of the largest datagram that it can read.
     @ivar silence: ms without a datagram from the peer after which it forgets the link.
+    @ivar incarnation: tells what this side remembers of the session from what it remembered before a restart.
+    @ivar persistence: what the session may outlive for its part, as of L{hypermail.options.Persistence}.
     @ivar reset_token: 16 bytes that prove a later reset, or empty (a starter sends none).
     """
 
@@ -38,6 +40,8 @@ class Parameters(NamedTuple):
     receive_buffer: int
     max_datagram: int
     silence: int
+    incarnation: int
+    persistence: int
     reset_token: bytes = b""
 
     def encode(self) -> bytes:

@@ -88,23 +88,18 @@ class StreamReopen(NamedTuple):
 
 
 class StreamReopenAck(NamedTuple):
-    """Answers L{StreamReopen} with this side's offset. @ivar known: False when the stream is over here."""
+    """Answers L{StreamReopen} with the same of the other side; a stream that is over there gets no answer."""
 
     id: int
-    known: bool
     offset: int
     limit: int
 
     def encode(self) -> bytes:
-        numbers = self.offset.to_bytes(8, "big") + self.limit.to_bytes(8, "big")
-        return _ID.pack(Head.STREAM_REOPEN_ACK, self.id) + bytes((self.known,)) + numbers
+        return _ID_AND_NUMBER.pack(Head.STREAM_REOPEN_ACK, self.id, self.offset) + self.limit.to_bytes(8, "big")
 
     @classmethod
     def decode(cls, reader: Reader) -> StreamReopenAck:
-        id, known = reader.integer(8), reader.integer(1)
-        if known > 1:
-            raise MalformedPacket(f"StreamReopenAck with verdict {known}")
-        return cls(id, bool(known), reader.integer(8), reader.integer(8))
+        return cls(reader.integer(8), reader.integer(8), reader.integer(8))
 
 
 class StreamChunk(NamedTuple):

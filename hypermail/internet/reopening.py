@@ -1,0 +1,81 @@
+"""
+Sessions that go on over another link: a starter's tries one, a listener's is claimed over one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from twisted.internet.error import CannotListenError
+
+from hypermail.connection import Connection
+from hypermail.errors import HypermailError
+from hypermail.events import SessionClaimed, SessionRequested
+from hypermail.internet.residents import Residents
+from hypermail.options import Options
+from hypermail.session.survival import unknown_session
+
+if TYPE_CHECKING:
+    from hypermail.internet.life import SessionLife
+    from hypermail.internet.security import Security
+
+
+class ReopeningSocket(Protocol):
+    """What the socket is asked for."""
+
+    residents: Residents
+    security: Security
+    seconds: Callable[[], float]
+
+    def beginConnection(self, address: Any, host: str | None, options: Options, before: Connection) -> Connection:
+        """A starter's connection to C{address}, over which the session of C{before} is to go on."""
+
+    def settle(self, session: Any, connection: Connection) -> None:
+        """A session lives on this socket from now on, over this connection; no other has it any more."""
+
+    def leave(self, session: Any) -> None:
+        """A session does not live on this socket any more."""
+
+
+def reopen(socket: ReopeningSocket, session: SessionLife) -> None:
+    """Starter: try another link."""
+    before = session.connection
+    address, host, target = before.address, None, socket
+    if session.whereabouts is not None:
+        host = session.whereabouts.host
+        address = session.whereabouts.next()
+        if (":" in address[0]) != (":" in before.address[0]):  # a socket has one family
+            try:
+                target = session.whereabouts.move(address)
+            except CannotListenError:
+                address = before.address
+    connection = target.beginConnection(address, host, before.options, before)
+    socket.leave(session)
+    target.settle(session, connection)
+
+
+def claimed(socket: ReopeningSocket, candidate: SessionLife, event: SessionClaimed) -> None:
+    """
+    Listener: a session is claimed.
+
+    @param candidate: stands for the new connection, and is nothing any more if the session goes on over it.
+    """
+    connection = candidate.connection
+    session = socket.residents.find(event.session_id)
+    if session is None:
+        unknown = unknown_session()
+        candidate.reject(unknown.code, unknown.text)
+        return
+    try:
+        # Who may come now, which may be fewer than when the session has opened.
+        socket.security.admit(SessionRequested(session.way, candidate.getPeer(), event.certificate))
+    except HypermailError as error:
+        candidate.reject(error.code, error.text)
+        return
+    before = session.connection
+    if connection.go_on(before, now=socket.seconds()):
+        socket.leave(candidate)
+        candidate.connection = before
+        session.socket.leave(session)
+        socket.settle(session, connection)

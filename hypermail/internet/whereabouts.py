@@ -1,0 +1,86 @@
+"""
+Where a starter's session looks for its listener when it has lost its link: the addresses of the host, asked for anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from twisted.internet.defer import Deferred
+
+from hypermail.internet.attempts import HostAddress
+
+if TYPE_CHECKING:
+    from hypermail.internet.datagrams import HypermailDatagramProtocol
+    from hypermail.internet.sockets import Lease, StarterSocket
+
+
+class Whereabouts:
+    """
+    Of the listener of one session.
+
+    @ivar host: the name by which it was asked for.
+    """
+
+    __slots__ = ("_address", "_addresses", "_lease", "_resolve", "_resolving", "_socket", "_tried", "host")
+
+    def __init__(
+        self,
+        host: str,
+        address: HostAddress,
+        resolve: Callable[[], Deferred[list[HostAddress]]],
+        socket: Callable[[str], StarterSocket],
+        lease: Lease,
+    ) -> None:
+        """
+        @param address: where the session has opened.
+        @param resolve: asks for the host's addresses.
+        @param socket: gives the socket that asks an IP address.
+        @param lease: of the one that has asked C{address}.
+        """
+        self.host = host
+        self._address = address
+        self._addresses: list[HostAddress] = []
+        self._resolve = resolve
+        self._resolving: Deferred[None] | None = None
+        self._socket = socket
+        self._lease = lease
+        self._tried = False
+
+    def next(self) -> HostAddress:
+        """Where to try now: first where it was, then at each address of the host in turn, as they are found."""
+        if self._tried and self._resolving is None:
+            self._resolving = self._resolve().addCallbacks(self._found, lambda _: None).addBoth(self._resolved)
+        self._tried = True
+        if self._addresses:
+            self._address = self._addresses.pop(0)
+            self._addresses.append(self._address)
+        return self._address
+
+    def _found(self, addresses: list[HostAddress]) -> None:
+        if set(addresses) != set(self._addresses):
+            self._addresses = list(addresses)
+
+    def _resolved(self, _: object) -> None:
+        self._resolving = None
+
+    def arrived(self) -> None:
+        """The session has a link again."""
+        self._tried = False
+
+    def move(self, address: HostAddress) -> HypermailDatagramProtocol:
+        """
+        The session is to go on from the socket that asks C{address}.
+
+        @return: the sessions of that.
+        @raise CannotListenError: when there is none; nothing was changed then.
+        """
+        socket = self._socket(address[0])
+        self._lease.move(socket)
+        return socket.sessions
+
+    def forget(self) -> None:
+        """The session is over."""
+        if self._resolving is not None:
+            self._resolving.cancel()
