@@ -5,7 +5,7 @@ What the application of a connection may ask of it.
 from __future__ import annotations
 
 from hypermail.ending import Ending
-from hypermail.errors import HypermailError, Reason, SessionAborted, UsageError
+from hypermail.errors import HypermailError, Reason, SessionAborted
 from hypermail.events import StreamOptions
 from hypermail.intake import Intake
 from hypermail.link.link import Link
@@ -33,16 +33,9 @@ class Commands:
         """Whether the session has neither been opened nor refused yet."""
         return self._session.state in (State.NEW, State.OPENING, State.DECIDING)
 
-    def accept(self, *, now: float) -> None:
-        """Listener: take the session that was requested. @raise UsageError: when none was."""
-        self._now = now
-        if self._session.state is not State.DECIDING:
-            raise UsageError("no session is waiting for an answer")
-        self._session.accept()
-        self._take_held()
-
     def _take_held(self) -> None:
         """The session carries now: take what came before it did."""
+        self._intake.claimed = False
         try:
             self._intake.release()
         except HypermailError as error:
@@ -55,7 +48,14 @@ class Commands:
         self._ending.look(now)
 
     def send_message(
-        self, data: bytes, *, lane: int = 0, expires: float | None = None, wanted: bool = True, now: float
+        self,
+        data: bytes,
+        *,
+        lane: int = 0,
+        expires: float | None = None,
+        wanted: bool = True,
+        note: bytes = b"",
+        now: float,
     ) -> OutgoingMessage:
         """
         Send a message.
@@ -63,6 +63,7 @@ class Commands:
         @param data: is not copied and must not change.
         @param expires: s from now after which it is given up.
         @param wanted: whether L{MessagesSettled} is to tell of its fate.
+        @param note: of a durable lane's message: what the application wants to find again with it after a restart.
         @raise MessageTooLarge: for more than the peer takes.
         @raise HypermailError: when the session can't carry it.
         """
@@ -70,7 +71,7 @@ class Commands:
         session = self._session
         session.check_sending()
         deadline = None if expires is None else now + expires
-        return session.sending.send(data, lane, deadline, wanted)
+        return session.sending.send(data, lane, deadline, wanted, note)
 
     def ask(self, data: bytes, *, now: float) -> OutgoingMessage:
         """
@@ -109,18 +110,23 @@ class Commands:
         delivery: Delivery = Delivery.ACKED,
         priority: int = 0,
         redundancy: int = 0,
+        durable: bool = False,
     ) -> None:
         """
         Say what a lane is, before its first message: see L{LaneProperties}.
 
         @raise UsageError: when it is something else already, or can't be that.
         """
-        self._session.sending.configure(number, LaneProperties(ordered, delivery, priority, redundancy))
+        self._session.sending.configure(number, LaneProperties(ordered, delivery, priority, redundancy, durable))
 
     @property
     def messages_full(self) -> bool:
         """Whether producers of messages should pause; C{MessagesWritable} says when to go on."""
         return self._session.sending.full
+
+    def is_durable(self, lane: int) -> bool:
+        """Whether a lane's messages outlive the process."""
+        return self._session.sending.is_durable(lane)
 
     def is_direct(self, lane: int) -> bool:
         """Whether a lane's messages are direct ones."""

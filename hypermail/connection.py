@@ -9,7 +9,7 @@ it drains L{Connection.next_event}, then L{Connection.trains}, after everything 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -37,6 +37,7 @@ from hypermail.outlet import Outlet
 from hypermail.security.handshake import Handshake, HandshakeFactory
 from hypermail.security.identity import pin_of
 from hypermail.security.tokens import same_token
+from hypermail.session.journal import QueuedMessage, StoredSession
 from hypermail.session.session import Session
 from hypermail.session.states import State
 from hypermail.session.survival import Channel
@@ -64,6 +65,8 @@ class Connection(Commands):
     @param skips: 32 bytes that decide which packet numbers are left out; nobody else may know them.
     @param refusal: why a listener refuses whatever is asked, without asking its application.
     @param session: a starter's that is to go on here; None for a new one.
+    @param stored: a starter's of before a restart, that is to go on here.
+    @param name: by which a starter's durable session is to be found again.
 
     @ivar role: which side this is.
     @ivar options: what this side wants and bears.
@@ -88,6 +91,8 @@ class Connection(Commands):
         token: bytes = b"",
         refusal: HypermailError | None = None,
         session: Session | None = None,
+        stored: StoredSession | None = None,
+        name: str = "",
     ) -> None:
         self.role = role
         self.options = options
@@ -111,11 +116,15 @@ class Connection(Commands):
         self._reset_token = reset_token
         self._peer_reset_token = b""
         self._claim: p.SessionReopen | None = None
+        self._revived: Session | None = None  # what was claimed, and is kept on disk only
         self._released = False
         self._begun = False  # whether the session knows of the link's keys
         self._events: deque[Event] | None = None  # while there are any
+        if session is None and stored is not None:
+            session = Session.restored(role, options, parameters_of(options, reset_token, incarnation), stored)
         if session is None:
             self._session = Session(role, options, parameters_of(options, reset_token, incarnation), self._learn)
+            self._session.survival.name = name
             if role is Role.STARTER:
                 self._session.ask()
         else:
@@ -137,6 +146,8 @@ class Connection(Commands):
         handshake: HandshakeFactory,
         trace: NullTrace = NullTrace(),
         before: Connection | None = None,
+        stored: StoredSession | None = None,
+        name: str = "",
     ) -> Connection:
         """
         The side that asks for a session.
@@ -147,10 +158,14 @@ class Connection(Commands):
         @param handshake: makes the starter's side of one.
         @param before: a connection that has lost its link, and whose session is to go on over this one; it is over
             then. None for a new session.
+        @param stored: the same of a session of before a restart.
+        @param name: by which a new durable session is to be found again after one.
         """
         first_tag = random_bytes(8)
         if before is not None:  # so that it comes to the worker that has the session
-            first_tag = before.remote_tag.to_bytes(8, "big")[:1] + first_tag[1:]
+            first_tag = bytes((before._session.survival.worker,)) + first_tag[1:]
+        elif stored is not None:
+            first_tag = bytes((stored.identity.worker,)) + first_tag[1:]
         connection = cls(
             Role.STARTER,
             handshake(Role.STARTER),
@@ -165,6 +180,8 @@ class Connection(Commands):
             trace=trace,
             skips=random_bytes(32),
             session=None if before is None else before.release(now=now),
+            stored=stored,
+            name=name,
         )
         if before is not None:
             connection._events = before._events
@@ -281,10 +298,16 @@ class Connection(Commands):
     def _begin(self) -> None:
         """The link has keys: a starter's session may show that it is the one of before."""
         self._begun = True
+        if self.role is Role.STARTER:
+            self._session.survival.worker = self.remote_tag >> 56
         if self._session.survival.claiming:
             self._session.claim(self._channel)
         elif self.role is Role.STARTER:
             self._session.begin(self._link.session_id, self._channel)
+
+    @property
+    def _persistence(self) -> Persistence:
+        return Persistence.STORE if self.options.durable else Persistence.PROCESS
 
     @property
     def _channel(self) -> Channel:
@@ -305,7 +328,10 @@ class Connection(Commands):
                 self._session.reject(Reason.CANNOT_REOPEN, "this mode cannot reopen sessions", claimed=True)
             elif type(packet) is p.SessionReopen:
                 self._claim = packet
+                self._intake.claimed = True
                 self._session.events.append(SessionClaimed(packet.session, self.address, self.peer_certificate))
+            elif type(packet) is p.SessionOpen and packet.parameters.persistence > self._persistence:
+                self._session.reject(Reason.NOT_DURABLE, "this listener keeps no sessions over restarts")
             elif type(packet) is p.SessionOpen:
                 self._session.begin(self._link.session_id, self._channel)
                 self._session.asked(packet)
@@ -337,26 +363,123 @@ class Connection(Commands):
         claim = self._claim
         if claim is None or self._session.state is not State.DECIDING:
             raise UsageError("no session is claimed here")
-        session, channel = before._session, self._channel
-        try:
-            session.survival.check(claim.generation, claim.proof, channel)
-        except SessionRejected as error:
-            self.reject(error.code, error.text, now=now)
-            return False
-        if claim.incarnation != session.survival.incarnation:
-            self._session.refuse_claim(session.survival, claim.generation, channel)
-            self._ending.look(now)
+        session = before._session
+        if not self._holds(session, claim):
             return False
         before.release(now=now)
         self._events = before._events
+        self._carry(session, claim)
+        return True
+
+    def _carry(self, session: Session, claim: p.SessionReopen) -> None:
+        """Let a session go on here, as was claimed and checked."""
         self._session = session
         for room in (self._intake, self._outlet, self._ending):
             room.carry(session)
         parameters = parameters_of(self.options, self._reset_token, session.survival.incarnation)
         session.carry_on(parameters, self._learn)
-        session.claimed(claim, channel, now)
-        self._take_held()
+        session.claimed(claim, self._channel, self._now)
+        if session.survival.linked:
+            self._take_held()
+
+    def revive(self, stored: StoredSession, incarnation: int, *, now: float) -> bool:
+        """
+        Listener: let a session of before a restart go on here, as its starter has claimed, if the application wants it.
+
+        @param stored: what was kept of it.
+        @param incarnation: ours of it, as long as this process has no other memory of it.
+        @return: whether it may go on: C{SessionRequested} follows. If not, its starter is told why.
+        @raise UsageError: when none was claimed.
+        """
+        self._now = now
+        claim = self._claim
+        if claim is None or self._session.state is not State.DECIDING:
+            raise UsageError("no session is claimed here")
+        parameters = parameters_of(self.options, self._reset_token, incarnation)
+        session = Session.restored(Role.LISTENER, self.options, parameters, stored)
+        if not self._holds(session, claim):
+            return False
+        self._revived = session
+        identity = stored.identity
+        self._session.events.append(SessionRequested(identity.way, self.address, self.peer_certificate, identity.id))
         return True
+
+    def _holds(self, session: Session, claim: p.SessionReopen) -> bool:
+        """Whether a claim to a session holds, and over this link; if not, its starter is told."""
+        channel = self._channel
+        try:
+            session.survival.check(claim.generation, claim.proof, channel)
+        except SessionRejected as error:
+            self.reject(error.code, error.text, now=self._now)
+            return False
+        if claim.incarnation != session.survival.incarnation:
+            self._session.refuse_claim(session.survival, claim.generation, channel)
+            self._ending.look(self._now)
+            return False
+        return True
+
+    def accept(self, taken: Mapping[int, int] = {}, *, now: float) -> None:
+        """
+        Listener: take the session that was requested.
+
+        @param taken: of a session of before a restart, for durable lanes: the number below which the application has
+            taken all messages, by its own records.
+        @raise UsageError: when none was requested.
+        """
+        self._now = now
+        if self._session.state is not State.DECIDING:
+            raise UsageError("no session is waiting for an answer")
+        session, claim = self._revived, self._claim
+        if session is None or claim is None:
+            self._session.accept()
+            if self._session.carrying:
+                self._take_held()
+            return
+        for lane, number in taken.items():
+            session.receiving.restore(lane, number, ())
+        self._carry(session, claim)
+
+    # What has to outlive the process
+
+    @property
+    def has_changes(self) -> bool:
+        """Whether anything is to be written down."""
+        journal = self._session.journal
+        return journal is not None and journal.waiting
+
+    def take_changes(self) -> list[Any]:
+        """
+        What is to be written down now, in one piece: L{hypermail.session.journal}. L{changes_written} has to follow,
+        once for each time that this is called, and in the same order.
+        """
+        journal = self._session.journal
+        return [] if journal is None else journal.take()
+
+    def changes_written(self, safe: bool, *, now: float) -> None:
+        """
+        What was taken first is on disk.
+
+        @param safe: whether it is; if not, it will not be, and neither will what was taken after it until now.
+        """
+        self._now = now
+        session = self._session
+        if session.journal is not None:
+            session.journal.tell(safe, now)
+        if session.store_error is not None and not self._ending.over:
+            self._ending.gave_out(session.store_error, now)
+        elif session.carrying and session.survival.linked:
+            self._take_held()
+        self._ending.look(now)
+
+    def load(self, lane: int, first: int, messages: list[tuple[int, QueuedMessage]] | None, *, now: float) -> None:
+        """
+        Messages were brought back from the disk, as C{MessagesWanted} has asked.
+
+        @param messages: ascending, C{expires} by the clock of C{now}; None when they could not be read, for now.
+        """
+        self._now = now
+        if not self._ending.over:
+            self._session.sending.load(lane, first, messages)
 
     def _claim_answered(self, packet: p.SessionReopenAck) -> None:
         """Starter: the listener lets the session go on, or not, or not over this link."""

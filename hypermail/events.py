@@ -51,11 +51,13 @@ class SessionRequested:
     @ivar address: where it is; its own, as it has answered there.
     @ivar certificate: the one that it has shown, and whose key it has proved to hold; None when it has shown none.
         That somebody trusts it is not said, unless the listener's context demands it.
+    @ivar session_id: of a session of before a restart of the listener, that is to go on; None for a new one.
     """
 
     way: Way
     address: Any
     certificate: Certificate | None = None
+    session_id: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +163,29 @@ class MessagesSettled:
 
 
 @dataclass(frozen=True, slots=True)
+class MessagesStored:
+    """Messages of ours on durable lanes that are safe on disk."""
+
+    messages: list[OutgoingMessage]
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesWanted:
+    """
+    Messages of a durable lane are to be brought back from the disk, after a restart; C{connection.load(...)} has to
+    follow.
+
+    @ivar lane: its number.
+    @ivar first: the number of the first message.
+    @ivar most: bytes.
+    """
+
+    lane: int
+    first: int
+    most: int
+
+
+@dataclass(frozen=True, slots=True)
 class MessagesWritable:
     """Room for more messages, after C{connection.messages_full} had been true."""
 
@@ -241,6 +266,8 @@ Event = (
     | RepliesReceived
     | DirectsReceived
     | MessagesSettled
+    | MessagesStored
+    | MessagesWanted
     | MessagesWritable
     | StreamRequested
     | StreamAccepted

@@ -3,7 +3,8 @@ What comes in: the packets of one connection's datagrams, on their way to the ro
 
 Before the session is open, and after it is over, most packets have no addressee. A listener holds all of them
 until its starter has proved who it is, and most until its application has decided; what it can't hold is dropped, and
-never acknowledged.
+never acknowledged. While a session is claimed both sides hold what is said in it, and acknowledge it when the claim has
+held: what was acknowledged is never sent again, whatever becomes of the link.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from hypermail.session.states import State
 from hypermail.wire import packets as p
 from hypermail.wire.codec import decode
 
+_NOTHING = memoryview(b"")
 #: What a session is asked for with, or the answer to that.
 Asking = p.SessionOpen | p.SessionReopen | p.SessionReopenAck
 #: Bytes that a packet that is held counts for besides its own: the smallest are one on the wire, and this in memory.
@@ -34,6 +36,7 @@ class Intake:
 
     @param hold_bytes: of payloads that are kept until the application has decided.
     @param asked: takes the packets that ask for a session, and the answer to such a one as was of before.
+    @ivar claimed: whether a listener is asked for a session of before, and that does not go on yet.
     """
 
     __slots__ = (
@@ -44,10 +47,12 @@ class Intake:
         "_link",
         "_next_ping",
         "_now",
+        "_owed",
         "_pings",
         "_role",
         "_rooms",
         "_session",
+        "claimed",
     )
 
     def __init__(
@@ -56,9 +61,11 @@ class Intake:
         self._role = role
         self._link = link
         self._asked = asked
+        self.claimed = False
         self.carry(session)
         self._hold_bytes = hold_bytes
         self._hold: Hold | None = None  # made for the first packets that come early
+        self._owed: list[tuple[Opened, bool]] = []  # what is held, and not acknowledged; whether it asks for that
         self._pings: dict[int, float] = {}
         self._next_ping = 0
         self._admitted = role is Role.STARTER
@@ -104,10 +111,18 @@ class Intake:
         hold, self._hold = self._hold, None
         for packet in hold.release() if hold is not None else ():
             self._give(packet)
+        self._settle_up()
+
+    def _settle_up(self) -> None:
+        """Acknowledge what was held."""
+        owed, self._owed = self._owed, []
+        for opened, eliciting in owed:
+            self._link.received(opened, eliciting, self._now)
 
     def forget(self) -> None:
         """The session is over, or leaves the link: what was held is nobody's, and no round trip is measured."""
         self._hold = None
+        self._owed.clear()
         for number in self._pings:
             self._session.control.withdraw(("ping", number))
         self._pings.clear()
@@ -160,14 +175,26 @@ class Intake:
                 rest.append(packet)
         if self._link.verified and not self._admitted:
             rest = self._admit(rest)
+        eliciting = any(type(packet) not in SILENT for packet in packets)
         if rest and not self._holds(rest, len(opened.payload)):
             return
-        eliciting = any(type(packet) not in SILENT for packet in packets)
+        if rest and self._waits_for_claim:
+            self._owed.append((opened._replace(payload=_NOTHING), eliciting))
+            return
+        if self._owed and not self._waits_for_claim:
+            self._settle_up()
         self._link.received(opened, eliciting, now)
         if eliciting and self._over and not opened.long:  # never an ack for an ack: RFC 9000 §13.2.1
             self._link.acks.force()
         if self._carries:
             self.release()
+
+    @property
+    def _waits_for_claim(self) -> bool:
+        """Whether the session is claimed, or may turn out to be, and it is open whether the claim holds."""
+        if self._role is Role.STARTER:
+            return not self._session.survival.linked
+        return self._session.state is State.NEW or self.claimed
 
     def _gives(self, kind: type) -> bool:
         """Whether a packet of this kind is taken at once."""

@@ -47,7 +47,10 @@ class IncomingLane:
     its turn has not come), else it is with the application.
 
     @ivar number: of the lane.
+    @cvar durable: whether it goes on after restarts.
     """
+
+    durable = False
 
     __slots__ = (
         "_control",

@@ -24,6 +24,7 @@ class LaneProperties(NamedTuple):
     @ivar ordered: whether messages are delivered in the order of sending.
     @ivar delivery: what is promised.
     @ivar priority: 0–7; greater goes first.
+    @ivar durable: whether what is accepted for it outlives the process, in a session that does.
     @ivar redundancy: 0–3; how often a small message rides again before anybody has missed it. The receiver is not
         told: it drops what it has.
     """
@@ -32,11 +33,12 @@ class LaneProperties(NamedTuple):
     delivery: Delivery = Delivery.ACKED
     priority: int = 0
     redundancy: int = 0
+    durable: bool = False
 
     @property
     def flags(self) -> int:
         """As told to the receiver with each packet."""
-        return encode_lane(self.ordered, self.delivery)
+        return encode_lane(self.ordered, self.delivery, self.durable)
 
     def checked(self, number: int) -> LaneProperties:
         """Itself. @raise UsageError: when a lane can't be that."""
@@ -48,4 +50,6 @@ class LaneProperties(NamedTuple):
             raise UsageError(f"redundancy goes from 0 to {MOST_REDUNDANCY}, not {self.redundancy}")
         if self.redundancy and self.delivery is Delivery.DIRECT:
             raise UsageError("direct messages have no redundancy: nobody could tell a copy from another message")
+        if self.durable and not (self.ordered and self.delivery is Delivery.ACKED and not self.redundancy):
+            raise UsageError("a durable lane is ordered and acked, and has no redundancy")
         return self

@@ -380,7 +380,7 @@ class OutgoingLane:
         for number in range(start, stop):
             message = self._begun.pop(number)
             verdict = verdicts.get(number) if verdicts else None
-            if verdict is None and self._fragmenting is message:
+            if verdict is None and self._fragmenting is message and not self.properties.durable:
                 raise ProtocolViolation(f"the peer settles message {number} before it was sent whole")
             self._budget.settled(len(message.data))
             if verdict is None and message.state is State.BEGUN:

@@ -5,17 +5,22 @@ All incoming messages of a session.
 from __future__ import annotations
 
 from collections import deque
+from typing import cast
 
 from hypermail.errors import LimitExceeded, ProtocolViolation, Reason, UsageError
 from hypermail.events import AsksReceived, DirectsReceived, Event, MessagesReceived, RepliesReceived
 from hypermail.link.control import Control
 from hypermail.messages.asks import ASKS, NAME, PROPERTIES, REPLIES, AskedLane, AskLane
+from hypermail.messages.durable_receiving import DurableIncomingLane
 from hypermail.messages.holdings import Holdings
 from hypermail.messages.incoming import IncomingLane
-from hypermail.messages.lanes import APPLICATION_LANES
+from hypermail.messages.journal import Journal
+from hypermail.messages.lanes import APPLICATION_LANES, LaneProperties
 from hypermail.options import Delivery, Options
-from hypermail.wire.packets import Direct, MessageClear, StreamBlock, StreamBlocks, decode_lane
+from hypermail.wire.packets import Direct, MessageClear, StreamBlock, StreamBlocks, Verdict, decode_lane
 
+#: The flags of a durable lane.
+DURABLE = LaneProperties(durable=True).flags
 #: Asks that the application is given at once, before it is seen whether their replies are too many already.
 ASKS_AT_ONCE = 16
 
@@ -30,6 +35,7 @@ class Receiving:
     @ivar answering: whether we may, so that there can be replies.
     @ivar asked: the peer's asks; None while there were none.
     @ivar asks: our own, which replies are for; None while there were none.
+    @ivar journal: of a durable session.
     """
 
     __slots__ = (
@@ -43,6 +49,7 @@ class Receiving:
         "asked",
         "asks",
         "holdings",
+        "journal",
         "reply_holdings",
     )
 
@@ -58,6 +65,7 @@ class Receiving:
         self.asks: AskLane | None = None
         self.holdings = Holdings(options.allowance_bytes, options.allowance_messages)
         self.reply_holdings: Holdings | None = None
+        self.journal: Journal | None = None
 
     @property
     def finished(self) -> int:
@@ -79,11 +87,36 @@ class Receiving:
         return lane
 
     def _make_lane(self, number: int, flags: int) -> IncomingLane:
-        ordered, delivery = decode_lane(flags)
+        ordered, delivery, durable = decode_lane(flags)
         used = sum(number < APPLICATION_LANES for number in self._lanes)
         if used >= self._options.max_lanes:
             raise LimitExceeded(f"{used + 1} lanes are used, {self._options.max_lanes} are allowed")
-        return IncomingLane(number, flags, ordered, delivery, self.holdings, self._control, self._options.max_unsettled)
+        most = self._options.max_unsettled
+        if durable:
+            if self.journal is None:
+                raise ProtocolViolation(f"lane {number} is durable, and the session is not")
+            return DurableIncomingLane(number, flags, self.holdings, self._control, most, self.journal)
+        return IncomingLane(number, flags, ordered, delivery, self.holdings, self._control, most)
+
+    def restore(self, number: int, taken: int, verdicts: tuple[Verdict, ...]) -> None:
+        """
+        Go on with a durable lane after a restart; what was restored before counts as the least.
+
+        @param taken: the numbers below it are settled.
+        @param verdicts: on those of them that were not taken.
+        """
+        lane = self._lanes.get(number)
+        if not isinstance(lane, DurableIncomingLane):
+            lane = self._lanes[number] = DurableIncomingLane(
+                number,
+                DURABLE,
+                self.holdings,
+                self._control,
+                self._options.max_unsettled,
+                cast("Journal", self.journal),
+            )
+        if taken >= lane.finished:
+            lane.restore(taken, verdicts or lane.kept)
 
     def _make_reserved_lane(self, number: int, flags: int) -> IncomingLane:
         if number not in (ASKS, REPLIES):
@@ -174,10 +207,16 @@ class Receiving:
             lane.acknowledge()
 
     def peer_restarted(self) -> None:
-        """The peer remembers nothing of its lanes: their numbers begin again. What the application has stays there."""
-        for lane in self._lanes.values():
-            lane.detach()
-        self._lanes = {}
+        """
+        The peer remembers durable lanes, but not what it was told; of others nothing, so that their numbers begin
+        again. What the application has of them stays there.
+        """
+        for number, lane in list(self._lanes.items()):
+            if isinstance(lane, DurableIncomingLane):
+                lane.retell()
+            else:
+                lane.detach()
+                del self._lanes[number]
         self._waiting = self.asked = None
         self.reply_holdings = None
 

@@ -5,6 +5,7 @@ All outgoing messages of a session: lanes by priority, expiry, direct messages.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from heapq import heappop, heappush
 
 from hypermail.errors import (
@@ -21,6 +22,8 @@ from hypermail.link.control import Control
 from hypermail.link.payload import Payload
 from hypermail.messages.asks import ASKS, NAME, REPLIES, AskLane, ReplyLane
 from hypermail.messages.budget import Budget
+from hypermail.messages.durable_sending import DurableOutgoingLane
+from hypermail.messages.journal import Journal, QueuedMessage
 from hypermail.messages.lanes import APPLICATION_LANES, LaneProperties
 from hypermail.messages.outgoing import OutgoingLane, OutgoingMessage
 from hypermail.messages.redundancy import Copies, RedundantLane
@@ -55,6 +58,7 @@ class Sending:
     @ivar copies: of messages that ride again; None while no lane has redundancy.
     @ivar directs_dropped: direct messages that gave way to newer ones before they could leave.
     @ivar replies: ours to the peer's asks; None while there were none.
+    @ivar journal: of a durable session.
     """
 
     __slots__ = (
@@ -75,6 +79,7 @@ class Sending:
         "budget",
         "copies",
         "directs_dropped",
+        "journal",
         "replies",
     )
 
@@ -97,6 +102,7 @@ class Sending:
         self.replies: ReplyLane | None = None
         self.copies: Copies | None = None
         self.directs_dropped = 0
+        self.journal: Journal | None = None
 
     def learn(self, peer: Parameters) -> None:
         """The peer has told its limits."""
@@ -114,15 +120,18 @@ class Sending:
         @raise UsageError: when it is something else already.
         """
         properties.checked(number)
+        if properties.durable and self.journal is None:
+            raise UsageError(f"lane {number} cannot be durable: the session does not outlive its process")
         if self._properties.setdefault(number, properties) != properties:
             raise UsageError(f"lane {number} is in use already with {self._properties[number]}")
 
-    def send(self, data: bytes, number: int, expires: float | None, wanted: bool) -> OutgoingMessage:
+    def send(self, data: bytes, number: int, expires: float | None, wanted: bool, note: bytes = b"") -> OutgoingMessage:
         """
         Queue a message.
 
         @param expires: s of the clock that L{expire} is told, or None.
         @param wanted: whether its fate is to be told.
+        @param note: goes to the disk with it.
         @raise MessageTooLarge: for more than the peer takes.
         @raise UsageError: for a lane that can't be.
         """
@@ -131,11 +140,79 @@ class Sending:
         if number >= APPLICATION_LANES:
             LaneProperties().checked(number)
         lane = self._lanes.get(number) or self._new_lane(number)
-        message = lane.send(data, wanted)
+        if isinstance(lane, DurableOutgoingLane):
+            message = lane.send(data, wanted, expires, note)
+        elif note:
+            raise UsageError(f"lane {number} is not durable: there is nowhere to put a note")
+        else:
+            message = lane.send(data, wanted)
         if expires is not None:
-            self._serial += 1
-            heappush(self._expiries, (expires, self._serial, message))
+            self._expire_at(expires, message)
         return message
+
+    def _expire_at(self, expires: float, message: OutgoingMessage) -> None:
+        self._serial += 1
+        heappush(self._expiries, (expires, self._serial, message))
+
+    # Durable lanes
+
+    def is_durable(self, number: int) -> bool:
+        """Whether a lane is durable."""
+        properties = self._properties.get(number)
+        return properties is not None and properties.durable
+
+    def restore(self, number: int, properties: LaneProperties, settled: int, next: int) -> None:
+        """
+        Go on with a durable lane after a restart.
+
+        @param settled: the numbers below it are settled.
+        @param next: of the next message.
+        """
+        self._properties[number] = properties
+        lane = self._make_lane(number, properties)
+        self._add_lane(number, lane)
+        if isinstance(lane, DurableOutgoingLane):
+            lane.restore(settled, next)
+
+    @property
+    def _durable(self) -> Iterator[DurableOutgoingLane]:
+        if self.journal is not None:
+            for lane in self._lanes.values():
+                if isinstance(lane, DurableOutgoingLane):
+                    yield lane
+
+    def take_stored(self) -> list[OutgoingMessage]:
+        """Messages that are safe on disk since the last call, if somebody wants to hear of them."""
+        stored: list[OutgoingMessage] = []
+        for lane in self._durable:
+            stored += lane.stored
+            lane.stored = []
+        return stored
+
+    def take_wanted(self) -> list[tuple[int, int, int]]:
+        """What is to be brought back from the disk, as (lane, first number, bytes); L{load} has to follow for each."""
+        return [(lane.number, *wanted) for lane in self._durable if (wanted := lane.wants()) is not None]
+
+    def load(self, number: int, first: int, messages: list[tuple[int, QueuedMessage]] | None) -> None:
+        """Messages were brought back from the disk; or could not be, then it is to be tried again."""
+        lane = self._lanes.get(number)
+        if not isinstance(lane, DurableOutgoingLane):
+            return
+        if messages is None:
+            lane.not_loaded()
+            return
+        for message, expires in lane.load(first, messages):
+            self._expire_at(expires, message)
+
+    def _tell_known(self, clear: MessageClear) -> None:
+        self._control.put(("known", clear.lane, clear.number), clear)
+
+    def _clear(self, message: OutgoingMessage) -> None:
+        """The peer is to be asked about a message that is withdrawn."""
+        if self._clearing is None:
+            self._clearing = deque()
+        self._clearing.append(message)
+        self._ask_to_clear()
 
     def ask(self, data: bytes) -> OutgoingMessage:
         """
@@ -185,6 +262,10 @@ class Sending:
 
     def _make_lane(self, number: int, properties: LaneProperties) -> OutgoingLane:
         buffered = self._options.buffered_messages
+        if properties.durable and self.journal is not None:
+            return DurableOutgoingLane(
+                number, properties, self.budget, buffered, self.journal, self._clear, self._tell_known
+            )
         if not properties.redundancy:
             return OutgoingLane(number, properties, self.budget, buffered)
         if self.copies is None:
@@ -200,10 +281,7 @@ class Sending:
         """Give a message up, unless the peer's application has it already."""
         lane = self._lanes[message.lane]
         if lane.withdraw(message, error or MessageCancelled("the message was cancelled")):
-            if self._clearing is None:
-                self._clearing = deque()
-            self._clearing.append(message)
-            self._ask_to_clear()
+            self._clear(message)
 
     def _ask_to_clear(self) -> None:
         """Ask the peer about withdrawn messages, not about too many at once: all may expire together."""

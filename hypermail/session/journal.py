@@ -1,8 +1,9 @@
 """
 What of a durable session has to outlive its process, as changes to be written down in order.
 
-The core makes L{Change}s and waits for the word that they are safe; whoever drives it has them written, by an
-L{hypermail.interfaces.ISessionStore}. What is read back after a restart is a L{StoredSession}.
+The core makes changes, those of lanes in L{hypermail.messages.journal}, and waits for the word that they are safe;
+whoever drives it has them written, by an L{hypermail.interfaces.ISessionStore}. What is read back after a restart is
+a L{StoredSession}.
 """
 
 from __future__ import annotations
@@ -10,9 +11,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from hypermail.messages.journal import Heard as Heard
+from hypermail.messages.journal import LaneUsed as LaneUsed
+from hypermail.messages.journal import Queued as Queued
+from hypermail.messages.journal import QueuedMessage as QueuedMessage
+from hypermail.messages.journal import Settled as Settled
+from hypermail.messages.journal import Taken as Taken
+from hypermail.messages.journal import Withdrawn as Withdrawn
 from hypermail.messages.lanes import LaneProperties
 from hypermail.options import Role, Way
+from hypermail.session.survival import Survival
 from hypermail.wire.packets import Verdict
+from hypermail.wire.parameters import Parameters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,73 +60,6 @@ class Suspended(NamedTuple):
     """A session has no link from now on; the time until it may be forgotten begins."""
 
     id: bytes
-
-
-class LaneUsed(NamedTuple):
-    """We have begun to send on a durable lane of these properties."""
-
-    id: bytes
-    lane: int
-    properties: LaneProperties
-
-
-class QueuedMessage(NamedTuple):
-    """
-    A message that waits for the peer's application.
-
-    @ivar expires: s of the wall clock (since 1970) at which it is given up, or None.
-    @ivar note: what the application wants to find again with it; at most 1,024 bytes.
-    """
-
-    data: bytes
-    expires: float | None
-    note: bytes
-
-
-class Queued(NamedTuple):
-    """Messages of one lane with consecutive numbers, from C{first} on."""
-
-    id: bytes
-    lane: int
-    first: int
-    messages: list[QueuedMessage]
-
-
-class Withdrawn(NamedTuple):
-    """A queued message is not to be delivered any more; its number stays taken."""
-
-    id: bytes
-    lane: int
-    number: int
-
-
-class Settled(NamedTuple):
-    """The fate of all messages of ours with numbers below C{below} is known: they need not be kept."""
-
-    id: bytes
-    lane: int
-    below: int
-
-
-class Taken(NamedTuple):
-    """
-    The application has settled all messages of the peer's with numbers below C{below}.
-
-    @ivar verdicts: those below it that were not taken, and that were not among those of an earlier change.
-    """
-
-    id: bytes
-    lane: int
-    below: int
-    verdicts: tuple[Verdict, ...]
-
-
-class Heard(NamedTuple):
-    """The peer knows these verdicts."""
-
-    id: bytes
-    lane: int
-    numbers: tuple[int, ...]
 
 
 class Over(NamedTuple):
@@ -169,3 +112,24 @@ class StoredSession:
     identity: SessionIdentity
     sending: dict[int, StoredSending] = field(default_factory=dict)
     receiving: dict[int, StoredReceiving] = field(default_factory=dict)
+
+
+def identity_of(survival: Survival, role: Role, way: Way, peer: Parameters) -> SessionIdentity:
+    """
+    What a session is, to be written down.
+
+    @param peer: the peer's parameters, as far as they are known.
+    """
+    return SessionIdentity(
+        id=survival.id,
+        secret=survival.secret,
+        role=role,
+        name=survival.name,
+        way=way,
+        generation=survival.generation,
+        peer_incarnation=survival.peer_incarnation,
+        peer_key=survival.peer_key,
+        worker=survival.worker,
+        parameters=peer.encode(),
+        timeout=survival.timeout,
+    )

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from hypermail.errors import (
@@ -18,12 +19,15 @@ from hypermail.errors import (
     SessionRejected,
     SessionReset,
     SessionTimedOut,
+    StoreFailed,
     StreamForgotten,
     UsageError,
 )
 from hypermail.events import (
     Event,
     MessagesSettled,
+    MessagesStored,
+    MessagesWanted,
     MessagesWritable,
     ReopenDue,
     SessionClosing,
@@ -33,14 +37,17 @@ from hypermail.events import (
     SessionSuspended,
 )
 from hypermail.link.control import Control
+from hypermail.messages.journal import Journal, Written
 from hypermail.messages.outgoing import OutgoingMessage
 from hypermail.messages.receiving import Receiving
 from hypermail.messages.sending import Sending
 from hypermail.options import KIB, Options, Persistence, Role, Way
+from hypermail.session.journal import Over, StoredSession, Suspended, identity_of
 from hypermail.session.states import SESSION, Input, State
 from hypermail.session.survival import Channel, Survival
 from hypermail.streams.set import Streams
 from hypermail.wire import packets as p
+from hypermail.wire.fields import Reader
 from hypermail.wire.parameters import Parameters
 
 #: What every listener bears before it has said what it bears: the starter's first flight keeps within it.
@@ -79,6 +86,8 @@ class Session:
     @param learn: called with the peer's parameters once they are known.
 
     @ivar survival: what lets it outlive its link.
+    @ivar journal: what has to outlive the process; None when the session does not.
+    @ivar store_error: why the link is of no use, when that is because something could not be written down.
     @ivar control: the control packets of the session.
     @ivar sending: outgoing messages.
     @ivar receiving: incoming messages.
@@ -88,6 +97,7 @@ class Session:
 
     __slots__ = (
         "_bearing",
+        "_channel",
         "_claimed",
         "_heard",
         "_learn",
@@ -95,14 +105,18 @@ class Session:
         "_parameters",
         "_peer",
         "_role",
+        "_safe",
         "_sends",
         "_told_end",
+        "_told_open",
         "control",
         "error",
         "events",
+        "journal",
         "receiving",
         "sending",
         "state",
+        "store_error",
         "streams",
         "survival",
         "way",
@@ -127,8 +141,51 @@ class Session:
         self._peer = EARLY
         self._told_end = False
         self._heard = role is Role.STARTER  # whether the peer knows that the session is open
+        self._told_open = False
         self._claimed = False  # whether the claim was sent over this link
+        self._channel: Channel | None = None  # of the link over which it is to be sent
+        self._safe = True  # whether what has to be on disk before anything is sent is there
+        self.journal: Journal | None = None
+        self.store_error: HypermailError | None = None
         self._agree(options.way)
+        if options.durable and role is Role.STARTER:
+            self._become_durable()
+
+    def _become_durable(self) -> None:
+        """What is durable in the session is written down."""
+        self.journal = self.sending.journal = self.receiving.journal = Journal()
+        self.survival.timeout = self._options.durable_timeout
+        self._safe = False
+
+    @classmethod
+    def restored(cls, role: Role, options: Options, parameters: Parameters, stored: StoredSession) -> Session:
+        """
+        One of before a restart; it has no link, and goes on over one by L{carry_on}.
+
+        @param parameters: whose incarnation is ours now.
+        """
+        identity = stored.identity
+        session = cls(role, options, parameters, _nothing)
+        if session.journal is None:
+            session._become_durable()
+        survival, journal = session.survival, session.journal
+        assert journal is not None  # as it has just become
+        survival.id = journal.id = identity.id
+        survival.secret, survival.generation = identity.secret, identity.generation
+        survival.peer_incarnation, survival.peer_key = identity.peer_incarnation, identity.peer_key
+        survival.name, survival.worker, survival.timeout = identity.name, identity.worker, identity.timeout
+        session._heard = True
+        session.state = State.OPEN
+        session._agree(identity.way)
+        session._peer = Parameters.decode(Reader(memoryview(identity.parameters), 0))
+        session.sending.learn(session._peer)
+        session.streams.learn(session._peer)
+        for number, sending in stored.sending.items():
+            properties = sending.properties._replace(durable=True)
+            session.sending.restore(number, properties, sending.settled, sending.next)
+        for number, receiving in stored.receiving.items():
+            session.receiving.restore(number, receiving.taken, receiving.verdicts)
+        return session
 
     def _agree(self, way: Way) -> None:
         """The way of the session is known."""
@@ -139,7 +196,8 @@ class Session:
     @property
     def carrying(self) -> bool:
         """Whether messages and streams pass: a starter's do from its first flight on."""
-        return self.state not in (State.NEW, State.DECIDING, State.ENDED) and (self.survival.linked or self._claimed)
+        carries = self.state not in (State.NEW, State.DECIDING, State.ENDED)
+        return carries and self._safe and (self.survival.linked or self._claimed)
 
     # Opening
 
@@ -151,11 +209,30 @@ class Session:
         """
         survival = self.survival
         survival.id, survival.secret, survival.peer_key = id, channel.secret, channel.peer_key
+        if self.journal is not None:
+            self._note(self._asking_written, first=True)
+
+    def _note(self, written: Written | None = None, first: bool = False) -> None:
+        """Have it written down what the session is, C{first} before what waits already."""
+        if self.journal is not None:
+            identity = identity_of(self.survival, self._role, self.way, self._peer)
+            if first:
+                self.journal.begin(identity, written)
+            else:
+                self.journal.put(identity, written)
+
+    def _asking_written(self, safe: bool, now: float) -> None:
+        if safe and self.state is State.OPENING:
+            self._safe = True
+            self.control.put("session", p.SessionOpen(self.way, self._parameters))
+        elif not safe:
+            self.store_error = StoreFailed("the session could not be written down")
 
     def ask(self) -> None:
         """Starter: ask for the session."""
         self._move(Input.ASK)
-        self.control.put("session", p.SessionOpen(self.way, self._parameters))
+        if self.journal is None:
+            self.control.put("session", p.SessionOpen(self.way, self._parameters))
 
     def wanted(self) -> bool:
         """
@@ -174,6 +251,10 @@ class Session:
         """Listener: the peer asks for a new session of this kind."""
         self._agree(packet.way)
         self._take_limits(packet.parameters)
+        if self.persistence is Persistence.STORE:
+            self._become_durable()
+            assert self.journal is not None  # as it has just become
+            self.journal.id = self.survival.id
 
     def _take_limits(self, peer: Parameters) -> None:
         self._peer = peer
@@ -183,8 +264,24 @@ class Session:
         self.streams.learn(peer)
 
     def accept(self) -> None:
-        """Listener: the application wants the session."""
+        """Listener: the application wants the session, which opens as soon as it is written down, if it is to be."""
+        if self.journal is None:
+            self._accept()
+        else:
+            self._note(self._accepting_written)
+
+    def _accepting_written(self, safe: bool, now: float) -> None:
+        if self.state is not State.DECIDING:
+            return
+        if safe:
+            self._safe = True
+            self._accept()
+        else:
+            self.reject(Reason.STORE_FAILED, "the listener could not write the session down")
+
+    def _accept(self) -> None:
         self._move(Input.ACCEPT)
+        self._told_open = True
         self.control.put("session", p.SessionOpenAck(self._parameters), self._was_heard)
         self.events.append(SessionOpened())
 
@@ -215,6 +312,8 @@ class Session:
             return
         self._move(Input.ACCEPT)
         self._take_limits(packet.parameters)
+        self._note()
+        self._told_open = True
         self.events.append(SessionOpened())
 
     # Without a link, and over another one
@@ -238,6 +337,9 @@ class Session:
             self.events.append(SessionSuspended(error))
         survival.lost(now)
         self._claimed = False
+        self._channel = None
+        if self.journal is not None:
+            self.journal.put(Suspended(survival.id))
         self.sending.drop_directs()
         return True
 
@@ -267,10 +369,31 @@ class Session:
         """
         self._parameters = parameters
         self._learn = learn
+        self.store_error = None
+        self.control.withdraw("session")  # what was said over another link proves nothing here
         self.survival.begin_claim()
+        if self.journal is not None and self._role is Role.STARTER:
+            self._safe = False
+            self._note(partial(self._generation_written, self.survival.generation))
+
+    def _generation_written(self, generation: int, safe: bool, now: float) -> None:
+        """Starter: the generation is on disk, so that it is never used again."""
+        if generation != self.survival.generation or not self.survival.claiming:
+            return
+        self._safe = safe
+        if not safe:
+            self.store_error = StoreFailed("the claim could not be written down")
+        elif self._channel is not None:
+            self._claim(self._channel)
 
     def claim(self, channel: Channel) -> None:
-        """Starter: claim the session over a link that has keys, and say how far its streams have come."""
+        """Starter: the link has keys: claim the session, as soon as that is written down."""
+        self._channel = channel
+        if self._safe:
+            self._claim(channel)
+
+    def _claim(self, channel: Channel) -> None:
+        """Claim the session, and say how far its streams have come."""
         survival = self.survival
         proof = survival.proof(self._role, survival.generation, channel)
         claim = p.SessionReopen(survival.id, survival.generation, proof, survival.peer_incarnation, self._parameters)
@@ -289,9 +412,23 @@ class Session:
         self.end(SessionReset("this side has been restarted since"))
 
     def claimed(self, claim: p.SessionReopen, channel: Channel, now: float) -> None:
-        """Listener: the session goes on over this link, as was claimed and checked."""
+        """Listener: the session goes on over this link, as was claimed and checked, once that is written down."""
+        self.survival.generation = claim.generation
+        accepted = partial(self._claim_accepted, claim, channel)
+        if self.journal is None:
+            accepted(True, now)
+        else:
+            self._safe = False
+            self._note(accepted)
+
+    def _claim_accepted(self, claim: p.SessionReopen, channel: Channel, safe: bool, now: float) -> None:
         survival = self.survival
-        survival.generation = claim.generation
+        if claim.generation != survival.generation or not survival.claiming:
+            return
+        if not safe:
+            self.store_error = StoreFailed("the claim could not be written down")
+            return
+        self._safe = True
         self._resume(claim.parameters, now)
         proof = survival.proof(self._role, claim.generation, channel)
         self.control.put("session", p.SessionReopenAck(proof, self._parameters), self._was_heard)
@@ -328,7 +465,12 @@ class Session:
             self._peer_restarted(peer.incarnation, now)
         survival.resumed(now)
         self._take_limits(peer)
-        self.events.append(SessionResumed(restarted))
+        self._note()
+        if self._told_open:
+            self.events.append(SessionResumed(restarted))
+        else:
+            self._told_open = True
+            self.events.append(SessionOpened())
 
     def _peer_restarted(self, incarnation: int, now: float) -> None:
         """The peer has lost its memory of all that is not durable, and so may this side."""
@@ -403,6 +545,8 @@ class Session:
 
     def _over(self, error: HypermailError) -> None:
         self.error = error
+        if self.journal is not None and self.journal.id:
+            self.journal.put(Over(self.journal.id))
         self.streams.end_all(error)
         self.control.retain(("session", "closeack", "death"))
         if not isinstance(error, SessionClosed):  # what came before a close is still told
@@ -475,6 +619,10 @@ class Session:
             for number in replies.take_settled():
                 self.receiving.asked.reply_settled(number)
         events += self.receiving.take_events(replies is None or not replies.full)
+        stored = self.sending.take_stored()
+        if stored:
+            events.append(MessagesStored(stored))
+        events += [MessagesWanted(*wanted) for wanted in self.sending.take_wanted()]
         settled = self.sending.take_settled()
         if self.error is not None:
             settled += self.sending.give_up(self.error)
@@ -512,6 +660,10 @@ class Session:
 
     def _move(self, input: Input) -> None:
         self.state = SESSION.next(self.state, input)
+
+
+def _nothing(peer: Parameters) -> None:
+    """There is no link that could learn of the peer."""
 
 
 def _refusal(text: str, code: int) -> HypermailError:

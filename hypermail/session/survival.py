@@ -50,6 +50,8 @@ class Survival:
     @ivar generation: the greatest under which it was claimed.
     @ivar peer_incarnation: the peer's, as far as it is known.
     @ivar peer_key: as of L{Channel}; of the link that the session has begun on.
+    @ivar name: by which a starter's durable session is found again.
+    @ivar worker: the byte of the listener's tag that names its worker process.
     @ivar carriage: whether the session has a link.
     @ivar until: s when a session without a link is given up; None while it has one.
     @ivar attempt_at: s when a starter is to try another link; None when it is not.
@@ -64,11 +66,13 @@ class Survival:
         "generation",
         "id",
         "incarnation",
+        "name",
         "peer_incarnation",
         "peer_key",
         "secret",
         "timeout",
         "until",
+        "worker",
     )
 
     def __init__(self, role: Role, incarnation: int, timeout: float) -> None:
@@ -80,6 +84,8 @@ class Survival:
         self.generation = 0
         self.peer_incarnation = 0
         self.peer_key = b""
+        self.name = ""
+        self.worker = 0
         self.carriage = CARRIAGE.initial
         self.until: float | None = None
         self.attempt_at: float | None = None

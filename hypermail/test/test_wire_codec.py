@@ -206,13 +206,14 @@ class LaneFlagsTests(SynchronousTestCase):
     """The byte that tells a lane's properties."""
 
     def test_round_trip(self) -> None:
-        """Order and delivery come back, each of the combinations in a byte of its own."""
-        combinations = [(o, d) for o in (True, False) for d in (Delivery.ACKED, Delivery.BUFFERED)]
+        """Order, delivery and durability come back, each of the combinations in a byte of its own."""
+        combinations = [(o, d, False) for o in (True, False) for d in (Delivery.ACKED, Delivery.BUFFERED)]
+        combinations.append((True, Delivery.ACKED, True))
         flags = [p.encode_lane(*combination) for combination in combinations]
-        self.assertEqual(flags, [0, 2, 1, 3])
+        self.assertEqual(flags, [0, 2, 1, 3, 8])
         self.assertEqual([p.decode_lane(byte) for byte in flags], combinations)
 
     def test_meaningless(self) -> None:
         """Direct messages have no lane, and nothing else is defined: such flags are refused."""
-        for flags in range(4, 256):
+        for flags in set(range(4, 256)) - {8}:
             self.assertRaises(MalformedPacket, p.decode_lane, flags)

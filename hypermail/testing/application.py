@@ -245,6 +245,9 @@ class Application:
     def messages_settled(self, event: e.MessagesSettled) -> None:
         """The fate of messages of ours is known."""
 
+    def messages_stored(self, event: e.MessagesStored) -> None:
+        """Messages of ours on durable lanes are safe."""
+
     def messages_writable(self, event: e.MessagesWritable) -> None:
         """Go on with L{send_all}."""
         self._send_more()
@@ -315,6 +318,7 @@ CALLBACKS: dict[type, Callable[[Application, Any], None]] = {
     e.RepliesReceived: lambda application, event: application.replies_received(event),
     e.DirectsReceived: lambda application, event: application.directs_received(event),
     e.MessagesSettled: lambda application, event: application.messages_settled(event),
+    e.MessagesStored: lambda application, event: application.messages_stored(event),
     e.MessagesWritable: lambda application, event: application.messages_writable(event),
     e.StreamRequested: lambda application, event: application.stream_requested(event),
     e.StreamAccepted: lambda application, event: application.stream_accepted(event),

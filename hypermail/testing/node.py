@@ -5,20 +5,23 @@ A simulated UDP socket with the connections that live on it, and what drives the
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
 from hypermail.connection import Connection
 from hypermail.demux import Demux
-from hypermail.errors import HypermailError
-from hypermail.events import Event, ReopenDue, SessionClaimed, StreamOptions
+from hypermail.errors import HypermailError, StoreFailed
+from hypermail.events import Event, MessagesWanted, ReopenDue, SessionClaimed, StreamOptions
 from hypermail.messages.outgoing import OutgoingMessage
 from hypermail.options import Delivery, ListenerOptions, Options, Role
+from hypermail.session.journal import Change
 from hypermail.session.states import State
 from hypermail.session.survival import unknown_session
 from hypermail.streams.stream import Stream
 from hypermail.testing.application import CALLBACKS, Application
 from hypermail.testing.modes import PLAIN, Handshakes
+from hypermail.testing.store import MemoryStore
 
 if TYPE_CHECKING:
     from hypermail.testing.network import Address, SimulatedNetwork
@@ -153,8 +156,10 @@ class Side:
             self._pumping = False
         if self.connection.ended:
             self.timer.cancel()
+            self.node.write(self)
             self.node.forget(self)
             return
+        self.node.write(self)
         if self.connection.suspended:
             self.node.demux.forget(self.connection)
         self.timer.arm(self.connection.next_timeout())
@@ -178,10 +183,17 @@ class Side:
                 self.node.reopen(self)
             elif type(event) is SessionClaimed:
                 self.node.claimed(self, event)
+            elif type(event) is MessagesWanted:
+                self.node.bring(self, event)
             else:
                 self.events.append(event)
                 CALLBACKS[type(event)](self.application, event)
         return happened
+
+    def written(self, safe: bool) -> None:
+        """What the session has asked for first is in the store, or is not."""
+        self.connection.changes_written(safe, now=self.network.now)
+        self.pump()
 
     def _check(self, datagrams: list[bytes]) -> None:
         """The rule of trains: equal sizes but for the last, and that is no larger."""
@@ -225,8 +237,10 @@ class Node:
     @param accepting: makes an application for each session that a stranger asks for; None for a socket that
         takes none.
     @param handshakes: of its sessions.
+    @param store: where durable sessions are kept.
 
     @ivar demux: the core's.
+    @ivar store_delay: s that writing takes.
     @ivar sides: of all sessions so far, in the order of their beginning.
     """
 
@@ -239,15 +253,20 @@ class Node:
         listener_options: ListenerOptions | None = None,
         accepting: Callable[[], Application] | None = None,
         handshakes: Handshakes = PLAIN,
+        store: MemoryStore | None = None,
     ) -> None:
         self.network = network
+        self.store = store
+        self.store_delay = 0.001
         self._handshakes = handshakes
         self.address = address
         self.options = options or Options()
         self.sides: list[Side] = []
         self._accepting = accepting
         self._by_connection: dict[Connection, Side] = {}
-        self._random_bytes = Random(f"{network.seed}: {address}").randbytes
+        self._random_bytes = Random(f"{network.seed}: {address} {network.now}").randbytes
+        self._incarnation = int.from_bytes(self._random_bytes(8), "big")
+        self._stopped = False
         self.demux = Demux(
             options=self.options,
             listener_options=listener_options or ListenerOptions(),
@@ -257,12 +276,18 @@ class Node:
         network.attach(address, self.receive)
 
     def start(
-        self, address: Address, application: Application | None = None, *, options: Options | None = None
+        self,
+        address: Address,
+        application: Application | None = None,
+        *,
+        options: Options | None = None,
+        name: str = "",
     ) -> Side:
         """
         Ask for a session.
 
         @param address: of the listener.
+        @param name: of a durable one; one that the store has goes on.
         """
         connection = Connection.starter(
             address,
@@ -270,6 +295,8 @@ class Node:
             now=self.network.now,
             random_bytes=self._random_bytes,
             handshake=self._handshakes.starter,
+            stored=None if self.store is None else self.store.named(name),
+            name=name,
         )
         self.demux.add(connection)
         side = self._add(connection, application or Application())
@@ -298,8 +325,12 @@ class Node:
             if side is not candidate and side.connection.session_id == event.session_id:
                 break
         else:
-            unknown: HypermailError = unknown_session()
-            connection.reject(unknown.code, unknown.text, now=now)
+            stored = None if self.store is None else self.store.find(event.session_id)
+            if stored is None:
+                unknown: HypermailError = unknown_session()
+                connection.reject(unknown.code, unknown.text, now=now)
+            else:
+                connection.revive(stored, self._incarnation, now=now)
             return
         before = side.connection
         if connection.go_on(before, now=now):
@@ -308,6 +339,29 @@ class Node:
             self._move(side, connection)
             candidate.connection = before
             side.touch()
+
+    def write(self, side: Side) -> None:
+        """Have it written what a session has to be written."""
+        while side.connection.has_changes:
+            changes = side.connection.take_changes()
+            self.network.call_at(self.network.now + self.store_delay, partial(self._write, side, changes))
+
+    def _write(self, side: Side, changes: list[Change]) -> None:
+        if self._stopped or self.store is None:
+            return
+        try:
+            self.store.apply(changes)
+        except StoreFailed:
+            side.written(False)
+        else:
+            side.written(True)
+
+    def bring(self, side: Side, event: MessagesWanted) -> None:
+        """Bring messages back from the store."""
+        if self.store is None:
+            raise AssertionError("there is no store")
+        messages = self.store.messages(side.connection.session_id, event.lane, event.first, event.most)
+        side.connection.load(event.lane, event.first, messages, now=self.network.now)
 
     def _move(self, side: Side, connection: Connection) -> None:
         del self._by_connection[side.connection]
@@ -373,6 +427,7 @@ class Node:
 
     def stop(self) -> None:
         """Close the socket, as a process that is killed does."""
+        self._stopped = True
         for side in self.live:
             side.timer.cancel()
         self.network.detach(self.address)

@@ -28,16 +28,26 @@ def lengths(count: int) -> Struct:
     return Struct(f">{count}H")
 
 
-def encode_lane(ordered: bool, delivery: Delivery) -> int:
+#: The flags of a durable lane, which is ordered and acked.
+_DURABLE = 8
+
+
+def encode_lane(ordered: bool, delivery: Delivery, durable: bool = False) -> int:
     """The flags byte that tells a lane's properties with each of its packets."""
-    return (not ordered) | delivery << 1
+    return (not ordered) | delivery << 1 | durable * _DURABLE
 
 
-def decode_lane(flags: int) -> tuple[bool, Delivery]:
-    """Whether a lane is ordered, and its delivery. @raise MalformedPacket: for flags that mean nothing."""
+def decode_lane(flags: int) -> tuple[bool, Delivery, bool]:
+    """
+    Whether a lane is ordered, its delivery, and whether it is durable.
+
+    @raise MalformedPacket: for flags that mean nothing.
+    """
+    if flags == _DURABLE:
+        return True, Delivery.ACKED, True
     if flags >> 1 not in (Delivery.ACKED, Delivery.BUFFERED):
         raise MalformedPacket(f"lane flags {flags:#04x} mean nothing")
-    return not flags & 1, Delivery(flags >> 1)
+    return not flags & 1, Delivery(flags >> 1), False
 
 
 class StreamBlock(NamedTuple):
