@@ -29,6 +29,11 @@ L{starter}     what the C{hypermail} command does, from opening a session to clo
 L{watching}    what C{hypermail status} asks for and shows
 L{live}        the same as a table on a terminal that stays up to date
 L{running}     the reactor of a command, until its work is done or a signal ends it
+L{store}       durable sessions on disk, written by a thread
+L{store_file}  the same, blocking: one file, for one process at a time
+L{store_group} changes that are written together, and what they come to
+L{store_rows}  how they are written in the rows of the file
+L{store_sql}   its tables, and how it is made and opened
 L{workers}     threads for what blocks
 L{addresses}   C{HOST:PORT} and C{udp:4700:interface=127.0.0.1}
 ============== =====================================================================================
