@@ -16,6 +16,7 @@ from hypermail.options import Role
 from hypermail.services.paths import printable
 from hypermail.services.store_group import Group, Row
 from hypermail.services.store_rows import (
+    ROW_MESSAGES,
     Damaged,
     Kept,
     decode_messages,
@@ -187,7 +188,7 @@ class StoreFile:
         return None if kept is None or kept.identity.role is not role else kept.stored()
 
     def messages(self, id: bytes, lane: int, first: int, most: int) -> list[tuple[int, QueuedMessage]]:
-        """See L{hypermail.interfaces.ISessionStore.messages}."""
+        """See L{hypermail.interfaces.ISessionStore.messages}; at most L{ROW_MESSAGES} at once."""
         with self._explaining():
             kept = self._load(id)
             half = None if kept is None else kept.sending.get(lane)
@@ -198,7 +199,7 @@ class StoreFile:
             for number, message in self._unsettled(id, lane, max(first, half.settled), half.next):
                 if number in half.withdrawn:
                     continue
-                if found and size + len(message.data) > most:
+                if found and (size + len(message.data) > most or len(found) == ROW_MESSAGES):
                     break
                 size += len(message.data)
                 found.append((number, message))

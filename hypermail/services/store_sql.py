@@ -147,6 +147,8 @@ def connect(path: str, owner: bytes, now: float) -> sqlite3.Connection:
             raise
     except (sqlite3.Error, OSError) as error:
         raise explained(path, error) from error
+    except ValueError as error:  # a null character, say
+        raise StoreFailed(f"{printable(path)} cannot be the name of a file") from error
     return database
 
 

@@ -1,0 +1,662 @@
+"""
+Tests for L{hypermail.services.store_file}: what a store keeps, for how long, and which files it refuses.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
+from twisted.trial.unittest import SynchronousTestCase
+
+from hypermail.errors import StoreFailed
+from hypermail.messages.lanes import LaneProperties
+from hypermail.options import Delivery
+from hypermail.services.store_file import SWEEP_INTERVAL, StoreFile
+from hypermail.session.journal import (
+    Change,
+    Heard,
+    LaneUsed,
+    Over,
+    Queued,
+    QueuedMessage,
+    Settled,
+    StoredReceiving,
+    StoredSending,
+    Suspended,
+    Taken,
+    Withdrawn,
+)
+from hypermail.test.stores import NOW, OWNER, Chance, identity, queued, session_id, state
+from hypermail.wire.packets import Verdict
+
+ID = session_id(1)
+PROPERTIES = LaneProperties(ordered=False, delivery=Delivery.ACKED, priority=5, redundancy=2)
+
+
+class FileTestCase(SynchronousTestCase):
+    """A store whose clock is set by hand."""
+
+    def setUp(self) -> None:
+        self.time = NOW
+        self.path = str(Path(self.mktemp()) / "state" / "sessions.db")
+        self.opened: list[StoreFile] = []
+        self.addCleanup(self.closeAll)
+        self.file = self.open()
+
+    def closeAll(self) -> None:
+        """Those that are open."""
+        for file in self.opened:
+            file.close()
+
+    def open(self, **fields: Any) -> StoreFile:
+        """One more."""
+        file = StoreFile(**{"path": self.path, "owner": OWNER, "now": lambda: self.time, **fields})
+        self.opened.append(file)
+        return file
+
+    def reopen(self) -> None:
+        """As the next process does."""
+        self.opened.remove(self.file)
+        self.file.close()
+        self.file = self.open()
+
+    def write(self, *changes: Change) -> None:
+        """In one write."""
+        self.assertEqual(self.file.apply([changes]), [None])
+
+    def rows(self, table: str) -> int:
+        """How many there are."""
+        return int(self.file._database.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
+
+
+class KeepingTests(FileTestCase):
+    """What is found again."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.write(identity(), LaneUsed(ID, 3, PROPERTIES))
+
+    def sending(self, lane: int = 3) -> StoredSending:
+        """The sending half of a lane, which is the same after a restart."""
+        before = self.file.find(ID)
+        self.reopen()
+        after = self.file.find(ID)
+        self.assertEqual(before, after)
+        assert after is not None
+        return after.sending[lane]
+
+    def receiving(self, lane: int = 3) -> StoredReceiving:
+        """Likewise the receiving half."""
+        self.sending()
+        after = self.file.find(ID)
+        assert after is not None
+        return after.receiving[lane]
+
+    def numbers(self, first: int = 0, most: int = 1 << 30) -> list[int]:
+        """Those of the messages that are read."""
+        return [number for number, _ in self.file.messages(ID, 3, first, most)]
+
+    def test_identity(self) -> None:
+        """A session is found by its id; the next identity replaces the one before, and its lanes stay."""
+        self.assertIsNone(self.file.find(session_id(2)))
+        newer = identity(generation=(1 << 64) - 1, peer_incarnation=9, parameters=b"other")
+        self.write(newer)
+        self.assertEqual(self.sending(), StoredSending(properties=PROPERTIES, settled=0, next=0))
+        found = self.file.find(ID)
+        assert found is not None
+        self.assertEqual(found.identity, newer)
+
+    def test_queued(self) -> None:
+        """Messages come back with their numbers, expiry and note, whatever groups they were written in."""
+        messages = [QueuedMessage(b"one", NOW + 9, b"note"), QueuedMessage(b"", None, b""), *queued(b"three" * 1000)]
+        self.write(Queued(ID, 3, 0, messages[:1]), Queued(ID, 3, 1, messages[1:2]))
+        self.write(Queued(ID, 3, 2, messages[2:]), Queued(ID, 3, 3, []))
+        for _ in range(2):
+            self.assertEqual(self.file.messages(ID, 3, 0, 1 << 20), list(enumerate(messages)))
+            self.assertEqual(self.sending().next, 3)
+
+    def test_rows(self) -> None:
+        """Messages of one group share a row, up to 1 MiB of them; those of a larger group are many rows."""
+        self.write(*(Queued(ID, 3, number, queued(b"x")) for number in range(1000)))
+        self.assertEqual(self.rows("messages"), 1)
+        self.write(Queued(ID, 3, 1000, queued(*(bytes(200_000) for _ in range(60)))))
+        self.assertEqual(self.rows("messages"), 1 + 12)
+        self.assertEqual(self.numbers(), list(range(1060)))
+
+    def test_manyRows(self) -> None:
+        """A group of more rows than a statement may have is one transaction all the same."""
+        self.file.apply([[identity(number), Taken(session_id(number), 0, number, ())] for number in range(2, 300)])
+        self.assertEqual(self.rows("lanes"), 299)
+        with self.assertRaises(OverflowError):
+            self.file.apply(
+                [[Taken(session_id(number), 0, 500, ())] for number in range(2, 300)]
+                + [[LaneUsed(ID, number, PROPERTIES)] for number in (1, 1 << 70)]
+            )
+        for number in (2, 299):
+            found = self.file.find(session_id(number))
+            assert found is not None
+            self.assertEqual(found.receiving[0].taken, number)
+        self.write(Taken(session_id(2), 0, 501, ()))
+
+    def test_most(self) -> None:
+        """Reading stops before there are more bytes than were asked for, but not before the first message."""
+        self.write(Queued(ID, 3, 0, queued(b"12345", b"", b"6789", b"0")))
+        self.write(Queued(ID, 3, 4, queued(b"abc")))
+        for first, most, expected in (
+            (0, 0, [0]),
+            (0, 4, [0]),
+            (0, 5, [0, 1]),
+            (0, 8, [0, 1]),
+            (0, 9, [0, 1, 2]),
+            (0, 10, [0, 1, 2, 3]),
+            (0, 13, [0, 1, 2, 3, 4]),
+            (1, 0, [1]),
+            (2, 1, [2]),
+            (3, 4, [3, 4]),
+            (4, 0, [4]),
+            (5, 99, []),
+            (99, 99, []),
+        ):
+            self.assertEqual(self.numbers(first, most), expected, (first, most))
+
+    def test_mostEmpty(self) -> None:
+        """Messages without a byte are read 65,536 at a time."""
+        self.write(Queued(ID, 3, 0, queued(b"") * 70_000))
+        self.assertEqual(self.numbers(0, 5), list(range(65_536)))
+        self.assertEqual(self.numbers(65_536, 5), list(range(65_536, 70_000)))
+
+    def test_nothing(self) -> None:
+        """There are no messages of sessions and lanes that are not there."""
+        self.assertEqual(self.file.messages(session_id(2), 3, 0, 9), [])
+        self.assertEqual(self.file.messages(ID, 4, 0, 9), [])
+        self.assertEqual(self.file.messages(ID, 3, 0, 9), [])
+
+    def test_settled(self) -> None:
+        """Settled messages are not read any more; a row of which none is left is removed, others stay."""
+        for first in (0, 4, 8):
+            self.write(Queued(ID, 3, first, queued(b"a", b"b", b"c", b"d")))
+        for below, rows in ((3, 3), (4, 2), (2, 2), (9, 1), (12, 0)):
+            self.write(Settled(ID, 3, below))
+            self.assertEqual(self.rows("messages"), rows)
+            self.assertEqual(self.numbers(), list(range(max(below, 4) if below == 2 else below, 12)))
+        self.assertEqual(self.sending(), StoredSending(properties=PROPERTIES, settled=12, next=12))
+        self.write(Queued(ID, 3, 12, queued(b"x")))
+        self.assertEqual(self.numbers(), [12])
+
+    def test_settledAtOnce(self) -> None:
+        """What is settled in the group in which it was queued is not written, and the numbers go on."""
+        self.write(Queued(ID, 3, 0, queued(b"a", b"b")), Settled(ID, 3, 1), Settled(ID, 3, 2))
+        self.assertEqual(self.rows("messages"), 0)
+        self.assertEqual(self.sending().next, 2)
+        self.write(Queued(ID, 3, 2, queued(b"c")), Settled(ID, 3, 9))
+        self.assertEqual(self.sending(), StoredSending(properties=PROPERTIES, settled=9, next=9))
+
+    def test_withdrawn(self) -> None:
+        """Withdrawn messages are left out, told, and forgotten once they are settled."""
+        self.write(Queued(ID, 3, 0, queued(*(b"x" for _ in range(10)))))
+        self.write(*(Withdrawn(ID, 3, number) for number in (1, 2, 3, 7, 10)))
+        self.write(Withdrawn(ID, 3, 9), Withdrawn(ID, 3, 11))
+        self.assertEqual(self.sending().withdrawn, {1, 2, 3, 7, 9})
+        self.assertEqual(self.numbers(), [0, 4, 5, 6, 8])
+        self.write(Settled(ID, 3, 3), Withdrawn(ID, 3, 0))
+        self.assertEqual(self.sending().withdrawn, {3, 7, 9})
+        self.assertEqual(self.numbers(0, 2), [4, 5])
+
+    def test_withdrawnAll(self) -> None:
+        """When all that is left was withdrawn there is none to be read."""
+        self.write(Queued(ID, 3, 0, queued(b"x", b"y")), Withdrawn(ID, 3, 0), Withdrawn(ID, 3, 1))
+        self.assertEqual(self.numbers(), [])
+
+    def test_taken(self) -> None:
+        """The watermark of what came, and the verdicts that the peer may not know, in their order."""
+        verdicts = [Verdict(number, number % 2 > 0, number, "näh\udc80") for number in (5, 3, 8)]
+        self.write(Taken(ID, 3, 6, tuple(verdicts[:2])))
+        self.assertEqual(self.receiving(), StoredReceiving(taken=6, verdicts=tuple(verdicts[:2])))
+        self.write(Taken(ID, 3, 7, ()), Taken(ID, 3, 9, (verdicts[2],)), Taken(ID, 3, 8, ()))
+        self.assertEqual(self.receiving(), StoredReceiving(taken=9, verdicts=tuple(verdicts)))
+        self.write(Heard(ID, 3, (3, 4)), Heard(ID, 9, (5,)))
+        self.assertEqual(self.receiving(), StoredReceiving(taken=9, verdicts=(verdicts[0], verdicts[2])))
+        self.write(Taken(ID, 200, 1 << 63, ()))
+        self.assertEqual(self.receiving(200).taken, 1 << 63)
+
+    def test_properties(self) -> None:
+        """A lane that is used again, with other properties, goes on."""
+        self.write(Queued(ID, 3, 0, queued(b"a", b"b")), Settled(ID, 3, 1))
+        self.write(LaneUsed(ID, 3, LaneProperties()))
+        self.assertEqual(self.sending(), StoredSending(properties=LaneProperties(), settled=1, next=2))
+
+    def test_over(self) -> None:
+        """Nothing is left of a session that is over, nor of what was in the same group; others stay."""
+        other = session_id(2)
+        self.write(identity(2), LaneUsed(other, 3, PROPERTIES), Queued(other, 3, 0, queued(b"other")))
+        self.write(Queued(ID, 3, 0, queued(b"a")), Taken(ID, 3, 1, ()))
+        self.write(Queued(ID, 3, 1, queued(b"b")), Taken(ID, 3, 2, ()), identity(), Over(ID))
+        for _ in range(2):
+            self.assertIsNone(self.file.find(ID))
+            self.assertEqual(self.numbers(), [])
+            self.assertEqual([self.rows(table) for table in ("sessions", "lanes", "messages")], [1, 1, 1])
+            self.assertEqual(self.file.messages(other, 3, 0, 9), [(0, *queued(b"other"))])
+            self.reopen()
+
+    def test_overAndAnew(self) -> None:
+        """A session of the same id that begins in the group in which one was over has nothing of it."""
+        self.write(Queued(ID, 3, 0, queued(b"a")))
+        self.write(Over(ID), identity(), LaneUsed(ID, 3, PROPERTIES), Queued(ID, 3, 0, queued(b"new")))
+        self.assertEqual(self.file.messages(ID, 3, 0, 99), [(0, *queued(b"new"))])
+        self.assertEqual(self.sending().next, 1)
+
+    def test_lateWords(self) -> None:
+        """Changes of a session that is over are nothing, as long as they promise nothing."""
+        self.write(Over(ID))
+        self.write(Suspended(ID), Settled(ID, 3, 1), Withdrawn(ID, 3, 0), Taken(ID, 3, 1, ()), Heard(ID, 3, (1,)))
+        self.write(Over(ID), Over(session_id(77)))
+        self.assertEqual([self.rows(table) for table in ("sessions", "lanes", "messages")], [0, 0, 0])
+
+    def test_refused(self) -> None:
+        """A write that does not fit is refused whole; those beside it in the group are not."""
+        for misfit in (
+            Queued(ID, 3, 1, queued(b"gap")),
+            Queued(ID, 4, 0, queued(b"no lane")),
+            Queued(session_id(9), 3, 0, queued(b"no session")),
+            LaneUsed(session_id(9), 3, PROPERTIES),
+        ):
+            writes: list[list[Change]] = [
+                [Taken(ID, 0, 1, ())],
+                [Taken(ID, 1, 1, ()), misfit, Taken(ID, 2, 1, ())],
+                [Taken(ID, 5, 1, ())],
+                [misfit],
+            ]
+            first, second, third, fourth = self.file.apply(writes)
+            self.assertEqual((first, third), (None, None))
+            assert second is not None and fourth is not None
+            self.assertIn(self.path, second.text)
+            found = self.file.find(ID)
+            assert found is not None
+            self.assertEqual(sorted(found.receiving), [0, 5])
+            self.assertEqual(found.sending[3].next, 0)
+
+    def test_refusedSequel(self) -> None:
+        """What follows refused messages is refused, too: no number is left out."""
+        refusals = self.file.apply(
+            [[Queued(ID, 3, at, queued(b"x"))] for at in (0, 2, 3, 1)]  # the last one fits again
+        )
+        self.assertEqual([refusal is None for refusal in refusals], [True, False, False, True])
+        self.assertEqual(self.numbers(), [0, 1])
+
+    def test_repeated(self) -> None:
+        """Numbers that are there are refused: another message must not take the place of one that was promised."""
+        self.write(Queued(ID, 3, 0, queued(b"a", b"b")))
+        [refusal] = self.file.apply([[Queued(ID, 3, 1, queued(b"other"))]])
+        self.assertIsInstance(refusal, StoreFailed)
+        self.assertEqual(self.file.messages(ID, 3, 1, 9), [(1, *queued(b"b"))])
+
+
+class NameTests(FileTestCase):
+    """Starters' sessions."""
+
+    def test_named(self) -> None:
+        """A starter's session is found by its name only, a listener's by its id only; no name is no name."""
+        self.write(identity(1, "näme\udc80"), identity(2), identity(3))
+        for _ in range(2):
+            found = self.file.named("näme\udc80")
+            assert found is not None
+            self.assertEqual(found.identity, identity(1, "näme\udc80"))
+            self.assertIsNone(self.file.find(ID))
+            self.assertIsNone(self.file.named(""))
+            self.assertIsNone(self.file.named("other"))
+            self.assertIsNotNone(self.file.find(session_id(2)))
+            self.reopen()
+
+    def test_taken(self) -> None:
+        """A second session of a name is refused while there is the first, in the same group or later."""
+        first, second, third = self.file.apply([[identity(1, "a")], [identity(2, "a")], [identity(3, "b")]])
+        self.assertEqual((first, third), (None, None))
+        assert second is not None
+        self.assertIn("there is another session of the name 'a'", second.text)
+        [refusal] = self.file.apply([[identity(2, "b")]])
+        self.assertIsNotNone(refusal)
+        self.write(identity(1, "a", generation=5))
+        found = self.file.named("a")
+        assert found is not None
+        self.assertEqual(found.identity, identity(1, "a", generation=5))
+
+    def test_free(self) -> None:
+        """A name is free once its session is over: before, in the same write, or because its time is over."""
+        self.write(identity(1, "a"))
+        self.write(Over(ID), identity(2, "a"))
+        self.write(Over(session_id(2)))
+        self.write(identity(3, "a"), LaneUsed(session_id(3), 1, PROPERTIES), Suspended(session_id(3)))
+        self.time += 1001
+        self.assertIsNone(self.file.named("a"))
+        self.write(identity(4, "a"))
+        found = self.file.named("a")
+        assert found is not None
+        self.assertEqual(found.identity.id, session_id(4))
+        self.assertEqual((self.rows("sessions"), self.rows("lanes")), (1, 0))
+
+
+class TimeTests(FileTestCase):
+    """For how long."""
+
+    def test_suspended(self) -> None:
+        """A suspended session is found for its timeout, and not longer; its rows go at the next opening."""
+        self.write(identity(), LaneUsed(ID, 0, PROPERTIES), Queued(ID, 0, 0, queued(b"x")), Suspended(ID))
+        self.time += 600
+        self.write(Suspended(ID))  # already
+        self.time += 400
+        self.assertIsNotNone(self.file.find(ID))
+        self.time += 1
+        self.assertIsNone(self.file.find(ID))
+        self.assertEqual(self.file.messages(ID, 0, 0, 9), [])
+        self.assertEqual(self.rows("sessions"), 1)
+        self.reopen()
+        self.assertEqual([self.rows(table) for table in ("sessions", "lanes", "messages")], [0, 0, 0])
+
+    def test_claimed(self) -> None:
+        """A session that was claimed again is not suspended any more, whatever time passes."""
+        self.write(identity(), Suspended(ID))
+        self.time += 900
+        self.write(identity(generation=1))
+        self.time += 100_000
+        self.assertIsNotNone(self.file.find(ID))
+
+    def test_tooLate(self) -> None:
+        """A session of an id whose time was over has nothing of the one before."""
+        self.write(identity(), LaneUsed(ID, 0, PROPERTIES), Queued(ID, 0, 0, queued(b"x")), Suspended(ID))
+        self.time += 1001
+        self.write(identity())
+        found = self.file.find(ID)
+        assert found is not None
+        self.assertEqual(found.sending, {})
+        self.assertEqual(self.rows("messages"), 0)
+
+    def test_killed(self) -> None:
+        """A session that had a link when its process died is suspended from the opening on."""
+        self.write(identity())
+        self.time += 5000
+        self.reopen()
+        self.time += 1000
+        self.reopen()
+        self.assertIsNotNone(self.file.find(ID))
+        self.time += 1
+        self.assertIsNone(self.file.find(ID))
+
+    def test_sweep(self) -> None:
+        """Rows of sessions whose time is over go now and then; those of this process only by its own word."""
+        self.write(identity(1), Suspended(ID))
+        self.reopen()
+        self.write(identity(2), Suspended(session_id(2)), identity(3))
+        self.time += SWEEP_INTERVAL - 1
+        self.write(identity(3))
+        self.assertEqual(self.rows("sessions"), 3)
+        self.time += 1
+        self.write(identity(3))
+        self.assertEqual(self.rows("sessions"), 2)
+        self.assertIsNone(self.file.find(session_id(2)))
+        self.assertIsNotNone(self.file.find(session_id(3)))
+
+    def test_setBack(self) -> None:
+        """A clock that is set back makes nothing be forgotten: the store's time stands still meanwhile."""
+        self.write(identity(1), Suspended(ID))
+        self.time += 500
+        self.write(identity(2), Suspended(session_id(2)))
+        self.time = 0.0  # no clock at all, before it was set
+        self.reopen()
+        self.write(identity(3), Suspended(session_id(3)))
+        self.reopen()
+        self.time = NOW + 600
+        self.reopen()
+        for number in (1, 2, 3):
+            self.assertIsNotNone(self.file.find(session_id(number)))
+        self.time = NOW + 1001
+        self.assertIsNone(self.file.find(ID))
+        self.assertIsNotNone(self.file.find(session_id(3)))
+        self.time = NOW + 1501
+        self.assertIsNone(self.file.find(session_id(3)))
+
+    def test_forEver(self) -> None:
+        """A session without a timeout is kept."""
+        self.write(identity(timeout=float("inf")), Suspended(ID))
+        self.time += 1e12
+        self.reopen()
+        self.assertIsNotNone(self.file.find(ID))
+
+
+class OpeningTests(FileTestCase):
+    """Which files are used."""
+
+    def refused(self, pattern: str, **fields: Any) -> None:
+        """The store cannot be opened, and one line says why."""
+        with self.assertRaisesRegex(StoreFailed, pattern) as caught:
+            self.open(**fields)
+        self.assertNotIn("\n", caught.exception.text)
+
+    def close(self) -> None:
+        """The store that is open."""
+        self.opened.remove(self.file)
+        self.file.close()
+
+    def execute(self, statement: str) -> None:
+        """As somebody else does."""
+        database = sqlite3.connect(self.path)
+        database.execute(statement)
+        database.commit()
+        database.close()
+
+    def test_made(self) -> None:
+        """What is made is for its user alone, also the log; nothing else is left, and nothing of a closed store."""
+        old = os.umask(0)
+        self.addCleanup(os.umask, old)
+        self.path = str(Path(self.mktemp()) / "state" / "sessions.db")
+        file = self.open()
+        file.apply([[identity()]])
+        directory = Path(self.path).parent
+        modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()}
+        self.assertEqual(modes, {"sessions.db": 0o600, "sessions.db-wal": 0o600})
+        self.assertEqual(stat.S_IMODE(directory.stat().st_mode), 0o700)
+        file.close()
+        self.opened.remove(file)
+        self.assertEqual(os.listdir(directory), ["sessions.db"])
+
+    def test_settings(self) -> None:
+        """A commit is on the disk when it returns."""
+        for pragma, value in (("journal_mode", "wal"), ("synchronous", 2), ("locking_mode", "exclusive")):
+            self.assertEqual(self.file._database.execute(f"PRAGMA {pragma}").fetchone(), (value,))
+
+    def test_inUse(self) -> None:
+        """A store is of one process, and of one object in it, whether something was written or not."""
+        for _ in range(2):
+            self.refused("is in use by another process: stop that, or use another directory")
+            script = "import sys; from hypermail.services.store_file import *; StoreFile(sys.argv[1], b'o' * 32, float)"
+            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+            done = subprocess.run(
+                [sys.executable, "-c", script, self.path], env=environment, capture_output=True, text=True, timeout=60
+            )
+            self.assertIn("is in use by another process", done.stderr)
+            self.write(identity())
+        self.reopen()
+
+    def test_owner(self) -> None:
+        """The store of another identity is refused, and stays as it is."""
+        self.write(identity())
+        self.close()
+        self.refused("belongs to another identity", owner=b"x")
+        self.file = self.open()
+        self.assertIsNotNone(self.file.find(ID))
+
+    def test_newer(self) -> None:
+        """One of a newer version is refused, one of an impossible one is damaged."""
+        self.close()
+        self.execute("PRAGMA user_version = 2")
+        self.refused(r"is of a newer version of hypermail \(2, this one knows 1\): use that version")
+        self.execute("PRAGMA user_version = 0")
+        self.refused("is damaged: its version is 0")
+
+    def test_foreign(self) -> None:
+        """What is no store is refused, and not changed: databases of others, other files, and what is no file."""
+        self.close()
+        self.execute("PRAGMA application_id = 5")
+        self.refused("is no store of hypermail's: move it away")
+        os.unlink(self.path)
+        self.execute("CREATE TABLE t (x)")
+        content = Path(self.path).read_bytes()
+        self.refused("is no store of hypermail's")
+        self.assertEqual(Path(self.path).read_bytes(), content)
+        for content in (b"x", b"what I have to buy\n" * 1000):
+            Path(self.path).write_bytes(content)
+            self.refused("is no store of hypermail's")
+            self.assertEqual(Path(self.path).read_bytes(), content)
+        os.unlink(self.path)
+        os.mkdir(self.path)
+        self.refused("is no store of hypermail's")
+        os.rmdir(self.path)
+        os.mkfifo(self.path)
+        self.refused("is no store of hypermail's")
+
+    def test_empty(self) -> None:
+        """An empty file is a store that was lost, not a new one."""
+        self.close()
+        Path(self.path).write_bytes(b"")
+        self.refused("is damaged: it is empty; move it away, together with its -wal file")
+
+    def test_dangling(self) -> None:
+        """A link to a store that is not there, on a disk that is not mounted say, is no reason to begin a new one."""
+        path = self.path + "2"
+        os.symlink("/nowhere/sessions.db", path)
+        self.refused("No such file", path=path)
+
+    def test_link(self) -> None:
+        """A store may be reached through a link; it is the same."""
+        path = self.path + "2"
+        os.symlink(os.path.abspath(self.path), path)
+        self.refused("in use", path=path)
+        self.write(identity())
+        self.close()
+        self.file = self.open(path=path)
+        self.assertIsNotNone(self.file.find(ID))
+
+    def test_odd(self) -> None:
+        """Any name of a file will do."""
+        path = os.path.join(os.path.dirname(self.path), "ä?mode=memory#%41 \n.db")
+        self.open(path=path)
+        self.assertTrue(os.path.getsize(path))
+        with self.assertRaisesRegex(StoreFailed, "mode=memory#%41 .n.db is in use"):
+            self.open(path=path)
+
+    def test_noDirectory(self) -> None:
+        """A directory that cannot be made, or a file in its place, is told."""
+        for path in ("/proc/nowhere/sessions.db", self.path + "/sessions.db"):
+            self.refused("cannot be used: ", path=path)
+
+    def test_notWritable(self) -> None:
+        """A store, or a directory, that may not be written is told."""
+        self.close()
+        directory = os.path.dirname(self.path)
+        script = (
+            "import os, sys; from hypermail.services.store_file import StoreFile\n"
+            "os.chdir(sys.argv[1]); os.getuid() or os.setuid(65534)\n"
+            "StoreFile(sys.argv[2], b'o' * 32, lambda: 2e9)"
+        )
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+        os.chmod(self.path, 0o444)
+        os.chmod(directory, 0o555)
+        self.addCleanup(os.chmod, directory, 0o700)
+        for name in ("sessions.db", "other.db"):
+            done = subprocess.run(
+                [sys.executable, "-c", script, directory, name],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            self.assertRegex(done.stderr, "StoreFailed: the store .*let this user write the file and its directory")
+
+    def test_full(self) -> None:
+        """A database that may not grow is told as a full disk; it goes on when it may."""
+        self.write(identity(), LaneUsed(ID, 0, PROPERTIES))
+        [(pages,)] = self.file._database.execute("PRAGMA page_count").fetchall()
+        self.file._database.execute(f"PRAGMA max_page_count = {pages}")
+        big = queued(bytes(100_000))
+        with self.assertRaisesRegex(StoreFailed, "cannot be written: the disk is full; make room there"):
+            self.file.apply([[Taken(ID, 0, 5, ())], [Queued(ID, 0, 0, big)]])
+        self.file._database.execute("PRAGMA max_page_count = 100000")
+        found = self.file.find(ID)
+        assert found is not None
+        self.assertEqual((found.receiving, found.sending[0].next), ({}, 0))
+        self.write(Queued(ID, 0, 0, big))
+
+
+class Machine(RuleBasedStateMachine):
+    """A store beside the model of it."""
+
+    directory = ""
+
+    @initialize(seed=st.integers(0, 1 << 32))
+    def begin(self, seed: int) -> None:
+        """An empty one."""
+        self.path = str(Path(self.directory) / f"{seed}.db")
+        self.chance = Chance(seed, largest=20_000)
+        self.groups = self.chance.groups()
+        self.file = StoreFile(self.path, OWNER, lambda: NOW)
+
+    @rule(groups=st.integers(1, 8))
+    def write(self, groups: int) -> None:
+        """What fits."""
+        for _ in range(groups):
+            writes = next(self.groups)
+            if self.file.apply(writes) != [None] * len(writes):
+                raise AssertionError("refused")
+
+    @rule()
+    def reopen(self) -> None:
+        """As the next process does."""
+        self.file.close()
+        self.file = StoreFile(self.path, OWNER, lambda: NOW)
+
+    @rule()
+    def misfit(self) -> None:
+        """A write that does not fit, beside one that does."""
+        wrong: list[Change] = [Queued(session_id(1 << 40), 0, 0, queued(b"x"))]
+        if self.chance.model.identities:
+            id = min(self.chance.model.identities)
+            wrong = [Over(id), Queued(id, 0, 0, queued(b"x"))]
+        writes = next(self.groups)
+        if [refusal is None for refusal in self.file.apply([wrong, *writes])] != [False] + [True] * len(writes):
+            raise AssertionError("not what was to be refused")
+
+    @rule(most=st.sampled_from((0, 100, 1 << 20)))
+    def compare(self, most: int) -> None:
+        """All of it."""
+        if state(self.file, most) != self.chance.model.state():
+            raise AssertionError("another state")
+
+    def teardown(self) -> None:
+        """Compare a last time."""
+        if hasattr(self, "file"):
+            self.compare(1000)
+            self.file.close()
+            os.unlink(self.path)
+
+
+class MachineTests(SynchronousTestCase):
+    """Any order of writing, reading and opening."""
+
+    def test_machine(self) -> None:
+        """The store holds what its model holds."""
+        directory = self.mktemp()
+        os.mkdir(directory)
+
+        class Here(Machine):
+            pass
+
+        Here.directory = directory
+        run_state_machine_as_test(Here, settings=settings(max_examples=40, stateful_step_count=20, deadline=None))
