@@ -205,7 +205,7 @@ def encode_name(name: str) -> bytes:
 
 def encode_sending(id: bytes, lane: int, half: Sending) -> bytes:
     """The sending half of a lane."""
-    fixed = _SENDING.pack(*half.properties, half.settled, half.next)
+    fixed = _SENDING.pack(*half.properties[:-1], half.settled, half.next)
     return _sealed(_key(b"sending", id, lane), fixed + b"".join(_RANGE.pack(*pair) for pair in _ranges(half.withdrawn)))
 
 
@@ -217,7 +217,7 @@ def decode_sending(id: bytes, lane: int, sealed: bytes) -> Sending:
     withdrawn: set[int] = set()
     for begin, end in _RANGE.iter_unpack(view[_SENDING.size :]):
         withdrawn.update(range(begin, end))
-    properties = LaneProperties(bool(ordered), Delivery(delivery), priority, redundancy)
+    properties = LaneProperties(bool(ordered), Delivery(delivery), priority, redundancy, durable=True)
     return Sending(properties, settled, following, withdrawn)
 
 

@@ -199,7 +199,7 @@ class Chance:
         number = chance.randrange(3)
         lane = model.lanes[id].get(number, ModelLane())
         if lane.properties is None:
-            return journal.LaneUsed(id, number, LaneProperties(priority=number))
+            return journal.LaneUsed(id, number, LaneProperties(priority=number, durable=True))
         draw = chance.random()
         if draw < 0.02:
             return journal.Over(id)

@@ -103,7 +103,7 @@ class GroupTests(StoreTestCase):
 
     def test_together(self) -> None:
         """What is asked for while the thread writes is one group; all fire in the order of asking."""
-        self.ask("1", self.store.write([identity(), LaneUsed(ID, 0, LaneProperties())]))
+        self.ask("1", self.store.write([identity(), LaneUsed(ID, 0, LaneProperties(durable=True))]))
         for number in range(5):
             self.ask(str(number + 2), self.store.write([Queued(ID, 0, number, queued(b"x"))]))
         self.assertEqual(self.fired, [])
@@ -114,7 +114,7 @@ class GroupTests(StoreTestCase):
 
     def test_reading(self) -> None:
         """Reading sees what was to be written before it, and nothing of what was to be written after."""
-        self.store.write([identity(), LaneUsed(ID, 0, LaneProperties())])
+        self.store.write([identity(), LaneUsed(ID, 0, LaneProperties(durable=True))])
         self.store.write([Queued(ID, 0, 0, queued(b"a"))])
         found = self.store.find(ID)
         first = self.store.messages(ID, 0, 0, 99)
@@ -191,7 +191,7 @@ class FailureTests(StoreTestCase):
         reading goes on, and what is asked for afterwards is tried anew.
         """
         big = queued(bytes(200_000))
-        self.store.write([identity(), LaneUsed(ID, 0, LaneProperties())])
+        self.store.write([identity(), LaneUsed(ID, 0, LaneProperties(durable=True))])
         self.thread.all()
         again: list[Deferred[None]] = []
 
@@ -230,7 +230,7 @@ class FailureTests(StoreTestCase):
 
     def test_defect(self) -> None:
         """What cannot be written at all fails as everything else does, and hangs nobody."""
-        asked = self.store.write([identity(), LaneUsed(ID, 1 << 70, LaneProperties())])
+        asked = self.store.write([identity(), LaneUsed(ID, 1 << 70, LaneProperties(durable=True))])
         self.thread.all()
         error = self.failureResultOf(asked, StoreFailed).value
         self.assertIn("this is a defect of hypermail", error.text)
@@ -240,7 +240,7 @@ class FailureTests(StoreTestCase):
 
     def test_reading(self) -> None:
         """What cannot be read errbacks."""
-        self.store.write([identity(), LaneUsed(ID, 0, LaneProperties()), Queued(ID, 0, 0, queued(b"x"))])
+        self.store.write([identity(), LaneUsed(ID, 0, LaneProperties(durable=True)), Queued(ID, 0, 0, queued(b"x"))])
         self.thread.all()
         self.store._file._database.execute("DELETE FROM messages")
         asked = self.store.messages(ID, 0, 0, 99)
@@ -266,7 +266,7 @@ class ThreadTests(TestCase):
         workers.start()
         path = os.path.join(self.mktemp(), STORE_FILE)
         store = await openStore(path, OWNER, run=workers.run, now=lambda: NOW)
-        store.write([identity(), LaneUsed(ID, 0, LaneProperties())])
+        store.write([identity(), LaneUsed(ID, 0, LaneProperties(durable=True))])
         fired: list[int] = []
         writes = [store.write([Queued(ID, 0, number, queued(b"%d" % number))]) for number in range(2000)]
         for number, write in enumerate(writes):

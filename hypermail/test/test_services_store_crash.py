@@ -257,7 +257,7 @@ class DamageTests(FailingTestCase):
         file = self.open(self.copy)
         self.addCleanup(file.close)
         id = session_id(1)
-        file.apply([[identity(), LaneUsed(id, 0, LaneProperties()), Queued(id, 0, 0, queued(b"first"))]])
+        file.apply([[identity(), LaneUsed(id, 0, LaneProperties(durable=True)), Queued(id, 0, 0, queued(b"first"))]])
         file.apply([[Queued(id, 0, 1, queued(b"second"))]])
         file.apply([[Queued(id, 0, 2, queued(b"third"))]])
         execute = file._database.execute

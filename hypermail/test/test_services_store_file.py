@@ -39,7 +39,7 @@ from hypermail.test.stores import NOW, OWNER, Chance, identity, queued, session_
 from hypermail.wire.packets import Verdict
 
 ID = session_id(1)
-PROPERTIES = LaneProperties(ordered=False, delivery=Delivery.ACKED, priority=5, redundancy=2)
+PROPERTIES = LaneProperties(ordered=False, delivery=Delivery.ACKED, priority=5, redundancy=2, durable=True)
 
 
 class FileTestCase(SynchronousTestCase):
@@ -231,8 +231,8 @@ class KeepingTests(FileTestCase):
     def test_properties(self) -> None:
         """A lane that is used again, with other properties, goes on."""
         self.write(Queued(ID, 3, 0, queued(b"a", b"b")), Settled(ID, 3, 1))
-        self.write(LaneUsed(ID, 3, LaneProperties()))
-        self.assertEqual(self.sending(), StoredSending(properties=LaneProperties(), settled=1, next=2))
+        self.write(LaneUsed(ID, 3, LaneProperties(durable=True)))
+        self.assertEqual(self.sending(), StoredSending(properties=LaneProperties(durable=True), settled=1, next=2))
 
     def test_over(self) -> None:
         """Nothing is left of a session that is over, nor of what was in the same group; others stay."""

@@ -41,7 +41,9 @@ KEPT = st.builds(
     ),
     st.none() | TIMES,
 )
-PROPERTIES = st.builds(LaneProperties, st.booleans(), st.sampled_from(Delivery), st.integers(0, 7), st.integers(0, 3))
+PROPERTIES = st.builds(
+    LaneProperties, st.booleans(), st.sampled_from(Delivery), st.integers(0, 7), st.integers(0, 3), st.just(True)
+)
 SENDING = st.builds(Sending, PROPERTIES, U64, U64, st.sets(st.integers(0, 30) | st.integers(0, (1 << 64) - 2)))
 VERDICTS = st.lists(st.builds(Verdict, U64, st.booleans(), U32, st.text(max_size=40)), max_size=5)
 RECEIVING = st.builds(Receiving, U64, VERDICTS.map(lambda verdicts: {verdict.number: verdict for verdict in verdicts}))
