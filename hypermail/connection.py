@@ -42,6 +42,7 @@ from hypermail.session.session import Session
 from hypermail.session.states import State
 from hypermail.session.survival import Channel
 from hypermail.trace import NullTrace
+from hypermail.wire import header
 from hypermail.wire import packets as p
 from hypermail.wire.header import VERSION, Retry, Versions
 from hypermail.wire.parameters import Parameters
@@ -147,6 +148,7 @@ class Connection(Commands):
         trace: NullTrace = NullTrace(),
         before: Connection | None = None,
         stored: StoredSession | None = None,
+        taken: Mapping[int, int] = {},
         name: str = "",
     ) -> Connection:
         """
@@ -159,6 +161,7 @@ class Connection(Commands):
         @param before: a connection that has lost its link, and whose session is to go on over this one; it is over
             then. None for a new session.
         @param stored: the same of a session of before a restart.
+        @param taken: as of L{accept}.
         @param name: by which a new durable session is to be found again after one.
         """
         first_tag = random_bytes(8)
@@ -185,6 +188,8 @@ class Connection(Commands):
         )
         if before is not None:
             connection._events = before._events
+        for lane, number in taken.items():
+            connection._session.receiving.restore(lane, number, ())
         return connection
 
     # What it is
@@ -438,6 +443,29 @@ class Connection(Commands):
         for lane, number in taken.items():
             session.receiving.restore(lane, number, ())
         self._carry(session, claim)
+
+    @property
+    def durable(self) -> bool:
+        """Whether the session outlives its process."""
+        return self._session.journal is not None
+
+    def park(self, error: HypermailError, *, now: float) -> list[Train]:
+        """
+        Let the session leave this process; it stays on disk, for the next.
+
+        @param error: what the application is told.
+        @return: to be sent: a listener's starter learns of it at once.
+        @raise UsageError: when the session is over, or does not outlive its process.
+        """
+        self._now = now
+        self._session.park(error)
+        farewell = []
+        if self._reset_token and self.linked and not self._ending.suspended:
+            reset = header.encode_reset(header.Reset(self.local_tag, self._reset_token))
+            farewell.append(Train(self.address, [reset]))
+        self._ending.leave()
+        self._ending.ended = True
+        return farewell
 
     # What has to outlive the process
 

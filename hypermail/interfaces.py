@@ -7,7 +7,7 @@ interfaces may be named without loading Twisted.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 from zope.interface import Attribute, Interface
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from hypermail.events import SessionRequested, StreamOptions
     from hypermail.internet.address import HypermailAddress
+    from hypermail.internet.message import Message
     from hypermail.link.train import Train
     from hypermail.session.journal import Change, QueuedMessage, StoredSession
 
@@ -41,14 +42,17 @@ class ISession(Interface):
     sessionID: bytes = Attribute("Names the session in logs; equal on both sides.")
     way: Way = Attribute("In which way the session carries, seen from its starter.")
 
-    def sendMessage(data: Octets, *, lane: int = 0, expires: float | None = None) -> Deferred[None]:
+    def sendMessage(data: Octets, *, lane: int = 0, expires: float | None = None, note: bytes = b"") -> Deferred[None]:
         """
         Send one whole message.
 
         @param data: at most the peer's C{max_message} bytes.
         @param lane: 0–239.
         @param expires: seconds from now after which the message is given up, or None for never.
-        @return: a L{Deferred} that fires with None when the peer's application has taken the message.
+        @param note: on a durable lane: at most 1,024 bytes that are kept with the message for this side's own use; see
+            L{ISessionProtocol.messageUndelivered}.
+        @return: a L{Deferred}, on a durable lane a L{SentMessage}, whose C{queued} is a Deferred that fires once the
+            message is on disk. It fires with None when the peer's application has taken the message.
             It errbacks with L{MessageRejected}, L{MessageTooLarge}, L{MessageExpired},
             L{MessageDropped}, L{MessageUndelivered}, or L{MessageCancelled} when it is cancelled,
             which withdraws the message unless the peer has taken it already.
@@ -86,6 +90,7 @@ class ISession(Interface):
         delivery: Delivery = Delivery.ACKED,
         priority: int = 0,
         redundancy: int = 0,
+        durable: bool = False,
     ) -> None:
         """
         Say what a lane is, before its first message; lane 0 is ordered and acked unless told.
@@ -96,7 +101,9 @@ class ISession(Interface):
         @param priority: 0–7; greater goes first.
         @param redundancy: 0–3; how often a message of at most 512 bytes is sent again before anybody has missed it, in
             one of the next datagrams each time, so that a single loss costs no round trip. Larger ones are sent once.
-        @raise UsageError: when the lane is in use already with other properties, or C{direct} with redundancy.
+        @param durable: whether what is sent outlives the process, until the peer's application has taken it. Such a
+            lane is ordered and acked; its session has to be durable: both endpoints have a store.
+        @raise UsageError: when the lane is in use already with other properties, or cannot have them.
         """
 
     def sendDatagram(data: Octets) -> None:
@@ -181,6 +188,23 @@ class ISessionProtocol(Interface):
         """
         A whole message has arrived. The peer's Deferred fires when this returns, or when the Deferred or
         coroutine that it returns is done; an exception or errback rejects the message.
+        """
+
+    def messagesTaken(session: bytes) -> Answer[Mapping[int, int]]:
+        """
+        A durable session goes on after a restart of this process. What has been taken, by the application's records?
+
+        An application that writes down lane and number of each message in the transaction in which it deals with it
+        gets each exactly once; to any other some may come again, which it had dealt with when the process was killed.
+
+        @param session: its id, as messages of durable lanes (L{Message}) have it.
+        @return: for each durable lane the number below which all messages were taken, as far as that is known.
+        """
+
+    def messageUndelivered(message: Message) -> Answer[None]:
+        """
+        A durable session has ended, and a message that was written down in it may not have been delivered. Of those
+        whose Deferred has told this process so, there is no word here.
         """
 
     def askReceived(message: bytes) -> Answer[Octets]:

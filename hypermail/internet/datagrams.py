@@ -10,7 +10,8 @@ are gathered for the rest of the reactor's turn, so that what is sent in one tur
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from hypermail.connection import Connection
 from hypermail.demux import Demux
 from hypermail.errors import Reason, SessionAborted, Unreachable, UsageError
 from hypermail.events import SessionClaimed
-from hypermail.interfaces import ICarrier, ICarrierUser, ISessionFactory, ISessionProtocol
+from hypermail.interfaces import ICarrier, ICarrierUser, ISessionFactory, ISessionProtocol, ISessionStore
 from hypermail.internet.address import HypermailAddress, SocketAddress, isLoopback
 from hypermail.internet.answering import AskedAddress
 from hypermail.internet.carrier import DatagramCarrier
@@ -39,8 +40,10 @@ from hypermail.internet.session import Session
 from hypermail.internet.strangers import FailedHandshakes
 from hypermail.internet.traces import Traces
 from hypermail.internet.whereabouts import Whereabouts
+from hypermail.link.train import Train
 from hypermail.options import KIB, ListenerOptions, Options
 from hypermail.security.handshake import HandshakeFactory
+from hypermail.session.journal import StoredSession
 
 #: What a socket that is bound to all addresses of its family is bound to.
 EVERYWHERE = ("0.0.0.0", "::")
@@ -76,6 +79,8 @@ class HypermailDatagramProtocol(DatagramProtocol):
         seconds: Callable[[], float] | None = None,
         randomBytes: Callable[[int], bytes] = os.urandom,
         residents: Residents | None = None,
+        store: ISessionStore | None = None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
         """
         @param factory: what strangers' sessions are for; None for a starter, which takes none.
@@ -89,18 +94,23 @@ class HypermailDatagramProtocol(DatagramProtocol):
         @param randomBytes: makes so many random bytes.
         @param residents: the sessions that may be claimed here: those of all sockets of one listener; None for this
             one's alone.
+        @param store: where durable sessions are kept; the sessions are durable when there is one (a listener's when
+            their starters want it). Whoever has opened it closes it, after the socket.
+        @param wall: the wall clock, in s since 1970, by which messages on disk expire.
         """
         self.factory = factory
         self.reactor: Any = reactor
         self._seconds = seconds
         self.strangers = 0
         self._options = options or Options()
+        self.store = store
+        self.wall = wall
         self._listenerOptions = listenerOptions or ListenerOptions()
         self.security = security
         self._randomBytes = randomBytes
         self._traces = Traces(traceDirectory)
         self.failedHandshakes = FailedHandshakes()
-        self.residents = residents or Residents(self._listenerOptions.max_suspended)
+        self.residents = residents or Residents(self._listenerOptions.max_suspended, randomBytes(32))
         self._sessions: dict[Connection, Session] = {}
         self._dirty: dict[Session, None] = {}
         self._flushing: IDelayedCall | None = None
@@ -143,7 +153,10 @@ class HypermailDatagramProtocol(DatagramProtocol):
     def stopProtocol(self) -> None:
         """The socket is about to be closed: the sessions end, and nothing is left in the reactor."""
         for session in list(self._sessions.values()):
-            session.abort("this side is shutting down", Reason.SHUTTING_DOWN)
+            try:
+                session.park("this side is shutting down; the session is kept")
+            except UsageError:
+                session.abort("this side is shutting down", Reason.SHUTTING_DOWN)
             self._writable = True
             self._pump(session)
             self._forget(session)
@@ -238,6 +251,9 @@ class HypermailDatagramProtocol(DatagramProtocol):
         options: Options | None = None,
         release: Any = None,
         whereabouts: Whereabouts | None = None,
+        name: str = "",
+        stored: StoredSession | None = None,
+        taken: Mapping[int, int] = {},
     ) -> Session:
         """
         Ask a listener for a session.
@@ -248,6 +264,9 @@ class HypermailDatagramProtocol(DatagramProtocol):
         @param options: in place of the socket's.
         @param release: called when the session has nothing more to answer; may return a Deferred.
         @param whereabouts: where to look for the listener when the link is lost; None for C{address} alone.
+        @param name: by which a durable session is found again.
+        @param stored: what was kept of the session, which is to go on. It is open at once, and has a link later.
+        @param taken: what the protocol's C{messagesTaken} has said of it.
         @return: the session, whose C{opening} fires when it has opened.
         @raise RemoteAddressRefused: when mode C{plain} may not go there.
         @raise UsageError: when C{security} is a listener's.
@@ -257,7 +276,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
         options = options or self._options
         if options.receive_buffer > self._options.receive_buffer:
             options = replace(options, receive_buffer=self._options.receive_buffer)
-        connection = self._begin(address, handshake, self._within(options), None)
+        connection = self._begin(address, handshake, self._within(options), None, stored=stored, taken=taken, name=name)
         session = Session(self, connection, protocol=protocol, release=release, whereabouts=whereabouts)
         self._sessions[connection] = session
         self.touch(session)
@@ -266,7 +285,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
         return session
 
     def _begin(
-        self, address: Any, handshake: HandshakeFactory, options: Options, before: Connection | None
+        self, address: Any, handshake: HandshakeFactory, options: Options, before: Connection | None, **restored: Any
     ) -> Connection:
         """A starter's connection."""
         now = self.seconds()
@@ -279,6 +298,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
             handshake=handshake,
             trace=trace,
             before=before,
+            **restored,
         )
         self._traces.name(trace, f"{connection.first_tag:016x}")
         self._demux.add(connection)
@@ -335,7 +355,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
             self._routes.suspect()
 
     def _within(self, options: Options) -> Options:
-        """What the carrier can do of what is wanted."""
+        """What the carrier, and a store, can do of what is wanted."""
         carrier = self._carrier
         granted = carrier.receiveBuffer
         if granted is not None and granted < options.receive_buffer:
@@ -346,6 +366,8 @@ class HypermailDatagramProtocol(DatagramProtocol):
             options = replace(options, discover_mtu=False)
         if options.ecn and not carrier.ecn:
             options = replace(options, ecn=False)
+        if self.store is not None and options.allow_reopen:
+            options = replace(options, durable=True)
         return options
 
     # The pump.
@@ -390,6 +412,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
             self._send(session)
             while session.drain():  # a session that closes ends with the last that is sent
                 self._send(session)
+            session.write()
         except Exception:
             self._broken(session, Failure())
         else:
@@ -403,6 +426,11 @@ class HypermailDatagramProtocol(DatagramProtocol):
                 self._writable = send(train)
             if not connection.more:
                 return
+
+    def send(self, trains: list[Train]) -> None:
+        """See L{SessionOwner.send}."""
+        for train in trains:
+            self._carrier.send(train)
 
     def _after(self, session: Session) -> None:
         """Nothing more can be done for a session now: when again?"""

@@ -30,7 +30,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hypermail.errors import HypermailError, SessionAborted, Unreachable, UsageError
-from hypermail.interfaces import ISessionFactory, ISessionProtocol
+from hypermail.interfaces import ISessionFactory, ISessionProtocol, ISessionStore
 from hypermail.internet.address import HypermailAddress, isAddress, isLoopback
 from hypermail.internet.attempts import HostAddress, interleaved
 from hypermail.internet.datagrams import HypermailDatagramProtocol
@@ -66,6 +66,7 @@ class _Settings:
     traceDirectory: str | Path | None
     seconds: Callable[[], float]
     randomBytes: Callable[[int], bytes]
+    store: ISessionStore | None = None
 
     def protocol(
         self,
@@ -85,6 +86,7 @@ class _Settings:
             seconds=self.seconds,
             randomBytes=self.randomBytes,
             residents=residents,
+            store=self.store,
         )
 
 
@@ -122,6 +124,7 @@ class SessionServerEndpoint:
         traceDirectory: str | Path | None = None,
         seconds: Callable[[], float] | None = None,
         randomBytes: Callable[[int], bytes] = os.urandom,
+        store: ISessionStore | None = None,
     ) -> None:
         """
         @param port: 0–65535; 0 for one that is free.
@@ -134,6 +137,8 @@ class SessionServerEndpoint:
         @param seconds: the time that the core is told, in s, never going back; None for
             L{time.monotonic}, or a L{Clock}'s own time.
         @param randomBytes: makes so many random bytes.
+        @param store: where sessions are kept over restarts, for starters that want it; see
+            L{hypermail.services.store.openStore}. None for nowhere.
         @raise UsageError: when port or interface cannot be, or the security is a starter's.
         """
         _checkPort(port, 0)
@@ -143,7 +148,7 @@ class SessionServerEndpoint:
         self._port = port
         self._interface = interface
         self._listenerOptions = listenerOptions
-        self._settings = _Settings(security, options, traceDirectory, seconds or clockOf(reactor), randomBytes)
+        self._settings = _Settings(security, options, traceDirectory, seconds or clockOf(reactor), randomBytes, store)
 
     def listen(self, factory: ISessionFactory) -> Deferred[IListeningPort]:
         """
@@ -160,7 +165,7 @@ class SessionServerEndpoint:
             refuseToLeave(security, self._interface, "listen on")
         interfaces = (self._interface,) if self._interface else EVERYWHERE if security.allowRemote else THIS_MACHINE
 
-        residents = Residents(self._listenerOptions.max_suspended)
+        residents = Residents(self._listenerOptions.max_suspended, self._settings.randomBytes(32))
 
         def make() -> HypermailDatagramProtocol:
             return self._settings.protocol(self._reactor, factory, self._listenerOptions, residents)
@@ -192,6 +197,8 @@ class SessionClientEndpoint:
         bindAddress: str | None = None,
         seconds: Callable[[], float] | None = None,
         randomBytes: Callable[[int], bytes] = os.urandom,
+        store: ISessionStore | None = None,
+        name: str | None = None,
     ) -> None:
         """
         @param host: the listener's name or IP address.
@@ -204,6 +211,9 @@ class SessionClientEndpoint:
         @param seconds: the time that the core is told, in s, never going back; None for
             L{time.monotonic}, or a L{Clock}'s own time.
         @param randomBytes: makes so many random bytes.
+        @param store: where the session is kept over restarts: it is durable then, and the listener has to keep it, too.
+            None for a session that ends with its process.
+        @param name: of the session in the store; None for C{HOST:PORT}.
         @raise UsageError: when port or bind address cannot be, or the security is a listener's.
         """
         _checkPort(port, 1)
@@ -212,9 +222,10 @@ class SessionClientEndpoint:
         security.starting(host, randomBytes)
         self.host = host
         self.port = port
+        self._name = f"{host}:{port}" if name is None else name
         self._reactor = reactor
         self._bindAddress = bindAddress
-        self._settings = _Settings(security, options, traceDirectory, seconds or clockOf(reactor), randomBytes)
+        self._settings = _Settings(security, options, traceDirectory, seconds or clockOf(reactor), randomBytes, store)
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -230,7 +241,8 @@ class SessionClientEndpoint:
             L{SessionLost} of the last address that has failed (L{Unreachable}, also for unknown hosts,
             L{SessionTimedOut}, L{SessionRejected}, L{PeerUntrusted}, L{HandshakeFailed}, ...), and with
             L{RemoteAddressRefused}. When a listener says no, no other address is asked. Cancelling it withdraws the
-            request; it then fails once the socket is closed.
+            request; it then fails once the socket is closed. A session that the store has is open at once, and looks
+            for its listener as long as it may: C{sessionResumed} tells of success. L{StoreFailed} when the store fails.
         """
         return Deferred.fromCoroutine(self._connect(factory))
 
@@ -239,12 +251,16 @@ class SessionClientEndpoint:
         protocol = factory.buildProtocol(HypermailAddress(*addresses[0]))
         if protocol is None:
             raise NoProtocol()
-        factory.doStart()
         settings = self._settings
+        store = settings.store
+        stored = None if store is None else await store.named(self._name)
+        taken: Any = {} if stored is None else await maybeDeferred(protocol.messagesTaken, stored.identity.id)
+        factory.doStart()
         options, seconds = settings.options, settings.seconds
         request = SessionRequest(
             self.host, addresses, options, seconds, self._socket, protocol, factory, self._whereabouts
         )
+        request.remember(self._name, stored, taken)
         try:
             await request.session(self._reactor)
         except BaseException as error:

@@ -8,7 +8,7 @@ streams is in L{hypermail.internet.messaging} and L{hypermail.internet.streaming
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,22 +18,25 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hypermail import events
-from hypermail.errors import HypermailError, PeerSilent, Reason, SessionClosed
-from hypermail.interfaces import ISession, ISessionFactory, ISessionProtocol
+from hypermail.errors import HypermailError, PeerSilent, Reason, SessionAborted, SessionClosed
+from hypermail.interfaces import ISession, ISessionFactory, ISessionProtocol, ISessionStore
 from hypermail.internet.address import HypermailAddress, addressOf
 from hypermail.internet.asking import ReceivedAsks, SentAsks
 from hypermail.internet.callbacks import APPLICATION_FAILED, meantForPeer, pending, verdict, withdraw
+from hypermail.internet.message import Message
 from hypermail.internet.messaging import ReceivedMessages, SentMessages
 from hypermail.internet.protocol import SessionProtocol
 from hypermail.internet.residents import Residents
 from hypermail.internet.streaming import SessionStreams
 from hypermail.internet.whereabouts import Whereabouts
+from hypermail.internet.writing import Writing
 from hypermail.options import Way
 
 if TYPE_CHECKING:
     from hypermail.connection import Connection
     from hypermail.internet.security import Security
     from hypermail.internet.strangers import FailedHandshakes
+    from hypermail.link.train import Train
 
 
 #: Why a session ends that whoever asked for it does not want any more.
@@ -56,6 +59,14 @@ class SessionOwner(Protocol):
 
     def carrierStatistics(self) -> dict[str, int]:
         """What was lost between us and the network."""
+
+    store: ISessionStore | None
+
+    def wall(self) -> float:
+        """The wall clock, in s since 1970."""
+
+    def send(self, trains: list[Train]) -> None:
+        """Send what belongs to no connection any more."""
 
     def reopen(self, session: Any) -> None:
         """A starter's session is to try another link."""
@@ -97,6 +108,7 @@ class SessionLife:
         "_release",
         "_soon",
         "_streams",
+        "_writing",
         "busy",
         "connection",
         "deadline",
@@ -145,6 +157,7 @@ class SessionLife:
         self.error: HypermailError | None = None
         self.way: Way = connection.options.way
         self._decision: Deferred[Any] | None = None
+        self._writing: Writing | None = None
         self._rejected = False
         self._failure: HypermailError | None = None
         # Made for the first that comes, since most sessions wait for nothing most of the time.
@@ -277,18 +290,20 @@ class SessionLife:
         assert factory is not None  # only listeners are asked
         self.way = event.way
         self._decision = maybeDeferred(self._decide, factory, replace(event, address=self.getPeer()))
-        self._decision.addCallback(self._wanted, factory)
+        self._decision.addCallback(self._wanted, factory, event)
         self._decision.addErrback(self._unwanted)
 
     def _decide(self, factory: ISessionFactory, request: events.SessionRequested) -> object:
         self._owner.security.admit(request)
         return factory.sessionRequested(request)
 
-    def _wanted(self, answer: object, factory: ISessionFactory) -> None:
+    def _wanted(
+        self, answer: object, factory: ISessionFactory, request: events.SessionRequested
+    ) -> Deferred[None] | None:
         if self.error is not None:
             if ISessionProtocol.providedBy(answer):
                 self._tell(answer.sessionLost, Failure(self.error))
-            return
+            return None
         if ISessionProtocol.providedBy(answer):
             self.protocol = answer
         elif answer is None:
@@ -302,9 +317,16 @@ class SessionLife:
             )
         if self.protocol is None:
             self.reject(Reason.SESSION_REJECTED, "this application does not take the session")
-            return
+        elif request.session_id is None:
+            self._accept({})
+        else:
+            taken: Deferred[Any] = maybeDeferred(self.protocol.messagesTaken, request.session_id)
+            return taken.addCallback(self._accept)
+        return None
+
+    def _accept(self, taken: Mapping[int, int]) -> None:
         try:
-            self.connection.accept(now=self._owner.seconds())
+            self.connection.accept(taken, now=self._owner.seconds())
         except HypermailError:
             return  # the stranger has given up; its end is among the events that wait
         self.touch()
@@ -342,6 +364,41 @@ class SessionLife:
             opening.callback(self)
 
     # Without a link, and over another one.
+
+    def write(self) -> None:
+        """Write down what has to outlive the process."""
+        if self.connection.has_changes:
+            self.writing.look()
+
+    @property
+    def writing(self) -> Writing:
+        """What has to outlive the process, on its way."""
+        if self._writing is None:
+            store = self._owner.store
+            assert store is not None  # or the session would not be durable
+            self._writing = Writing(self, store, self._owner.wall)
+        return self._writing
+
+    @property
+    def tellsUndelivered(self) -> bool:
+        """Whether the application is to be told of messages that were written down, and were not delivered."""
+        return self.opened and self.protocol is not None
+
+    def undelivered(self, message: Message) -> None:
+        """A message was written down, and was not delivered when the session ended; perhaps nobody was told of it."""
+        protocol = self.protocol
+        if protocol is not None and (message.lane, message.number) not in self.sent.told:
+            self._tell(protocol.messageUndelivered, message)
+
+    def park(self, text: str) -> None:
+        """
+        The session is to leave this process, and to stay on disk.
+
+        @raise UsageError: when it does not outlive the process.
+        """
+        error = SessionAborted(text, Reason.SHUTTING_DOWN)
+        self._owner.send(self.connection.park(error, now=self._owner.seconds()))
+        self.touch()
 
     @property
     def socket(self) -> Any:
@@ -484,6 +541,12 @@ class SessionLife:
     def _messagesSettled(self, event: events.MessagesSettled) -> None:
         self.sent.settled(event.messages)
 
+    def _messagesStored(self, event: events.MessagesStored) -> None:
+        self.sent.stored(event.messages)
+
+    def _messagesWanted(self, event: events.MessagesWanted) -> None:
+        self.writing.bring(event)
+
     def _asksReceived(self, event: events.AsksReceived) -> None:
         if self._asked is None:
             assert self.protocol is not None  # the session is open
@@ -544,6 +607,8 @@ _EVENTS: dict[type, Callable[[SessionLife, Any], None]] = {
     events.RepliesReceived: SessionLife._repliesReceived,
     events.DirectsReceived: SessionLife._directsReceived,
     events.MessagesSettled: SessionLife._messagesSettled,
+    events.MessagesStored: SessionLife._messagesStored,
+    events.MessagesWanted: SessionLife._messagesWanted,
     events.MessagesWritable: SessionLife._messagesWritable,
     events.PingAnswered: SessionLife._pingAnswered,
     events.StreamRequested: SessionLife._streamRequested,

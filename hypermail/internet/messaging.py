@@ -22,9 +22,11 @@ from hypermail.errors import (
     MessageCancelled,
     MessageUndelivered,
     Reason,
+    StoreFailed,
 )
 from hypermail.interfaces import ISessionProtocol, Octets
 from hypermail.internet.callbacks import meantForPeer, pending, verdict
+from hypermail.internet.message import Message, SentMessage
 from hypermail.internet.production import Production
 
 if TYPE_CHECKING:
@@ -65,25 +67,30 @@ class SentMessages:
     Messages on their way to the peer, and who waits for which.
 
     @ivar production: the registered producer of messages.
+    @ivar told: (lane, number) of messages of durable lanes that were told to be undelivered.
     @ivar waiting: of each message, and each ask, the Deferred that its fate is told to.
     """
 
-    __slots__ = ("_session", "production", "waiting")
+    __slots__ = ("_session", "production", "told", "waiting")
 
     def __init__(self, session: MessagesUser) -> None:
         self._session = session
         self.waiting: dict[OutgoingMessage, Deferred[Any]] = {}
         self.production: Production | None = None
+        self.told: set[tuple[int, int]] = set()
 
-    def send(self, data: Octets, lane: int, expires: float | None) -> Deferred[None]:
+    def send(self, data: Octets, lane: int, expires: float | None, note: bytes) -> Deferred[None]:
         """See L{ISession.sendMessage}."""
         content = octets(data)
         connection = self._session.connection
         try:
-            message = connection.send_message(content, lane=lane, expires=expires, now=self._session.seconds())
+            message = connection.send_message(
+                content, lane=lane, expires=expires, note=note, now=self._session.seconds()
+            )
         except HypermailError as error:
             return self._sendDirect(content) if connection.is_direct(lane) else defer.fail(error)
-        deferred: Deferred[None] = Deferred(partial(self._cancel, message))
+        make = SentMessage if connection.is_durable(lane) else Deferred
+        deferred: Deferred[None] = make(partial(self._cancel, message))
         self.waiting[message] = deferred
         self.wrote()
         return deferred
@@ -138,10 +145,19 @@ class SentMessages:
                 continue  # cancelled
             if message.error is None:
                 deferred.callback(None)
-            else:
-                deferred.errback(message.error)
+                continue
+            if isinstance(deferred, SentMessage) and isinstance(message.error, StoreFailed):
+                deferred.stored(Failure(message.error))
+            deferred.errback(message.error)
         if not waiting:
             waiting.clear()  # gives back the room that a burst took
+
+    def stored(self, messages: list[OutgoingMessage]) -> None:
+        """Messages of durable lanes are on disk."""
+        for message in messages:
+            deferred = self.waiting.get(message)
+            if isinstance(deferred, SentMessage):
+                deferred.stored(True)
 
     def writable(self) -> None:
         """There is room for more messages."""
@@ -160,6 +176,8 @@ class SentMessages:
         for message in [*self.waiting]:
             deferred = self.waiting.pop(message, None)
             if deferred is not None:  # the errback of one before may have cancelled it
+                if isinstance(deferred, SentMessage):
+                    self.told.add((message.lane, message.number))
                 deferred.errback(MessageUndelivered(error, Delivered.UNKNOWN))
 
 
@@ -185,7 +203,11 @@ class ReceivedMessages:
         lane = event.lane
         receive = self._protocol.messageReceived
         number = start = event.first
-        for message in event.messages:
+        messages: list[bytes] = event.messages
+        if lane.durable:
+            session = self._session.connection.session_id
+            messages = [Message(data, session, lane.number, at) for at, data in enumerate(messages, number)]
+        for message in messages:
             try:
                 answer = receive(message)
                 waits = None if answer is None else pending(answer)

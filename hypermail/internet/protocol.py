@@ -4,7 +4,7 @@ What users subclass: the protocol of a session, and the factory that makes one f
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.interfaces import IProtocol
@@ -18,6 +18,7 @@ from hypermail.interfaces import Answer, ISession, ISessionFactory, ISessionProt
 
 if TYPE_CHECKING:
     from hypermail.internet.address import HypermailAddress
+    from hypermail.internet.message import Message
 
 
 @implementer(ISessionProtocol)
@@ -35,6 +36,8 @@ class SessionProtocol:
     session: ISession
     factory: SessionFactory | None = None
 
+    _log = Logger()
+
     def sessionOpened(self) -> Answer[None]:
         """Both sides have agreed; messages and streams may go from now on."""
         return None
@@ -47,6 +50,30 @@ class SessionProtocol:
             a L{HypermailError} with its own code and text, others with their class only, and are logged.
         """
         raise MessageRejected("this application takes no messages")
+
+    def messagesTaken(self, session: bytes) -> Answer[Mapping[int, int]]:
+        """
+        A durable session goes on after a restart of this process: what has been taken, by this application's records?
+
+        @param session: its id.
+        @return: for each durable lane the number below which all messages were taken, as far as that is known here; or
+            a Deferred or coroutine of that. What hypermail has on disk counts when it is more.
+        """
+        return {}
+
+    def messageUndelivered(self, message: Message) -> Answer[None]:
+        """
+        A durable session has ended, and a message that was written down in it may not have been delivered. Of those
+        whose Deferred has told this process so, there is no word here.
+        """
+        self._log.warn(
+            "message {number} of lane {lane} of session {session} ({size} bytes) is undelivered",
+            number=message.number,
+            lane=message.lane,
+            session=message.session.hex(),
+            size=len(message),
+        )
+        return None
 
     def askReceived(self, message: bytes) -> Answer[Octets]:
         """

@@ -8,17 +8,24 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.error import CannotListenError
+from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from hypermail.connection import Connection
-from hypermail.errors import HypermailError
+from hypermail.errors import HypermailError, Reason
 from hypermail.events import SessionClaimed, SessionRequested
+from hypermail.interfaces import ISessionStore
 from hypermail.internet.residents import Residents
 from hypermail.options import Options
+from hypermail.session.journal import StoredSession
 from hypermail.session.survival import unknown_session
 
 if TYPE_CHECKING:
     from hypermail.internet.life import SessionLife
     from hypermail.internet.security import Security
+
+
+_log = Logger()
 
 
 class ReopeningSocket(Protocol):
@@ -27,6 +34,7 @@ class ReopeningSocket(Protocol):
     residents: Residents
     security: Security
     seconds: Callable[[], float]
+    store: ISessionStore | None
 
     def beginConnection(self, address: Any, host: str | None, options: Options, before: Connection) -> Connection:
         """A starter's connection to C{address}, over which the session of C{before} is to go on."""
@@ -55,6 +63,42 @@ def reopen(socket: ReopeningSocket, session: SessionLife) -> None:
     target.settle(session, connection)
 
 
+def _revive(socket: ReopeningSocket, candidate: SessionLife, sessionID: bytes) -> None:
+    """A session is claimed that this process knows nothing of: perhaps one before it did."""
+    residents, store = socket.residents, socket.store
+    if store is None:
+        _unknown(candidate)
+    elif not residents.beginReviving(sessionID):
+        candidate.reject(Reason.TOO_MANY_SESSIONS, "the session is being taken up already")
+    else:
+        finding = store.find(sessionID)
+        finding.addCallbacks(_found, _notFound, callbackArgs=(socket, candidate), errbackArgs=(candidate,))
+        finding.addErrback(lambda failure: _log.failure("A session cannot be taken up", failure))
+        finding.addBoth(lambda _: residents.endReviving(sessionID))
+
+
+def _found(stored: StoredSession | None, socket: ReopeningSocket, candidate: SessionLife) -> None:
+    if candidate.error is not None:
+        return
+    if stored is None:
+        _unknown(candidate)
+    else:
+        incarnation = socket.residents.incarnation(stored.identity.id)
+        candidate.connection.revive(stored, incarnation, now=socket.seconds())
+        candidate.touch()
+
+
+def _notFound(failure: Failure, candidate: SessionLife) -> None:
+    _log.error("a session cannot be taken up: {reason}", reason=failure.getErrorMessage())
+    if candidate.error is None:
+        candidate.reject(Reason.STORE_FAILED, "the listener cannot read what it has kept of the session")
+
+
+def _unknown(candidate: SessionLife) -> None:
+    unknown = unknown_session()
+    candidate.reject(unknown.code, unknown.text)
+
+
 def claimed(socket: ReopeningSocket, candidate: SessionLife, event: SessionClaimed) -> None:
     """
     Listener: a session is claimed.
@@ -64,8 +108,7 @@ def claimed(socket: ReopeningSocket, candidate: SessionLife, event: SessionClaim
     connection = candidate.connection
     session = socket.residents.find(event.session_id)
     if session is None:
-        unknown = unknown_session()
-        candidate.reject(unknown.code, unknown.text)
+        _revive(socket, candidate, event.session_id)
         return
     try:
         # Who may come now, which may be fewer than when the session has opened.

@@ -4,7 +4,7 @@ One request for a session, at whichever addresses its host has.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from hypermail.internet.attempts import Attempts, HostAddress
 from hypermail.internet.sockets import Lease, StarterSocket
 from hypermail.internet.whereabouts import Whereabouts
 from hypermail.options import Options
+from hypermail.session.journal import StoredSession
 
 
 class SessionRequest:
@@ -61,6 +62,19 @@ class SessionRequest:
         self._whereabouts = whereabouts
         self._end = seconds() + options.connection_timeout
         self.opened = False
+        self._restored: dict[str, Any] = {}
+
+    def remember(self, name: str, stored: StoredSession | None, taken: Mapping[int, int]) -> None:
+        """
+        The session is one that a store may have.
+
+        @param name: of it in the store.
+        @param stored: what was kept of it. It looks for its listener itself, from the first address on.
+        @param taken: what its application has taken.
+        """
+        self._restored = {"name": name, "stored": stored, "taken": taken}
+        if stored is not None:
+            del self._addresses[1:]
 
     async def session(self, reactor: Any) -> None:
         """
@@ -103,6 +117,7 @@ class SessionRequest:
                 options=self._patience(),
                 release=lease,
                 whereabouts=self._whereabouts(address, lease),
+                **self._restored,
             )
             await session.whenOpened()
         except BaseException as error:

@@ -41,11 +41,13 @@ class Session(SessionLife):
 
     # Messages.
 
-    def sendMessage(self, data: Octets, *, lane: int = 0, expires: float | None = None) -> Deferred[None]:
+    def sendMessage(
+        self, data: Octets, *, lane: int = 0, expires: float | None = None, note: bytes = b""
+    ) -> Deferred[None]:
         """See L{ISession.sendMessage}."""
         if self.error is not None:
             return defer.fail(MessageUndelivered(self.error, Delivered.NO))
-        return self.sent.send(data, lane, expires)
+        return self.sent.send(data, lane, expires, note)
 
     def sendMessages(self, messages: Iterable[Octets], *, lane: int = 0) -> int:
         """See L{ISession.sendMessages}."""
@@ -67,10 +69,16 @@ class Session(SessionLife):
         delivery: Delivery = Delivery.ACKED,
         priority: int = 0,
         redundancy: int = 0,
+        durable: bool = False,
     ) -> None:
         """See L{ISession.lane}."""
         self.connection.configure_lane(
-            number, ordered=ordered, delivery=delivery, priority=priority, redundancy=redundancy
+            number,
+            ordered=ordered,
+            delivery=delivery,
+            priority=priority,
+            redundancy=redundancy,
+            durable=durable,
         )
 
     def sendDatagram(self, data: Octets) -> None:

@@ -103,6 +103,7 @@ class Session:
         "_learn",
         "_options",
         "_parameters",
+        "_parked",
         "_peer",
         "_role",
         "_safe",
@@ -142,6 +143,7 @@ class Session:
         self._told_end = False
         self._heard = role is Role.STARTER  # whether the peer knows that the session is open
         self._told_open = False
+        self._parked = False
         self._claimed = False  # whether the claim was sent over this link
         self._channel: Channel | None = None  # of the link over which it is to be sent
         self._safe = True  # whether what has to be on disk before anything is sent is there
@@ -185,6 +187,9 @@ class Session:
             session.sending.restore(number, properties, sending.settled, sending.next)
         for number, receiving in stored.receiving.items():
             session.receiving.restore(number, receiving.taken, receiving.verdicts)
+        if role is Role.STARTER:  # its application need not wait for a link
+            session._told_open = True
+            session.events.append(SessionOpened())
         return session
 
     def _agree(self, way: Way) -> None:
@@ -538,6 +543,18 @@ class Session:
         self.control.retain(())
         self.control.put("death", p.SessionDeath(code, text))
 
+    def park(self, error: HypermailError) -> None:
+        """
+        The session leaves this process, and stays on disk.
+
+        @raise UsageError: when it is not there.
+        """
+        if self.journal is None or self.state not in _LIVING:
+            raise UsageError("the session does not outlive its process")
+        self._parked = True
+        self.journal.put(Suspended(self.journal.id))
+        self.end(error)
+
     def end(self, error: HypermailError) -> None:
         """The session is over, whatever it was doing."""
         self._move(Input.END)
@@ -545,7 +562,7 @@ class Session:
 
     def _over(self, error: HypermailError) -> None:
         self.error = error
-        if self.journal is not None and self.journal.id:
+        if self.journal is not None and self.journal.id and not self._parked:
             self.journal.put(Over(self.journal.id))
         self.streams.end_all(error)
         self.control.retain(("session", "closeack", "death"))

@@ -1,0 +1,72 @@
+"""
+Messages of durable lanes, as applications send and receive them.
+"""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
+
+
+class Message(bytes):
+    """
+    A message of a durable lane, which can be told from all others: an application that writes down C{session}, C{lane}
+    and C{number} in the transaction in which it deals with the message deals with each exactly once.
+
+    @ivar session: the session's id, 16 bytes.
+    @ivar lane: of the session.
+    @ivar number: within the lane.
+    @ivar note: what its sender has put down with it; only for the sender.
+    """
+
+    session: bytes
+    lane: int
+    number: int
+    note: bytes
+
+    def __new__(cls, data: bytes, session: bytes, lane: int, number: int, note: bytes = b"") -> Message:
+        message = super().__new__(cls, data)
+        message.session = session
+        message.lane = lane
+        message.number = number
+        message.note = note
+        return message
+
+
+class SentMessage(Deferred[None]):
+    """
+    What L{hypermail.interfaces.ISession.sendMessage} returns for a durable lane.
+    """
+
+    _stored: Failure | bool | None = None
+    _queued: Deferred[None] | None = None
+
+    @property
+    def queued(self) -> Deferred[None]:
+        """
+        Fires with None once the message is on disk, so that it will be delivered even if this process is killed.
+        Errbacks with L{hypermail.errors.StoreFailed}, as this Deferred does, when it is not.
+        """
+        if self._queued is None:
+            self._queued = Deferred(lambda _: None)
+            if self._stored is not None:
+                self.stored(self._stored)
+        return self._queued
+
+    def stored(self, outcome: Failure | bool) -> None:
+        """It is on disk; or is not, and why."""
+        self._stored = outcome
+        queued = self._queued
+        if queued is not None and not queued.called:
+            if isinstance(outcome, Failure):
+                queued.errback(outcome)
+            else:
+                queued.callback(None)
+
+
+def alreadyFailed(failure: Failure) -> SentMessage:
+    """One that was not accepted."""
+    sent = SentMessage()
+    sent.stored(failure)
+    sent.errback(failure)
+    return sent

@@ -1,0 +1,138 @@
+"""
+What has to outlive the process, between the core and a store: changes to be written, messages to be brought back.
+
+Of each session one write at a time is under way, and what comes up meanwhile is the next: so the slower the disk, the
+more is written at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from hypermail.errors import HypermailError, SessionClosed
+from hypermail.events import MessagesWanted
+from hypermail.interfaces import ISessionStore
+from hypermail.internet.message import Message
+from hypermail.session.journal import Change, Over, Queued, QueuedMessage
+
+if TYPE_CHECKING:
+    from hypermail.internet.life import SessionLife
+
+#: s after which what could not be written, or read, is tried again.
+PAUSE = 1.0
+#: Bytes of undelivered messages that are read at once when a session is over.
+MOST_AT_ONCE = 1 << 20
+
+
+class Writing:
+    """
+    The changes of one session on their way to the disk.
+
+    @param wall: the wall clock, in s since 1970: times on disk are told by it.
+    """
+
+    _log = Logger()
+
+    __slots__ = ("_busy", "_failing", "_session", "_store", "_wall")
+
+    def __init__(self, session: SessionLife, store: ISessionStore, wall: Callable[[], float]) -> None:
+        self._session = session
+        self._store = store
+        self._wall = wall
+        self._busy = False
+        self._failing = False
+
+    def look(self) -> None:
+        """Write what there is to write, unless something is being written."""
+        session = self._session
+        connection = session.connection
+        if self._busy or not connection.has_changes:
+            return
+        self._busy = True
+        changes = connection.take_changes()
+        if isinstance(changes[-1], Over) and not isinstance(session.error, SessionClosed):
+            writing = Deferred.fromCoroutine(self._endWith(changes))
+        else:
+            writing = self._store.write(self._dated(changes, self._wall() - session.seconds()))
+        writing.addCallbacks(self._written, self._notWritten)
+
+    def _dated(self, changes: list[Change], ahead: float) -> list[Change]:
+        """The same with expiry by the wall clock. @param ahead: s by which that is ahead of the core's."""
+        return [
+            change._replace(messages=[_later(message, ahead) for message in change.messages])
+            if isinstance(change, Queued) and any(message.expires is not None for message in change.messages)
+            else change
+            for change in changes
+        ]
+
+    def _written(self, _: object) -> None:
+        self._busy = self._failing = False
+        self._told(True)
+
+    def _notWritten(self, failure: Failure) -> None:
+        if not self._failing:
+            self._log.error(
+                "session {session}: {reason}", session=self._session.sessionID.hex(), reason=failure.getErrorMessage()
+            )
+            self._failing = True
+        if self._session.error is not None:
+            return
+        self._session.reactor.callLater(PAUSE, self._again)
+        self._told(False)
+
+    def _again(self) -> None:
+        self._busy = False
+        self.look()
+
+    def _told(self, safe: bool) -> None:
+        session = self._session
+        session.connection.changes_written(safe, now=session.seconds())
+        session.touch()
+        if session.error is not None:
+            self.look()
+
+    # When the session is over
+
+    async def _endWith(self, changes: list[Change]) -> None:
+        """The session is over, and had not delivered everything: tell the application what it can't know otherwise."""
+        session, store = self._session, self._store
+        await store.write(self._dated(changes[:-1], self._wall() - session.seconds()))
+        stored = await store.find(session.sessionID) if session.tellsUndelivered else None
+        for lane, sending in () if stored is None else stored.sending.items():
+            first = sending.settled
+            while messages := await store.messages(session.sessionID, lane, first, MOST_AT_ONCE):
+                for number, (data, _, note) in messages:
+                    session.undelivered(Message(data, session.sessionID, lane, number, note))
+                first = messages[-1][0] + 1
+        await store.write(changes[-1:])
+
+    # Bringing back
+
+    def bring(self, event: MessagesWanted) -> None:
+        """Bring messages back from the disk."""
+        messages = self._store.messages(self._session.sessionID, event.lane, event.first, event.most)
+        messages.addCallbacks(self._brought, self._notBrought, callbackArgs=(event,), errbackArgs=(event,))
+
+    def _brought(self, messages: list[tuple[int, QueuedMessage]], event: MessagesWanted) -> None:
+        session = self._session
+        ahead = self._wall() - session.seconds()
+        found = [(number, _later(message, -ahead)) for number, message in messages]
+        session.connection.load(event.lane, event.first, found, now=session.seconds())
+        session.touch()
+
+    def _notBrought(self, failure: Failure, event: MessagesWanted) -> None:
+        """What is on disk and cannot be read would be lost without a word if the session went on."""
+        error: Any = failure.value
+        self._log.error("session {session}: {reason}", session=self._session.sessionID.hex(), reason=str(error))
+        with suppress(HypermailError):
+            self._session.park(str(error))
+
+
+def _later(message: QueuedMessage, by: float) -> QueuedMessage:
+    return message if message.expires is None else message._replace(expires=message.expires + by)
