@@ -67,56 +67,71 @@ def _settings(
     return settings
 
 
-def calling(command: F) -> F:
-    """The parameters of every command that opens a session."""
-    for decorate in (
-        click.option(
-            "--timeout",
-            type=click.FloatRange(min=0, min_open=True, max=86_400),
-            default=Options().connection_timeout,
-            show_default=True,
-            metavar="SECONDS",
-            help="How long opening the session may take.",
-        ),
-        click.option(
-            "--trace",
-            type=click.Path(file_okay=False),
-            metavar="DIR",
-            help="Write a structured event log (qlog), one file per connection.",
-        ),
-        click.option(
-            "--pin",
-            metavar="PIN",
-            help="Trust the listener with this key (sha256/...), whatever its certificate's name and authority.",
-        ),
-        click.option(
-            "--trust-roots",
-            type=click.Path(),
-            metavar="FILE",
-            help="Trust certificates of these authorities (PEM) instead of the system's.",
-        ),
-        click.option(
-            "--identity",
-            type=click.Path(),
-            metavar="FILE",
-            help="Key and certificate (PEM) to show to the listener; see `hypermail identity`.",
-        ),
-        click.option(
-            "--secret-file",
-            type=click.Path(),
-            metavar="FILE",
-            help="Mode secret instead of TLS: at least 32 secret bytes that the listener has, too.",
-        ),
-        click.option(
-            "--plain",
-            is_flag=True,
-            help="Mode plain instead of TLS: neither encrypted nor authenticated, for this machine only.",
-        ),
-        click.option("--allow-remote-plain", is_flag=True, help="With --plain: leave this machine all the same."),
-        click.argument("destination", callback=_destination, metavar="HOST:PORT"),
-    ):
-        command = decorate(command)
-    return command
+def calling(timeout: float, help: str) -> Callable[[F], F]:
+    """
+    The parameters of every command that opens a session.
+
+    @param timeout: the default of C{--timeout}, s.
+    @param help: what that is.
+    """
+
+    def decorated(command: F) -> F:
+        for decorate in (_timeout(timeout, help), *_CALLING):
+            command = decorate(command)
+        return command
+
+    return decorated
+
+
+def _timeout(default: float, help: str) -> Callable[[F], F]:
+    return click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True, max=86_400),
+        default=default,
+        show_default=True,
+        metavar="SECONDS",
+        help=help,
+    )
+
+
+_CALLING: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--trace",
+        type=click.Path(file_okay=False),
+        metavar="DIR",
+        help="Write a structured event log (qlog), one file per connection.",
+    ),
+    click.option(
+        "--pin",
+        metavar="PIN",
+        help="Trust the listener with this key (sha256/...), whatever its certificate's name and authority.",
+    ),
+    click.option(
+        "--trust-roots",
+        type=click.Path(),
+        metavar="FILE",
+        help="Trust certificates of these authorities (PEM) instead of the system's.",
+    ),
+    click.option(
+        "--identity",
+        type=click.Path(),
+        metavar="FILE",
+        help="Key and certificate (PEM) to show to the listener; see `hypermail identity`.",
+    ),
+    click.option(
+        "--secret-file",
+        type=click.Path(),
+        metavar="FILE",
+        help="Mode secret instead of TLS: at least 32 secret bytes that the listener has, too.",
+    ),
+    click.option(
+        "--plain",
+        is_flag=True,
+        help="Mode plain instead of TLS: neither encrypted nor authenticated, for this machine only.",
+    ),
+    click.option("--allow-remote-plain", is_flag=True, help="With --plain: leave this machine all the same."),
+    click.argument("destination", callback=_destination, metavar="HOST:PORT"),
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -126,7 +141,7 @@ def main() -> None:
 
 
 @main.command()
-@calling
+@calling(60.0, "How long to wait for the listener, at the beginning and when it goes away.")
 @click.argument("files", nargs=-1, type=click.Path(), metavar="[FILE]...")
 @click.option("-r", "--recursive", is_flag=True, help="Send what is in directories, too.")
 @click.option("-m", "--message", "messages", multiple=True, metavar="TEXT", help="Send a message.")
@@ -185,7 +200,7 @@ def send(
 
 
 @main.command()
-@calling
+@calling(Options().connection_timeout, "How long opening the session may take.")
 @click.option("-c", "--count", type=click.IntRange(min=0), default=4, show_default=True, help="How often; 0: no end.")
 @click.option(
     "-i",

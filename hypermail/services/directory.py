@@ -1,5 +1,6 @@
 """
-The inbox on disk: what arrives is C{NAME.part} until it is whole and safe, then it is C{NAME}.
+The inbox on disk: what arrives is a part in a hidden directory (L{parts}) until it is whole and safe, then it has its
+name.
 
 Everything here blocks, so it is called off the reactor's thread; an L{Arrival} is used by one thread
 at a time, different ones by any number. What is promised:
@@ -9,26 +10,31 @@ at a time, different ones by any number. What is promised:
  - Nothing is overwritten: a final name is taken by C{link}, which fails where C{rename} replaces, so
    that of two arrivals with one name the second becomes C{NAME (2)}.
  - Nothing outside is touched: directories are walked one by one, each opened without following links.
- - A partial file is gone when it is stored or abandoned. Those of a process that was killed are
-   recognised by their mark (L{hypermail.services.disk.MARK}) and by nobody holding their lock, and
-   are removed at the next start; a user's own C{x.part} has no mark and stays.
+ - A transfer is stored once, whenever the process or the machine dies: its part stays, as a second link to the stored
+   file, until its sender has confirmed, or a record of the name is on the disk. The number of links tells whether the
+   name was given; behind that the part's mark is taken away, which tells it even when somebody has removed the file
+   since. (Who removes it in between, in the moment in which the process is killed, too, gets it once more.)
+ - Where the file system knows no links, the record is there before the name is taken, and the part
+   is renamed: that it is gone tells that it was stored. Its name is an empty file for a moment.
 """
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import hmac
 import os
-from collections.abc import Callable, Iterator, Sequence
+import stat
+from collections.abc import Callable, Sequence
 from itertools import chain
+from typing import NamedTuple
 
 from hypermail.errors import HypermailError, NotSupported
-from hypermail.services.disk import Disk
-from hypermail.services.paths import PART, numbered
+from hypermail.services.digesting import CATCHING_UP, PACE, FollowingDigest
+from hypermail.services.disk import MARK, Disk
+from hypermail.services.parts import CHECKPOINT, HIDDEN, LEAST, PART, STORED, SYNCED, Parts
+from hypermail.services.paths import numbered
 
 _MOST_TRIES = 100_000
-_NO_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK))
 _MOST_HINTS = 1_024
 
 
@@ -66,12 +72,15 @@ class InboxDirectory:
 
     @param path: of the directory; made when it is missing.
     @param disk: the file system.
+    @ivar parts: what is arriving, and what is kept of transfers.
     """
 
     def __init__(self, path: str, disk: Disk | None = None) -> None:
         self.path = path
         self.disk = Disk() if disk is None else disk
+        self.parts = Parts(self.disk)
         self._top = -1
+        self._device = -1
         self._mode = 0o600
         self._hints: dict[tuple[str, ...], int] = {}
 
@@ -91,62 +100,111 @@ class InboxDirectory:
         except OSError as error:
             raise NotStored(f"the inbox {self.path!r} cannot be used: {reason(error)}") from None
         self._mode = 0o666 & ~_umask()
+        self._device = self.disk.status(self._top).st_dev
         try:
-            self.begin(("hypermail",)).abandon()
-        except (OSError, NotStored) as error:
+            self.parts.open(self._top)
+            self.parts.recover()
+        except OSError as error:
             self.close()
-            text = reason(error) if isinstance(error, OSError) else error.text
-            raise NotStored(f"the inbox {self.path!r} cannot be written: {text}") from None
+            raise NotStored(f"the inbox {self.path!r} cannot be written: {reason(error)}") from None
 
     def close(self) -> None:
         """No more arrivals will come."""
+        self.parts.close()
         if self._top >= 0:
             self.disk.close(self._top)
             self._top = -1
 
     def begin(self, parts: tuple[str, ...]) -> Arrival:
         """
-        Begin an arrival: make what directories it needs, and its partial file.
+        Begin an arrival of what will not be offered again: make what directories it needs, and its part.
 
         @param parts: safe components (L{hypermail.services.paths.safe_parts}).
         @raise OSError: by the file system.
         @raise NotStored: when a component is in the way.
         """
-        parent = self._walk(parts[:-1])
+        parent = self._parent(parts)
         try:
-            for candidate in _candidates(parts[-1], PART):
-                try:
-                    descriptor = self.disk.create(candidate, parent)
-                except FileExistsError:
-                    continue
-                return Arrival(self, parts, parent, candidate, descriptor)
+            partial, descriptor = self.parts.create()
         except BaseException:
             self.disk.close(parent)
             raise
-        self.disk.close(parent)
-        raise NotStored("too many files of this name are arriving")
+        return Arrival(self, parts, parent, partial, descriptor, "")
 
-    def sweep(self, found: Callable[[str], None]) -> None:
+    def take_up(self, parts: tuple[str, ...], transfer: str, *, again: bool) -> Arrival | Stored:
         """
-        Remove the partial files that a killed process has left.
+        Begin the arrival of a transfer, or go on with it.
 
-        @param found: is called with the path of each, relative to the directory.
+        @param parts: as L{begin}'s.
+        @param transfer: its name (L{hypermail.services.parts.name_of}).
+        @param again: whether to go on where it stopped; otherwise it begins at 0.
+        @return: the L{Arrival}, unless it has been stored before.
+        @raise OSError: by the file system.
+        @raise NotStored: when a component is in the way, or somebody else is writing the part.
         """
-        self._sweep(self.disk.open_directory(".", self._top), (), found)
-
-    def _sweep(self, descriptor: int, parts: tuple[str, ...], found: Callable[[str], None]) -> None:
+        record = self._record(transfer)
+        if record is not None and self.parts.links:
+            return Stored(record)
+        parent = self._parent(parts)
         try:
-            for name in self.disk.leftovers(descriptor, PART):
-                self.disk.unlink(name, descriptor)
-                found("/".join((*parts, name)))
-            for name in self.disk.directories(descriptor):
-                try:
-                    inner = self.disk.open_directory(name, descriptor)
-                except OSError:
-                    continue
-                self._sweep(inner, (*parts, name), found)
-        finally:
-            self.disk.close(descriptor)
+            return self._open_part(parts, parent, transfer, record, again)
+        except BaseException:
+            self.disk.close(parent)
+            raise
+
+    def _parent(self, parts: tuple[str, ...]) -> int:
+        """The open directory that a file is to be in."""
+        if parts[0].casefold() == HIDDEN:
+            raise NotStored(f"{HIDDEN!r} is the inbox's own")
+        parent = self._walk(parts[:-1])
+        if self.disk.status(parent).st_dev != self._device:
+            self.disk.close(parent)
+            raise NotStored(f"in the inbox {'/'.join(parts[:-1])!r} is on another file system")
+        return parent
+
+    def _record(self, transfer: str) -> str | None:
+        content = self.parts.read(transfer + STORED)
+        return None if content is None else content.decode("utf-8", "replace")
+
+    def _open_part(
+        self, parts: tuple[str, ...], parent: int, transfer: str, record: str | None, again: bool
+    ) -> Arrival | Stored:
+        partial, disk = transfer + PART, self.disk
+        try:
+            descriptor = disk.reopen(partial, self.parts.descriptor)
+        except BlockingIOError:
+            raise NotStored("this transfer is arriving already") from None
+        except FileNotFoundError:
+            if record is not None:
+                disk.close(parent)
+                return Stored(record)
+            return Arrival(self, parts, parent, partial, disk.create(partial, self.parts.descriptor), transfer)
+        arrival = Arrival(self, parts, parent, partial, descriptor, transfer)
+        try:
+            status = disk.status(descriptor)
+            if self.parts.is_stored(status):
+                name = self._linked(arrival, status)
+                arrival.close()
+                return Stored(name)
+            arrival.go_on(status.st_size if again else 0)
+        except BaseException:
+            disk.close(descriptor)
+            raise
+        return arrival
+
+    def _linked(self, arrival: Arrival, status: os.stat_result) -> str:
+        """The name that a stored part has; it is made sure of as if it had been given just now."""
+        *directories, name = arrival.parts
+        if status.st_nlink > 1:
+            self._seal(arrival)
+        for number in range(1, _MOST_TRIES):
+            final = numbered(name, number)
+            found = self.disk.look(final, arrival.parent)
+            if found is None:
+                break
+            if (found.st_dev, found.st_ino) == (status.st_dev, status.st_ino):
+                return "/".join((*directories, final))
+        return "/".join(arrival.parts)  # somebody has taken it away, or given it another name
 
     def _walk(self, parts: Sequence[str]) -> int:
         """Open, and make where missing, one directory after the other; the caller closes the last."""
@@ -176,15 +234,18 @@ class InboxDirectory:
 
     def finish(self, arrival: Arrival) -> str:
         """
-        Give a synced partial file its final name, and sync that.
+        Give a synced part its final name, and sync that.
 
         @return: the final path, relative.
         """
         *directories, name = arrival.parts
+        take = self._take if self.parts.links else self._take_by_renaming
+        if arrival.transfer:
+            self.parts.sync()
         start = self._hints.get(arrival.parts, 1)
         for number in chain((1,), range(max(start, 2), _MOST_TRIES)):
             final = numbered(name, number)
-            if self._take(arrival, final):
+            if take(arrival, final):
                 break
         else:
             raise NotStored("too many files of this name exist")
@@ -192,65 +253,139 @@ class InboxDirectory:
             if len(self._hints) >= _MOST_HINTS:
                 self._hints.clear()
             self._hints[arrival.parts] = number
-        try:
-            self.disk.unmark(arrival.descriptor, self._mode)
-            self.disk.sync(arrival.parent)
-        except OSError:
-            self.disk.unlink(final, arrival.parent)
-            raise
         return "/".join((*directories, final))
 
     def _take(self, arrival: Arrival, final: str) -> bool:
         """Whether the arrival could have the name C{final}."""
         try:
-            self.disk.link(arrival.partial, final, arrival.parent)
+            self.disk.link(arrival.partial, self.parts.descriptor, final, arrival.parent)
         except FileExistsError:
             return False
-        except OSError as error:
-            if error.errno not in _NO_LINKS:
-                raise
-            return self._take_by_renaming(arrival, final)
-        self.disk.unlink(arrival.partial, arrival.parent)
+        try:
+            self._seal(arrival)
+        except OSError:
+            # Marked before its name goes: without either it would count as stored.
+            try:
+                self.disk.change_mode(arrival.descriptor, 0o600 | MARK)
+            finally:
+                self.disk.unlink(final, arrival.parent)
+            raise
+        if not arrival.transfer:
+            self.parts.remove(arrival.partial)
         return True
+
+    def _seal(self, arrival: Arrival) -> None:
+        """Sync a name that was given, and that it was."""
+        self.disk.change_mode(arrival.descriptor, self._mode)
+        self.disk.sync(arrival.parent)
+        self.disk.sync(arrival.descriptor)
 
     def _take_by_renaming(self, arrival: Arrival, final: str) -> bool:
         # A file system without links (vfat, some network ones): for a moment the name is an empty file.
+        directories = arrival.parts[:-1]
+        if self.disk.look(final, arrival.parent) is not None and not self._is_ours(arrival, final):
+            return False
+        if arrival.transfer:
+            self.parts.write(arrival.transfer + STORED, "/".join((*directories, final)).encode())
         try:
             self.disk.reserve(final, arrival.parent)
         except FileExistsError:
-            return False
-        self.disk.replace(arrival.partial, final, arrival.parent)
+            if not self._is_ours(arrival, final):
+                return False
+        try:
+            self.disk.change_mode(arrival.descriptor, self._mode)
+        except PermissionError:
+            pass  # it knows no modes either
+        try:
+            self.disk.replace(arrival.partial, self.parts.descriptor, final, arrival.parent)
+            self.disk.sync(arrival.parent)
+            self.parts.sync()
+        except OSError:
+            self.disk.unlink(final, arrival.parent)
+            raise
         return True
+
+    def _is_ours(self, arrival: Arrival, final: str) -> bool:
+        """Whether a name is the empty file that was reserved for this transfer before the process died."""
+        found = self.disk.look(final, arrival.parent)
+        empty = found is not None and stat.S_ISREG(found.st_mode) and not found.st_size
+        return (
+            empty
+            and bool(arrival.transfer)
+            and self._record(arrival.transfer) == "/".join((*arrival.parts[:-1], final))
+        )
+
+
+class Stored(NamedTuple):
+    """A transfer is stored under this path; C{before} it was offered this time."""
+
+    name: str
+    before: bool = True
 
 
 class Arrival:
     """
-    One file on its way in; made by L{InboxDirectory.begin}. Ends with L{store} or L{abandon}.
+    One file on its way in; made by L{InboxDirectory}. Ends with L{store}, L{abandon} or L{keep}.
 
-    @ivar size: bytes written so far.
+    @ivar size: bytes that are written.
+    @ivar transfer: its name in the hidden directory; empty when it is nobody's.
     """
 
-    __slots__ = ("_directory", "_hash", "descriptor", "parent", "partial", "parts", "size")
+    __slots__ = ("_digest", "_directory", "_synced", "descriptor", "parent", "partial", "parts", "size", "transfer")
 
     def __init__(
-        self, directory: InboxDirectory, parts: tuple[str, ...], parent: int, partial: str, descriptor: int
+        self,
+        directory: InboxDirectory,
+        parts: tuple[str, ...],
+        parent: int,
+        partial: str,
+        descriptor: int,
+        transfer: str,
     ) -> None:
         self._directory = directory
-        self._hash = hashlib.sha256()
+        self._digest = FollowingDigest(_reads(directory.disk, descriptor))
+        self._synced = 0
         self.parts = parts
         self.parent = parent
         self.partial = partial
         self.descriptor = descriptor
+        self.transfer = transfer
         self.size = 0
 
+    def go_on(self, size: int) -> None:
+        """Take the first C{size} bytes of the part as they are, and no more."""
+        self._directory.disk.cut(self.descriptor, size)
+        self.size = self._synced = size
+
     def write(self, pieces: Sequence[bytes]) -> None:
-        """Append bytes, and hash them."""
+        """Append bytes, hash them, or some of those before; sync what is written now and then."""
         if not pieces:
             return
         self._directory.disk.write(self.descriptor, pieces)
-        for piece in pieces:
-            self._hash.update(piece)
-            self.size += len(piece)
+        self._digest.feed(self.size, pieces)
+        self.size += sum(map(len, pieces))
+        self._follow(PACE)
+        if self.transfer and self.size - self._synced >= CHECKPOINT:
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
+        self._directory.disk.sync(self.descriptor)
+        self._directory.parts.write(self.transfer + SYNCED, b"%d" % self.size, sync=False)
+        self._synced = self.size
+
+    def catch_up(self) -> bool:
+        """
+        Hash some more of what was there when it went on.
+
+        @return: whether all is hashed, so that it can be stored.
+        """
+        return self._follow(CATCHING_UP)
+
+    def _follow(self, steps: int) -> bool:
+        try:
+            return self._digest.follow(self.size, steps)
+        except EOFError:
+            raise NotStored("somebody has cut off what had arrived") from None
 
     def store(self, digest: bytes | None = None) -> str:
         """
@@ -260,25 +395,40 @@ class Arrival:
         @return: the final path, relative to the directory.
         @raise NotStored: when the content is another one; the file is still to be abandoned.
         """
-        if digest is not None and not hmac.compare_digest(digest, self._hash.digest()):
-            raise NotStored("the content does not have the SHA-256 that was announced")
+        if digest is not None:
+            while not self.catch_up():
+                pass
+            if not hmac.compare_digest(digest, self._digest.digest()):
+                raise NotStored("the content does not have the SHA-256 that was announced")
         self._directory.disk.sync(self.descriptor)
         name = self._directory.finish(self)
-        self._close()
+        self.close()
         return name
+
+    def keep(self) -> int:
+        """
+        Stop here, and keep what there is, if it is worth it.
+
+        @return: bytes that are kept.
+        """
+        if not self.transfer or self.size < LEAST:
+            self.abandon()
+            return 0
+        self.close()
+        return self.size
 
     def abandon(self) -> None:
         """Remove what has arrived; harmless when it is over already."""
         if self.descriptor < 0:
             return
         try:
-            self._directory.disk.unlink(self.partial, self.parent)
-        except FileNotFoundError:
-            pass
+            # The record of a name that was about to be taken goes first: without its part it means that it was.
+            self._directory.parts.remove(self.transfer + STORED, self.partial, self.transfer + SYNCED)
         finally:
-            self._close()
+            self.close()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """Close it, and leave everything as it is."""
         descriptor, self.descriptor = self.descriptor, -1
         try:
             self._directory.disk.close(descriptor)
@@ -286,8 +436,9 @@ class Arrival:
             self._directory.disk.close(self.parent)
 
 
-def _candidates(name: str, suffix: str = "") -> Iterator[str]:
-    return (numbered(name, number, suffix) for number in range(1, _MOST_TRIES))
+def _reads(disk: Disk, descriptor: int) -> Callable[[int, int], bytes]:
+    """What reads an open file."""
+    return lambda size, offset: disk.read(descriptor, size, offset)
 
 
 def _umask() -> int:

@@ -19,11 +19,13 @@ except ImportError:  # pragma: no cover (not POSIX: InboxDirectory refuses to op
 
 MARK = stat.S_ISVTX
 """
-The mode bit that tells our partial files from a user's file that happens to be called C{x.part}.
+The mode bit of a file that has not been stored yet.
 
 The sticky bit of a regular file means nothing to the system, survives a crash and is kept by every
 file system that has modes.
 """
+
+_BOOT = "/proc/sys/kernel/random/boot_id"
 
 
 class Disk:
@@ -37,9 +39,9 @@ class Disk:
         """Open the directory that everything happens in; it may be reached through symbolic links."""
         return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
-    def make_directory(self, name: str, parent: int) -> None:
+    def make_directory(self, name: str, parent: int, mode: int = 0o777) -> None:
         """Make a directory in an open one."""
-        os.mkdir(name, dir_fd=parent)
+        os.mkdir(name, mode, dir_fd=parent)
 
     def open_directory(self, name: str, parent: int) -> int:
         """Open a directory in an open one; symbolic links are refused."""
@@ -51,19 +53,41 @@ class Disk:
 
         @raise FileExistsError: when it did, or when a sweep took it for a leftover in that very moment.
         """
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         descriptor = os.open(name, flags, 0o600 | MARK, dir_fd=parent)
+        if self._lock(descriptor):
+            return descriptor
+        os.close(descriptor)
+        raise FileExistsError(f"{name} was taken away")
+
+    def reopen(self, name: str, parent: int) -> int:
+        """
+        Open and lock a file that is there.
+
+        @raise FileNotFoundError: when it is not, or not any more.
+        @raise BlockingIOError: when somebody else has it locked.
+        """
+        descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        try:
+            if self._lock(descriptor, busy=True):
+                return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        raise FileNotFoundError(f"{name} was taken away")
+
+    def _lock(self, descriptor: int, *, busy: bool = False) -> bool:
+        """Lock a file that was just opened; False when it is not there any more, or, unless C{busy}, locked."""
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            os.close(descriptor)
-        except OSError:  # a file system without locks: its leftovers stay
-            return descriptor
-        else:
-            if os.fstat(descriptor).st_nlink:
-                return descriptor
-            os.close(descriptor)
-        raise FileExistsError(f"{name} was taken away")
+            if busy:
+                raise
+            return False
+        except OSError:  # a file system without locks: one process at a time, please
+            return True
+        return os.fstat(descriptor).st_nlink > 0
 
     def write(self, descriptor: int, pieces: Sequence[bytes]) -> None:
         """Write all of it."""
@@ -71,17 +95,37 @@ class Disk:
         while view:
             view = view[os.write(descriptor, view) :]
 
+    def read(self, descriptor: int, size: int, offset: int) -> bytes:
+        """Read up to so many bytes from an offset on."""
+        return os.pread(descriptor, size, offset)
+
+    def cut(self, descriptor: int, size: int) -> None:
+        """Shorten a file, and go to its end."""
+        os.ftruncate(descriptor, size)
+        os.lseek(descriptor, size, os.SEEK_SET)
+
+    def status(self, descriptor: int) -> os.stat_result:
+        """Of an open file or directory."""
+        return os.fstat(descriptor)
+
+    def look(self, name: str, parent: int) -> os.stat_result | None:
+        """The status of a name, or None when there is no such name."""
+        try:
+            return os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
     def sync(self, descriptor: int) -> None:
         """Wait until a file's content, or a directory's entries, are on the disk."""
         os.fsync(descriptor)
 
-    def link(self, name: str, final: str, parent: int) -> None:
+    def link(self, name: str, parent: int, final: str, into: int) -> None:
         """
-        Give a file a second name in its directory.
+        Give a file a second name, in another directory.
 
         @raise FileExistsError: when that name is taken; nothing is overwritten.
         """
-        os.link(name, final, src_dir_fd=parent, dst_dir_fd=parent, follow_symlinks=False)
+        os.link(name, final, src_dir_fd=parent, dst_dir_fd=into, follow_symlinks=False)
 
     def reserve(self, name: str, parent: int) -> None:
         """
@@ -91,50 +135,30 @@ class Disk:
         """
         os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600, dir_fd=parent))
 
-    def replace(self, name: str, final: str, parent: int) -> None:
-        """Rename within a directory, over what is there."""
-        os.replace(name, final, src_dir_fd=parent, dst_dir_fd=parent)
+    def replace(self, name: str, parent: int, final: str, into: int) -> None:
+        """Rename, over what is there."""
+        os.replace(name, final, src_dir_fd=parent, dst_dir_fd=into)
 
     def unlink(self, name: str, parent: int) -> None:
         """Take a name away."""
         os.unlink(name, dir_fd=parent)
 
-    def unmark(self, descriptor: int, mode: int) -> None:
-        """Give a file the mode of a finished one."""
+    def change_mode(self, descriptor: int, mode: int) -> None:
+        """Give a file another mode."""
         os.fchmod(descriptor, mode)
 
     def close(self, descriptor: int) -> None:
         """Close a file or directory."""
         os.close(descriptor)
 
-    def leftovers(self, descriptor: int, suffix: str) -> Sequence[str]:
-        """The names in an open directory that end with C{suffix}, are marked, ours, and locked by nobody."""
-        with os.scandir(descriptor) as entries:
-            candidates = [entry.name for entry in entries if entry.name.endswith(suffix) and _is_marked(entry)]
-        return [name for name in candidates if self._is_abandoned(name, descriptor)]
+    def names(self, descriptor: int) -> Sequence[str]:
+        """What is in an open directory."""
+        return os.listdir(descriptor)
 
-    def _is_abandoned(self, name: str, parent: int) -> bool:
+    def boot(self) -> str:
+        """Names the time since the system was started; empty when that is unknown."""
         try:
-            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+            with open(_BOOT, encoding="ascii") as file:
+                return file.read().strip()
         except OSError:
-            return False
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        finally:
-            os.close(descriptor)
-        return True
-
-    def directories(self, descriptor: int) -> Sequence[str]:
-        """The names of the directories in an open directory, without symbolic links to such."""
-        with os.scandir(descriptor) as entries:
-            return [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
-
-
-def _is_marked(entry: os.DirEntry[str]) -> bool:
-    try:
-        status = entry.stat(follow_symlinks=False)
-    except OSError:
-        return False
-    return stat.S_ISREG(status.st_mode) and bool(status.st_mode & MARK) and status.st_uid == os.geteuid()
+            return ""

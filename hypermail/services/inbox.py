@@ -1,51 +1,31 @@
 """
 What arrives becomes files: streams that carry a file (L{hypermail.services.files}), and messages.
 
-The reactor's thread only moves bytes into a list; one job at a time per file writes, hashes, syncs
-and names it on a thread (L{hypermail.services.workers}). Two limits on what waits for the disk, one
-per file and one for all, pause the stream, so that a slow disk slows the sender and nothing else.
+The reactor's thread only moves bytes into a list; one job at a time per file (L{hypermail.services.receiving})
+writes, hashes, syncs and names it on a thread (L{hypermail.services.workers}). Two limits on what waits for the disk,
+one per file and one for all, pause the stream, so that a slow disk slows the sender and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from functools import partial
 from itertools import count
-from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.error import ConnectionClosed
-from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from hypermail.errors import HypermailError, MessageRejected
 from hypermail.events import StreamOptions
-from hypermail.services.directory import Arrival, InboxDirectory, NotStored, reason
-from hypermail.services.files import DIGEST_SIZE, Announced, failed, read_options, stored
+from hypermail.services.directory import InboxDirectory
+from hypermail.services.files import read_options
+from hypermail.services.parts import Swept, name_of
 from hypermail.services.paths import printable
+from hypermail.services.receiving import FileReceiver, explain
 from hypermail.services.workers import Run
-
-WAITING_PER_FILE = 1 << 20
-"""Bytes of one file that may wait for the disk before its stream is paused."""
-
-WAITING_IN_ALL = 16 << 20
-"""Bytes of all files that may; beyond, every stream that has some waiting is paused."""
-
-
-def explain(failure: Failure) -> str:
-    """Why something could not be stored, for a log and for the peer."""
-    error = failure.value
-    if isinstance(error, OSError):
-        return reason(error)
-    if isinstance(error, ConnectionClosed) and isinstance(error.__cause__, HypermailError):
-        error = error.__cause__
-    if isinstance(error, HypermailError):
-        return error.text
-    return f"{type(error).__name__}: {error}"
 
 
 class Inbox:
@@ -70,14 +50,23 @@ class Inbox:
         self.waiting = 0
         self._now = now
         self._counter = count(1)
+        self._arriving: dict[str, FileReceiver] = {}
+        self._forgotten: list[tuple[str, Deferred[None]]] = []
+        self._forgetting = False
+        self._sweeping = self._sweepAgain = False
 
     def receiver(
-        self, options: StreamOptions, peer: str, done: Callable[[FileReceiver], None] = lambda receiver: None
+        self,
+        options: StreamOptions,
+        peer: str,
+        done: Callable[[FileReceiver], None] = lambda receiver: None,
+        owner: bytes = b"",
     ) -> FileReceiver:
         """
         The protocol for a stream that carries a file.
 
         @param peer: whom it is from, for the log.
+        @param owner: the pin of its certificate, if it has one: what is kept of a transfer is for the same only.
         @param done: is called when nothing of the file is left to do.
         @raise HypermailError: when what is announced cannot become a file; this is the refusal.
         """
@@ -86,7 +75,54 @@ class Inbox:
         except HypermailError as error:
             self.log.warn("refused a file from {peer}: {reason}", peer=peer, reason=printable(error.text))
             raise
-        return FileReceiver(self, announced, peer, done)
+        name = name_of(owner, announced.transfer, announced.path, announced.size)
+        return FileReceiver(self, announced, name, peer, done)
+
+    # For receivers.
+
+    def takeOver(self, receiver: FileReceiver) -> Deferred[None]:
+        """
+        A receiver begins; an older one of the same transfer ends.
+
+        @return: fires when the older one is done with the part.
+        """
+        older = self._arriving.get(receiver.name)
+        self._arriving[receiver.name] = receiver
+        return succeed(None) if older is None else older.replaced()
+
+    def left(self, receiver: FileReceiver) -> None:
+        """A receiver has ended."""
+        if self._arriving.get(receiver.name) is receiver:
+            del self._arriving[receiver.name]
+
+    def forget(self, transfer: str) -> Deferred[None]:
+        """A transfer's sender knows that it is stored: nothing of it need be kept. Fires when nothing is."""
+        done: Deferred[None] = Deferred()
+        self._forgotten.append((transfer, done))
+        self._forgetSome()
+        return done
+
+    def _forgetSome(self) -> None:
+        """All that were confirmed while a thread was at it take one job."""
+        if self._forgetting or not self._forgotten:
+            return
+        some, self._forgotten = self._forgotten, []
+        self._forgetting = True
+        forgetting = self.run(partial(self.directory.parts.forget, [transfer for transfer, _ in some]))
+        forgetting.addBoth(self._forgot, [done for _, done in some])
+
+    def _forgot(self, result: object, waiting: Sequence[Deferred[None]]) -> None:
+        self._forgetting = False
+        self._forgetSome()
+        for done in waiting:
+            if isinstance(result, Failure):
+                done.errback(result)
+            else:
+                done.callback(None)
+
+    def remember(self, transfer: str, final: str) -> Deferred[None]:
+        """A transfer's sender may not know that it is stored: it may offer it again. Fires when that is on the disk."""
+        return self.run(partial(self.directory.parts.remember, transfer, final))
 
     def storeMessage(self, message: bytes, peer: str) -> Deferred[None]:
         """
@@ -118,201 +154,33 @@ class Inbox:
         raise MessageRejected(text)
 
     def sweep(self) -> Deferred[None]:
-        """Remove what a killed process has left half arrived, and say so."""
-        found: list[str] = []
+        """
+        Remove what is kept of transfers and is too old, or too much, and say so.
 
-        def report(result: object) -> None:
-            for name in found:
-                self.log.info("removed {name!r}, the rest of an arrival that was cut off", name=name)
-            if isinstance(result, Failure):
-                self.log.warn("could not look for rests of arrivals: {reason}", reason=explain(result))
+        @return: fires when it is done; at once when it is being done, and will be done once more.
+        """
+        if self._sweeping:
+            self._sweepAgain = True
+            return succeed(None)
+        self._sweeping = True
+        now = self._now().timestamp()
+        return self.run(lambda: self.directory.parts.sweep(now)).addCallbacks(self._swept, self._notSwept)
 
-        return self.run(lambda: self.directory.sweep(found.append)).addBoth(report)
+    def _swept(self, swept: Swept) -> None:
+        if swept.parts:
+            self.log.info(
+                "removed {parts} rests ({size} bytes) of transfers whose senders have not come again",
+                parts=swept.parts,
+                size=swept.size,
+            )
+        self._sweepEnds()
 
+    def _notSwept(self, failure: Failure) -> None:
+        self.log.warn("could not look for rests of transfers: {reason}", reason=explain(failure))
+        self._sweepEnds()
 
-@implementer(IHalfCloseableProtocol)
-class FileReceiver(Protocol):
-    """
-    One stream that carries one file.
-
-    It begins with the next turn of the reactor: what fits a datagram or two has arrived whole by then,
-    and goes to the disk in one job.
-    """
-
-    transport: Any
-
-    def __init__(self, inbox: Inbox, announced: Announced, peer: str, done: Callable[[FileReceiver], None]) -> None:
-        self._inbox = inbox
-        self._announced = announced
-        self._peer = peer
-        self._done: Callable[[FileReceiver], None] | None = done
-        self._arrival: Arrival | None = None
-        self._pending: list[bytes] = []
-        self._waiting = 0
-        self._received = 0
-        self._digest = bytearray()
-        self._start: IDelayedCall | None = None
-        self._busy = False
-        self._paused = False
-        self._complete = False
-        self._failed = False
-        self._gone = False
-
-    # What the stream says.
-
-    def connectionMade(self) -> None:
-        self._start = self._inbox.clock.callLater(0, self._begin)
-
-    def _begin(self) -> None:
-        self._start = None
-        self._pump()
-
-    def dataReceived(self, data: bytes) -> None:
-        if self._failed:
-            return
-        content = data[: max(self._announced.size - self._received, 0)]
-        self._received += len(data)
-        self._digest += data[len(content) :]
-        if len(self._digest) > DIGEST_SIZE:
-            self._fail("there is more than was announced")
-            return
-        if content:
-            self._pending.append(content)
-            self._waiting += len(content)
-            self._inbox.waiting += len(content)
-            self._obeyLimits()
-        self._pump()
-
-    def readConnectionLost(self) -> None:
-        if self._failed:
-            return
-        missing = self._announced.size + DIGEST_SIZE - self._received
-        if missing > 0:
-            self._fail(f"it ended {missing} bytes early")
-            return
-        self._complete = True
-        self._pump()
-
-    def writeConnectionLost(self) -> None:
-        """Our answer is with the sender."""
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self._gone = True
-        if not self._complete and not self._failed:
-            self._fail(f"the sender gave up ({explain(reason)})")
-
-    # What goes to the disk.
-
-    def _pump(self) -> None:
-        """Give the disk what waits, unless it is at work."""
-        if self._busy or self._failed or self._start is not None or self._done is None:
-            return
-        if self._arrival is not None and not self._pending and not self._complete:
-            return
-        pieces, self._pending = self._pending, []
-        amount, self._waiting = self._waiting, 0
-        digest = bytes(self._digest) if self._complete else None
-        self._busy = True
-        self._inbox.run(partial(self._work, pieces, digest)).addCallbacks(
-            self._worked, self._broken, callbackArgs=(amount,), errbackArgs=(amount,)
-        ).addErrback(self._unexpected)
-
-    def _work(self, pieces: list[bytes], digest: bytes | None) -> str | None:
-        """On a thread: one step of the file; the last one, when there is a digest."""
-        arrival = self._arrival
-        if arrival is None:
-            arrival = self._arrival = self._inbox.directory.begin(self._announced.parts)
-        try:
-            arrival.write(pieces)
-            return None if digest is None else arrival.store(digest)
-        except BaseException:
-            arrival.abandon()
-            raise
-
-    def _worked(self, name: str | None, amount: int) -> None:
-        self._busy = False
-        self._inbox.waiting -= amount
-        if name is not None:
-            self._stored(name)
-        elif self._failed:
-            self._abandon()
-        else:
-            self._pump()
-            self._obeyLimits()
-
-    def _broken(self, failure: Failure, amount: int) -> None:
-        self._busy = False
-        self._inbox.waiting -= amount
-        if not failure.check(OSError, NotStored):
-            self._inbox.log.failure("unexpected", failure)
-        if self._failed:
-            self._abandon()
-        else:
-            self._fail(explain(failure))
-
-    def _unexpected(self, failure: Failure) -> None:
-        self._inbox.log.failure("unexpected", failure)
-
-    def _obeyLimits(self) -> None:
-        """Pause or resume the stream by what waits for the disk."""
-        full = self._waiting >= WAITING_PER_FILE or (self._waiting > 0 and self._inbox.waiting >= WAITING_IN_ALL)
-        if full and self._busy and not self._paused:
-            self._paused = True
-            self.transport.pauseProducing()
-        elif self._paused and not full:
-            self._resume()
-
-    def _resume(self) -> None:
-        if self._paused:
-            self._paused = False
-            if not self._gone:
-                self.transport.resumeProducing()
-
-    # How it ends.
-
-    def _stored(self, name: str) -> None:
-        self._inbox.log.info(
-            "stored {name!r} ({size} bytes) from {peer}", name=name, size=self._announced.size, peer=self._peer
-        )
-        if not self._gone:
-            self.transport.write(stored(name))
-            self.transport.loseConnection()
-        self._finish()
-
-    def _fail(self, text: str) -> None:
-        """Answer why, and throw away what has come and what is still to come."""
-        self._failed = True
-        self._inbox.log.warn(
-            "could not store {name!r} from {peer}: {reason}",
-            name=self._announced.path,
-            peer=self._peer,
-            reason=printable(text),
-        )
-        if self._start is not None:
-            self._start.cancel()
-            self._start = None
-        self._pending.clear()
-        self._inbox.waiting -= self._waiting
-        self._waiting = 0
-        if not self._gone:
-            # What the sender still sends is thrown away until it reads this.
-            self.transport.write(failed(text))
-            self.transport.loseConnection()
-        if not self._busy:
-            self._abandon()
-
-    def _abandon(self) -> None:
-        if self._arrival is None or self._arrival.descriptor < 0:
-            self._finish()
-            return
-        self._inbox.run(self._arrival.abandon).addErrback(self._stuck).addBoth(lambda _: self._finish())
-
-    def _stuck(self, failure: Failure) -> None:
-        self._inbox.log.warn(
-            "could not remove the rest of {name!r}: {reason}", name=self._announced.path, reason=explain(failure)
-        )
-
-    def _finish(self) -> None:
-        done, self._done = self._done, None
-        if done is not None:
-            done(self)
+    def _sweepEnds(self) -> None:
+        self._sweeping = False
+        again, self._sweepAgain = self._sweepAgain, False
+        if again:
+            self.sweep()

@@ -14,6 +14,7 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred, DeferredList, gatherResults
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IProtocol
+from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -32,6 +33,7 @@ from hypermail.internet.protocol import SessionFactory, SessionProtocol
 from hypermail.internet.security import ListenerTLS, Security
 from hypermail.internet.settings import ListenerSettings
 from hypermail.options import Options
+from hypermail.security.identity import pin_of
 from hypermail.services.addresses import Destination, Listening, describe
 from hypermail.services.directory import InboxDirectory, check_trace_directory, reason
 from hypermail.services.disk import Disk
@@ -40,8 +42,9 @@ from hypermail.services.ending import cannotStart, causeOf, listening
 from hypermail.services.exits import Exits
 from hypermail.services.files import NAME
 from hypermail.services.flows import DatagramExits
-from hypermail.services.inbox import FileReceiver, Inbox
+from hypermail.services.inbox import Inbox
 from hypermail.services.passages import Passage
+from hypermail.services.receiving import FileReceiver
 from hypermail.services.status import Status
 from hypermail.services.workers import Workers
 
@@ -50,6 +53,9 @@ GRACE = 3.0
 
 FILES_AT_ONCE = 256
 """Files of one session that may be arriving: each holds two descriptors."""
+
+SWEEPING = 3_600.0
+"""Seconds between two looks at what the inbox keeps of transfers."""
 
 UNSPECIFIED = ("", "0.0.0.0", "::")
 """Interfaces that are no address to send anything to."""
@@ -95,11 +101,14 @@ class ListenerProtocol(SessionProtocol):
         self._exits: DatagramExits | None = None
         self._arriving: set[FileReceiver] = set()
         self._ending: Deferred[None] | None = None
+        self._owner = b""
         self._refused = 0
 
     def sessionOpened(self) -> None:
         """See L{ISessionProtocol}."""
         self._sessions.open.add(self)
+        certificate = self.session.peerCertificate()
+        self._owner = b"" if certificate is None else pin_of(certificate).encode()
         if self._sessions.status is not None:
             self._sessions.status.add(self.session)
         self._log.info("session with {peer}", peer=self._peer)
@@ -146,7 +155,7 @@ class ListenerProtocol(SessionProtocol):
             raise StreamRejected(_GOODBYE, Reason.SHUTTING_DOWN)
         if len(self._arriving) >= FILES_AT_ONCE:
             raise StreamRejected(f"{FILES_AT_ONCE} files are arriving already", Reason.LIMIT_EXCEEDED)
-        receiver = inbox.receiver(options, self._peer, self._arrived)
+        receiver = inbox.receiver(options, self._peer, self._arrived, self._owner)
         self._arriving.add(receiver)
         return receiver
 
@@ -260,6 +269,7 @@ class ListenerService(Service):
         self._port: Any = None
         self._security: Security | None = None
         self._workers = Workers(reactor, name="hypermail inbox")
+        self._sweeping: LoopingCall | None = None
         self._directory = None if doing.inbox is None else InboxDirectory(doing.inbox, disk)
 
     def _noSessions(self) -> ListenerSessions:
@@ -345,7 +355,9 @@ class ListenerService(Service):
         self._workers.start()
         inbox = Inbox(directory, run=self._workers.run, clock=self._reactor, now=lambda: datetime.now(UTC))
         self._sessions.inbox = inbox
-        inbox.sweep()
+        self._sweeping = LoopingCall(inbox.sweep)
+        self._sweeping.clock = self._reactor
+        self._sweeping.start(SWEEPING)
 
     def _sayWhatIsDone(self) -> None:
         self._sayHowToCome()
@@ -391,6 +403,9 @@ class ListenerService(Service):
             stopping = port.stopListening()
             if stopping is not None:
                 await stopping
+        sweeping, self._sweeping = self._sweeping, None
+        if sweeping is not None:
+            sweeping.stop()
         await self._workers.stop()
         if self._directory is not None:
             self._directory.close()

@@ -75,6 +75,7 @@ class Progress:
         self._samples: deque[tuple[float, int]] = deque()
         self._drawn = 0
         self._noted = 0
+        self._away: tuple[str, float] | None = None
 
     def begin(self, files: int, size: int) -> None:
         """So much is to be sent; the clock starts."""
@@ -88,6 +89,23 @@ class Progress:
     def wrote(self, size: int) -> None:
         """See L{Watcher}."""
         self._written += size
+
+    def moved(self, size: int) -> None:
+        """See L{Watcher}: it does not count for the rate."""
+        self._written += size
+        self._samples = deque((time, written + size) for time, written in self._samples)
+
+    def away(self, where: str, reason: str) -> None:
+        """The other side has gone, or has not come yet, and is waited for."""
+        self._away = f"waiting for {where}", self._seconds()
+        if not self._quiet and not self.terminal:
+            self.say(f"waiting for {where}: {reason}")
+
+    def back(self) -> None:
+        """It is there again."""
+        self._away = None
+        if not self._quiet and not self.terminal:
+            self.say("going on")
 
     def stored(self, item: Item, size: int, name: str) -> None:
         """See L{Watcher}."""
@@ -106,14 +124,14 @@ class Progress:
 
     def say(self, line: str) -> None:
         """A line on standard output."""
-        self._clear()
+        self.clear()
         _write(self._out, line + "\n")
 
     def fail(self, line: str) -> None:
         """A line on standard error for something that has failed; after many, only their number counts."""
         self.failures += 1
         if self.failures <= _MOST_ERRORS:
-            self._clear()
+            self.clear()
             self._report(line)
 
     def look(self) -> None:
@@ -142,7 +160,10 @@ class Progress:
         parts = [f"{amount(self._written)} of {amount(self.size)}", f"{amount(rate)}/s"]
         if self.files != 1:
             parts.insert(0, f"{self.storedFiles:,} of {count(self.files, 'file')}")
-        if rate > 0 and self._written < self.size:
+        if self._away is not None:
+            text, since = self._away
+            parts.append(f"{text} for {duration(now - since)}")
+        elif rate > 0 and self._written < self.size:
             parts.append(f"{duration((self.size - self._written) / rate)} left")
         bar = f" |{'#' * int(part * _BAR):-<{_BAR}}|" if self.terminal else ""
         return f"{int(part * 100):3} %{bar} {', '.join(parts)}"
@@ -161,7 +182,7 @@ class Progress:
 
         @param messages: how many messages the other side has taken besides.
         """
-        self._clear()
+        self.clear()
         if self.failures:
             if self.failures > _MOST_ERRORS:
                 self._report(f"{self.failures - _MOST_ERRORS:,} more errors like these")
@@ -185,7 +206,7 @@ class Progress:
     def _report(self, line: str) -> None:
         _write(self._err, f"hypermail: {line}\n")
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
         """Take the bar away, so that a line may stand there."""
         if self._drawn:
             _write(self._err, "\r" + " " * min(self._drawn, max(self._width() - 1, 0)) + "\r")

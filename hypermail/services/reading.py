@@ -4,7 +4,6 @@ A file read on a thread, block by block, into a stream that may be slow.
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hypermail.errors import HypermailError
+from hypermail.services.digesting import CATCHING_UP, FollowingDigest
 from hypermail.services.workers import Run
 
 BLOCK = 256 * 1024
@@ -24,8 +24,26 @@ class NotSent(HypermailError):
     """A file could not be sent; the text says why, without its name."""
 
 
+class Version(NamedTuple):
+    """
+    Which file it is, and as which it was found: when any of this is different, it has another content.
+
+    @ivar modified: when it was written last, ns.
+    """
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Version:
+        """As the system tells it."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+
+
 class Block(NamedTuple):
-    """A part of a file, and, with the last one, its SHA-256; C{data} is without it."""
+    """A part of a file, and, with the last one, the SHA-256 of the whole; C{data} is without it."""
 
     data: bytes
     digest: bytes | None
@@ -35,7 +53,7 @@ class FileReader:
     """
     An open file; everything blocks.
 
-    @ivar size: bytes when it was opened; this many are sent.
+    @ivar version: as it was when it was opened; this one is sent.
     """
 
     def __init__(self, path: str) -> None:
@@ -46,32 +64,57 @@ class FileReader:
             self._descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0))
         except OSError as error:
             raise NotSent(f"it cannot be read: {error.strerror}") from None
-        self.size = os.fstat(self._descriptor).st_size
-        self._left = self.size
-        self._hash = hashlib.sha256()
+        self.version = Version.of(os.fstat(self._descriptor))
+        self._position = 0
+        self._digest = FollowingDigest(self._read_at)
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return self.version.size
+
+    def _read_at(self, size: int, offset: int) -> bytes:
+        os.lseek(self._descriptor, offset, os.SEEK_SET)
+        return os.read(self._descriptor, size)
+
+    def go_on(self, offset: int) -> None:
+        """Read from here on, before anything was read."""
+        self._position = offset
 
     def read(self) -> Block:
         """
-        The next block; not to be called after the last, which bears the digest.
+        The next block; not to be called after the last, which bears the digest. Blocks without data mean that what was
+        skipped is still being hashed.
 
-        @raise NotSent: when it cannot be read, or is not as long as it was.
+        @raise NotSent: when it cannot be read, or is not what it was.
         """
         try:
-            data = os.read(self._descriptor, min(BLOCK, self._left))
-            size = os.fstat(self._descriptor).st_size
+            data = self._read_at(min(BLOCK, self.size - self._position), self._position)
+            self._digest.feed(self._position, (data,))
+            self._position += len(data)
+            hashed = self._digest.follow(self._position, *(() if data else (CATCHING_UP,)))
+            version = Version.of(os.fstat(self._descriptor))
         except OSError as error:
             raise NotSent(f"it cannot be read: {error.strerror}") from None
-        if size != self.size or (self._left and not data):
-            raise NotSent(f"it had {self.size} bytes and now has {size}: it changed while it was being sent")
-        self._left -= len(data)
-        self._hash.update(data)
-        return Block(data, None if self._left else self._hash.digest())
+        except EOFError:
+            raise NotSent(CHANGED) from None
+        if version != self.version or (not data and self._position < self.size):
+            raise NotSent(self._how(version))
+        return Block(data, self._digest.digest() if hashed and self._position == self.size else None)
+
+    def _how(self, version: Version) -> str:
+        if version.size == self.size:
+            return CHANGED
+        return f"it had {self.size} bytes and now has {version.size}: {CHANGED}"
 
     def close(self) -> None:
         """Close the file; harmless when called again."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+CHANGED = "it changed while it was being sent"
 
 
 @implementer(IPushProducer)
@@ -106,7 +149,7 @@ class FileProducer:
         self._writing = False
 
     def start(self) -> None:
-        """Begin; the stream's direction is closed behind the digest."""
+        """Begin."""
         self._transport.registerProducer(self, True)
         self._write()
 
@@ -122,6 +165,12 @@ class FileProducer:
     def stopProducing(self) -> None:
         """See L{IPushProducer}: nobody wants the rest."""
         self._stop()
+
+    def finish(self) -> None:
+        """Stop, if there is anything left, since the rest is not needed."""
+        if not self._stopped:
+            self._stop()
+            self._transport.unregisterProducer()
 
     def _write(self) -> None:
         if self._writing:
@@ -139,10 +188,7 @@ class FileProducer:
 
     def _end(self, digest: bytes) -> None:
         self._transport.write(digest)
-        if not self._stopped:
-            self._stop()
-            self._transport.unregisterProducer()
-            self._transport.loseWriteConnection()
+        self.finish()
 
     def _read(self) -> None:
         self._reading = True

@@ -1,15 +1,17 @@
 """
-Many files through one session: up to 64 streams at once, each opened when its turn comes.
+Many files through one session, and the next one when it is lost: up to 64 streams at once, each opened when its turn
+comes.
 
-The other side of L{hypermail.services.inbox}. A file counts when the other side has answered that it
-is stored; what fails is reported file by file, and the others go on, unless the session is lost.
+The other side of L{hypermail.services.inbox}. A file counts when the other side has answered that it is stored; what
+fails is reported file by file, and the others go on. A file whose session, or whose listener, goes away in the middle
+is offered again under the name of the same transfer, and goes on from what the other side has of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, cast
 from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred, DeferredSemaphore, FirstError, gatherResults
@@ -19,11 +21,11 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from hypermail.errors import HypermailError, SessionLost
+from hypermail.errors import HypermailError, Reason, SessionLost, StreamError
 from hypermail.interfaces import ISession
-from hypermail.services.files import MAX_ANSWER, NAME, Answer, BadFile, file_options, read_answer
+from hypermail.services.files import MAX_ANSWER, NAME, TRANSFER_SIZE, Answer, BadFile, Onward, file_options, read_answer
 from hypermail.services.paths import printable
-from hypermail.services.reading import Block, FileProducer, FileReader, NotSent
+from hypermail.services.reading import CHANGED, Block, FileProducer, FileReader, NotSent, Version
 from hypermail.services.tree import Item
 from hypermail.services.workers import Run
 
@@ -37,17 +39,77 @@ LARGE_AT_ONCE = 8
 """Large files that are on their way at the same time: each of them may fill a stream's buffers."""
 
 
+PASSING = frozenset((Reason.SHUTTING_DOWN, Reason.PEER_RESTARTED))
+"""Reasons of a stream's end after which the other side may take it later."""
+
+
 class Watcher(Shape):
     """Who is told how it goes."""
 
     def wrote(self, size: int) -> None:
         """Bytes were given to a stream."""
 
+    def moved(self, size: int) -> None:
+        """So many bytes more than were written are there, or, below 0, fewer: a transfer goes on."""
+
     def stored(self, item: Item, size: int, name: str) -> None:
         """The other side has a file, of C{size} bytes, under C{name}."""
 
     def failed(self, item: Item, text: str) -> None:
         """A file was not stored."""
+
+
+class Sessions(Shape):
+    """Where sessions with the one listener come from."""
+
+    async def session(self, after: ISession | None, error: HypermailError | None) -> ISession:
+        """
+        The session that is open, or the next one.
+
+        @param after: the one that was had last; None the first time.
+        @param error: why it is of no use, or was not just now.
+        @raise SessionLost: when there will be none.
+        """
+
+
+class Transfer(NamedTuple):
+    """
+    What one version of a file is called on its way.
+
+    @ivar id: 16 bytes.
+    @ivar again: whether it may have been offered before.
+    """
+
+    id: bytes
+    again: bool
+
+
+class Transfers(Shape):
+    """Who names transfers; everything blocks."""
+
+    def begin(self, item: Item, version: Version) -> Transfer:
+        """A file is to be sent, in this version."""
+
+    def end(self, item: Item, transfer: Transfer, stored: bool) -> None:
+        """It is stored, or was refused, and is not offered again."""
+
+
+class NewTransfers:
+    """
+    Names transfers anew each time.
+
+    @param chance: so many random bytes.
+    """
+
+    def __init__(self, chance: Callable[[int], bytes]) -> None:
+        self._chance = chance
+
+    def begin(self, item: Item, version: Version) -> Transfer:
+        """See L{Transfers}."""
+        return Transfer(self._chance(TRANSFER_SIZE), False)
+
+    def end(self, item: Item, transfer: Transfer, stored: bool) -> None:
+        """See L{Transfers}: nothing was kept."""
 
 
 def _behind(reason: Failure) -> Failure:
@@ -63,45 +125,83 @@ class FileSender(Protocol):
     """
     One stream that carries one file away.
 
+    @param first: the block that was read when the file was opened; None when the other side is to say where to go on.
+    @param moved: is told where that is.
     @ivar answer: a L{Deferred} of the other side's L{Answer}; errbacks with L{NotSent} or what ended the stream.
     """
 
     transport: Any
 
-    def __init__(self, reader: FileReader, first: Block, *, run: Run, wrote: Callable[[int], object]) -> None:
+    def __init__(
+        self,
+        reader: FileReader,
+        first: Block | None,
+        *,
+        run: Run,
+        wrote: Callable[[int], object],
+        moved: Callable[[int], object],
+    ) -> None:
         self._reader = reader
         self._first = first
         self._run = run
         self._wrote = wrote
+        self._moved = moved
+        self._producer: FileProducer | None = None
         self._line = bytearray()
+        self._asked = first is None
         self._over = False
         self.answer: Deferred[Answer] = Deferred(self._cancelled)
 
     def connectionMade(self) -> None:
-        FileProducer(
-            self.transport, self._reader, self._first, run=self._run, wrote=self._wrote, failed=self._cannotRead
-        ).start()
+        if self._first is not None:
+            self._produce(self._first)
+
+    def _produce(self, first: Block) -> None:
+        if self._over:
+            self._reader.close()
+            return
+        self._producer = FileProducer(
+            self.transport, self._reader, first, run=self._run, wrote=self._wrote, failed=self._cannotRead
+        )
+        self._producer.start()
+
+    def _goOn(self, offset: int) -> None:
+        """The other side has so many bytes."""
+        if not self._asked or offset > self._reader.size:
+            self._giveUp()
+            self._end(Failure(BadFile(f"the other side has {offset} bytes of the {self._reader.size}, it says")))
+            return
+        self._asked = False
+        self._moved(offset)
+        self._reader.go_on(offset)
+        self._run(self._reader.read).addCallbacks(self._produce, self._cannotRead)
 
     def _cancelled(self, _: object) -> None:
         self._over = True
+        self._close()
         self._giveUp()
 
     def _cannotRead(self, failure: Failure) -> None:
+        self._reader.close()
         self._giveUp()
         self._end(failure)
+
+    def _close(self) -> None:
+        """Close the file, if nothing reads it."""
+        if self._asked:
+            self._reader.close()
 
     def _giveUp(self) -> None:
         if self.transport is not None:
             self.transport.abortConnection()
 
     def dataReceived(self, data: bytes) -> None:
-        if self._over:
-            return
         self._line += data
-        end = self._line.find(b"\n")
-        if end >= 0:
-            self._answered(bytes(self._line[: end + 1]))
-        elif len(self._line) > MAX_ANSWER:
+        while not self._over and (end := self._line.find(b"\n")) >= 0:
+            line = bytes(self._line[: end + 1])
+            del self._line[: end + 1]
+            self._answered(line)
+        if not self._over and len(self._line) > MAX_ANSWER:
             self._giveUp()
             self._end(Failure(BadFile(f"the other side is no inbox: it answered {bytes(self._line[:24])!r}...")))
 
@@ -112,16 +212,29 @@ class FileSender(Protocol):
             self._giveUp()
             self._end(Failure())
             return
-        if not answer.stored:
+        if isinstance(answer, Onward):
+            self._goOn(answer.offset)
+            return
+        if answer.stored:
+            self._confirm()
+        else:
             self._giveUp()
         self._end(answer)
 
+    def _confirm(self) -> None:
+        """It is stored, and we know: the end of our direction says so."""
+        if self._producer is not None:
+            self._producer.finish()  # when it was stored before
+        self.transport.loseWriteConnection()
+
     def readConnectionLost(self) -> None:
         """See L{IHalfCloseableProtocol}: there will be no answer any more."""
+        if not self._over:
+            self._giveUp()
         self._end(Failure(NotSent("the other side closed the stream without an answer")))
 
     def writeConnectionLost(self) -> None:
-        """See L{IHalfCloseableProtocol}: the other side has it all, and now stores it."""
+        """See L{IHalfCloseableProtocol}: the other side knows that we know."""
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._end(_behind(reason))
@@ -130,6 +243,7 @@ class FileSender(Protocol):
         if self._over:
             return
         self._over = True
+        self._close()
         if isinstance(result, Failure):
             self.answer.errback(result)
         else:
@@ -148,21 +262,138 @@ class _Once(Factory):
         return self._protocol
 
 
-class Sending:
+class _Journey:
     """
-    Files on their way.
+    One file on its way, through as many streams as that takes.
 
+    @ivar there: bytes that count as sent: those that the other side had when the file went on, and those since.
+    """
+
+    def __init__(self, item: Item, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self.item = item
+        self.version: Version | None = None
+        self.transfer: Transfer | None = None
+        self.there = 0
+
+    def wrote(self, size: int) -> None:
+        self.there += size
+        self._watcher.wrote(size)
+
+    def moved(self, offset: int) -> None:
+        self._watcher.moved(offset - self.there)
+        self.there = offset
+
+    def offered(self) -> None:
+        """From now on the other side may have some of it."""
+        if self.transfer is not None:
+            self.transfer = Transfer(self.transfer.id, True)
+
+
+class FileDispatch:
+    """
+    Sends one file after the other, or many at once.
+
+    @param sessions: where sessions come from.
     @param run: runs what blocks.
     @param watcher: is told how it goes.
-    @ivar lost: what ended the session before all were through, or None.
+    @param transfers: names them.
     """
 
-    def __init__(self, session: ISession, items: Iterable[Item], *, run: Run, watcher: Watcher) -> None:
-        self._session = session
-        self._items = iter(items)
+    def __init__(self, sessions: Sessions, *, run: Run, watcher: Watcher, transfers: Transfers) -> None:
+        self._sessions = sessions
         self._run = run
         self._watcher = watcher
+        self._transfers = transfers
         self._large = DeferredSemaphore(LARGE_AT_ONCE)
+
+    async def send(self, item: Item) -> None:
+        """
+        Offer a file until the other side has stored or refused it.
+
+        @raise NotSent: when it was refused, or cannot be sent.
+        @raise HypermailError: when its stream ended for another reason.
+        @raise SessionLost: when there is no session any more.
+        """
+        if item.size < LARGE:
+            await self._sendNow(item)
+            return
+        await self._large.acquire()
+        try:
+            await self._sendNow(item)
+        finally:
+            self._large.release()
+
+    async def _sendNow(self, item: Item) -> None:
+        journey = _Journey(item, self._watcher)
+        session = await self._sessions.session(None, None)
+        while True:
+            error: HypermailError
+            try:
+                await self._offer(session, journey)
+                return
+            except SessionLost as lost:
+                error = lost
+            except HypermailError as ended:
+                if not isinstance(ended, StreamError) or ended.code not in PASSING:
+                    await self._over(journey, stored=False)
+                    raise
+                error = ended
+            session = await self._sessions.session(session, error)
+
+    async def _over(self, journey: _Journey, *, stored: bool) -> None:
+        if journey.transfer is not None:
+            await self._run(partial(self._transfers.end, journey.item, journey.transfer, stored))
+
+    async def _offer(self, session: ISession, journey: _Journey) -> None:
+        """
+        Send a file on one stream.
+
+        @raise NotSent: when it was refused, or cannot be sent.
+        @raise SessionLost: when it may go on later.
+        """
+        reader, first = await self._run(partial(self._open, journey))
+        transfer = cast(Transfer, journey.transfer)
+        sender = FileSender(reader, first, run=self._run, wrote=journey.wrote, moved=journey.moved)
+        options = file_options(journey.item.name, reader.size, transfer.id, again=transfer.again)
+        journey.offered()
+        try:
+            await session.openStream(_Once(sender), NAME, options)
+        except BaseException:
+            reader.close()
+            raise
+        answer = await sender.answer
+        if not answer.stored:
+            raise NotSent(f"the other side could not store it: {printable(answer.text)}")
+        await self._over(journey, stored=True)
+        self._watcher.stored(journey.item, reader.size, answer.text)
+
+    def _open(self, journey: _Journey) -> tuple[FileReader, Block | None]:
+        """On a thread: open a file, in the version that was opened first, and read its beginning, if that is wanted."""
+        reader = FileReader(journey.item.path)
+        try:
+            if journey.version is None or journey.transfer is None:
+                journey.version = reader.version
+                journey.transfer = self._transfers.begin(journey.item, reader.version)
+            elif reader.version != journey.version:
+                raise NotSent(CHANGED)
+            return reader, None if journey.transfer.again else reader.read()
+        except BaseException:
+            reader.close()
+            raise
+
+
+class Sending:
+    """
+    Files on their way, up to L{AT_ONCE} at once.
+
+    @ivar lost: why there was no session any more before all were through, or None.
+    """
+
+    def __init__(self, dispatch: FileDispatch, items: Iterable[Item], watcher: Watcher) -> None:
+        self._dispatch = dispatch
+        self._items = iter(items)
+        self._watcher = watcher
         self.lost: SessionLost | None = None
 
     def start(self) -> Deferred[Any]:
@@ -177,59 +408,18 @@ class Sending:
 
     async def _work(self) -> None:
         for item in self._items:
+            if self.lost is not None:
+                return
             try:
-                await self._sendInTurn(item)
-            except SessionLost:
+                await self._dispatch.send(item)
+            except SessionLost as lost:
+                self.lost = self.lost or lost
                 return
             except (HypermailError, OSError) as error:
                 self._watcher.failed(item, error.text if isinstance(error, HypermailError) else str(error))
-
-    async def _sendInTurn(self, item: Item) -> None:
-        if item.size < LARGE:
-            await self._sendUnlessLost(item)
-            return
-        await self._large.acquire()
-        try:
-            await self._sendUnlessLost(item)
-        finally:
-            self._large.release()
-
-    async def _sendUnlessLost(self, item: Item) -> None:
-        if self.lost is not None:
-            raise self.lost
-        try:
-            await self._send(item)
-        except SessionLost as error:
-            # Known before the next file has its turn.
-            self.lost = self.lost or error
-            raise
-
-    async def _send(self, item: Item) -> None:
-        reader, first = await self._run(partial(_open, item.path))
-        sender = FileSender(reader, first, run=self._run, wrote=self._watcher.wrote)
-        options = file_options(item.name, reader.size)
-        try:
-            await self._session.openStream(_Once(sender), NAME, options)
-        except BaseException:
-            reader.close()
-            raise
-        answer = await sender.answer
-        if answer.stored:
-            self._watcher.stored(item, reader.size, answer.text)
-        else:
-            raise NotSent(f"the other side could not store it: {printable(answer.text)}")
 
 
 def _first(failure: Failure) -> Failure:
     """What was behind the first failure."""
     error = failure.value
     return error.subFailure if isinstance(error, FirstError) else failure
-
-
-def _open(path: str) -> tuple[FileReader, Block]:
-    reader = FileReader(path)
-    try:
-        return reader, reader.read()
-    except BaseException:
-        reader.close()
-        raise

@@ -7,13 +7,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from secrets import token_bytes
 from typing import Any, TextIO
 
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall, deferLater
 
-from hypermail.errors import HypermailError, PeerUntrusted, SessionLost, SessionTimedOut
+from hypermail.errors import Delivered, HypermailError, MessageUndelivered, PeerUntrusted, SessionLost, SessionTimedOut
 from hypermail.interfaces import ISession
 from hypermail.internet.endpoints import SessionClientEndpoint
 from hypermail.internet.protocol import SessionFactory, SessionProtocol
@@ -23,7 +24,8 @@ from hypermail.services.addresses import Destination
 from hypermail.services.directory import check_trace_directory
 from hypermail.services.paths import printable
 from hypermail.services.progress import INTERVAL, Progress, count
-from hypermail.services.sending import Sending
+from hypermail.services.returning import CannotCall, ReturningSession
+from hypermail.services.sending import FileDispatch, NewTransfers, Sending
 from hypermail.services.tree import Item, find
 from hypermail.services.workers import Workers
 
@@ -37,7 +39,7 @@ class Calling:
     How to open the session.
 
     @ivar settings: whom to trust, and who we are.
-    @ivar timeout: C{connection_timeout}, s.
+    @ivar timeout: s that opening may take; for L{send}, that may pass without a session.
     @ivar congestion: the name of the congestion control.
     @ivar maxRate: C{max_rate}, bit/s; None for no limit.
     """
@@ -49,10 +51,11 @@ class Calling:
     congestion: str = Options().congestion
     maxRate: float | None = None
 
-    async def open(self, reactor: Any) -> ISession:
+    async def open(self, reactor: Any, patience: float) -> ISession:
         """
         Open the session.
 
+        @param patience: s that this may take.
         @raise CannotCall: with one clear line, when it does not open.
         """
         host, port = self.destination
@@ -62,7 +65,7 @@ class Calling:
                 reactor,
                 host,
                 port,
-                options=Options(connection_timeout=self.timeout, congestion=self.congestion, max_rate=self.maxRate),
+                options=Options(connection_timeout=patience, congestion=self.congestion, max_rate=self.maxRate),
                 security=self.settings.security(),
                 traceDirectory=self.traceDirectory,
             )
@@ -70,11 +73,13 @@ class Calling:
             factory.noisy = False
             protocol = await endpoint.connect(factory)
         except SessionTimedOut as error:
-            raise CannotCall(f"nobody has answered at {self.destination} for {self.timeout:g} s") from error
+            text = f"nobody has answered at {self.destination} for {patience:g} s"
+            raise CannotCall(text, error.code) from error
         except PeerUntrusted as error:
-            raise CannotCall(self._distrust(error)) from error
+            raise CannotCall(self._distrust(error), error.code) from error
         except HypermailError as error:
-            raise CannotCall(f"no session with {self.destination}: {printable(error.text)}") from error
+            text = f"no session with {self.destination}: {printable(error.text)}"
+            raise CannotCall(text, error.code) from error
         except CannotListenError as error:
             raise CannotCall(f"no session with {self.destination}: there is no socket ({error.socketError})") from error
         session: ISession = protocol.session
@@ -86,10 +91,6 @@ class Calling:
         if error.pin and self.settings.pin is None:
             text += f". If {error.pin} is what its operator tells you, give --pin {error.pin}"
         return text
-
-
-class CannotCall(SessionLost):
-    """The session did not open; the text says with whom and why."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,34 +133,67 @@ async def _sendFound(
     workers: Workers,
     progress: Progress,
 ) -> None:
-    session = await calling.open(reactor)
+    where = str(calling.destination)
+    sessions = ReturningSession(
+        reactor, calling, where, timeout=calling.timeout, away=partial(progress.away, where), back=progress.back
+    )
     progress.begin(len(items), sum(item.size for item in items))
     looking = LoopingCall(progress.look)
     looking.clock = reactor
-    looking.start(INTERVAL[progress.terminal], now=True)
+    looking.start(INTERVAL[progress.terminal], now=False)
     try:
-        taken = await _sendMessages(session, messages, progress)
-        sending = Sending(session, items, run=workers.run, watcher=progress)
+        await sessions.session(None, None)
+        progress.look()
+        taken = await _sendMessages(sessions, messages, progress)
+        dispatch = FileDispatch(sessions, run=workers.run, watcher=progress, transfers=NewTransfers(token_bytes))
+        sending = Sending(dispatch, items, progress)
         await sending.start()
         if sending.lost is not None:
-            progress.fail(f"the session with {calling.destination} was lost: {printable(sending.lost.text)}")
+            progress.fail(f"the session with {where} was lost: {printable(sending.lost.text)}")
     finally:
         looking.stop()
-        await _close(reactor, session)
-    progress.end(str(calling.destination), taken)
+        progress.clear()
+        sessions.stop()
+        if sessions.current is not None:
+            await _close(reactor, sessions.current)
+    progress.end(where, taken)
 
 
-async def _sendMessages(session: ISession, messages: Sequence[bytes], progress: Progress) -> int:
+async def _sendMessages(sessions: ReturningSession, messages: Sequence[bytes], progress: Progress) -> int:
     """Send messages, one after the other; how many were taken."""
     taken = 0
     for message in messages:
         try:
-            await session.sendMessage(message)
+            await _sendMessage(sessions, message)
+        except MessageUndelivered as error:
+            progress.fail(f"the message may have been stored, or not: {printable(error.cause.text)}")
         except HypermailError as error:
             progress.fail(f"the message was not stored: {printable(error.text)}")
         else:
             taken += 1
     return taken
+
+
+async def _sendMessage(sessions: ReturningSession, message: bytes) -> None:
+    """
+    Send a message, once more when it is certain that it has not arrived.
+
+    @raise MessageUndelivered: when that is not certain.
+    @raise HypermailError: when it was not taken.
+    """
+    session = await sessions.session(None, None)
+    while True:
+        error: HypermailError
+        try:
+            await session.sendMessage(message)
+            return
+        except MessageUndelivered as undelivered:
+            if undelivered.delivered is not Delivered.NO:
+                raise
+            error = undelivered.cause
+        except SessionLost as lost:
+            error = lost
+        session = await sessions.session(session, error)
 
 
 async def _close(reactor: Any, session: ISession) -> None:
@@ -179,7 +213,7 @@ async def ping(reactor: Any, calling: Calling, out: TextIO, *, times: int, inter
     @return: True.
     @raise HypermailError: when no session opens, or it is lost.
     """
-    session = await calling.open(reactor)
+    session = await calling.open(reactor, calling.timeout)
     trips: list[float] = []
     try:
         while not times or len(trips) < times:

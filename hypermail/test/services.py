@@ -24,6 +24,7 @@ from twisted.internet.testing import StringTransport
 import hypermail.services
 from hypermail.cli import main
 from hypermail.services.disk import Disk
+from hypermail.services.parts import HIDDEN
 
 T = TypeVar("T")
 
@@ -103,17 +104,33 @@ class FaultyDisk(Disk):
         self._may("sync")
         super().sync(descriptor)
 
-    def link(self, name: str, final: str, parent: int) -> None:
+    def link(self, name: str, parent: int, final: str, into: int) -> None:
         self._may("link")
-        super().link(name, final, parent)
+        super().link(name, parent, final, into)
+
+    def reserve(self, name: str, parent: int) -> None:
+        self._may("reserve")
+        super().reserve(name, parent)
+
+    def replace(self, name: str, parent: int, final: str, into: int) -> None:
+        self._may("replace")
+        super().replace(name, parent, final, into)
 
     def unlink(self, name: str, parent: int) -> None:
         self._may("unlink")
         super().unlink(name, parent)
 
-    def unmark(self, descriptor: int, mode: int) -> None:
-        self._may("unmark")
-        super().unmark(descriptor, mode)
+    def change_mode(self, descriptor: int, mode: int) -> None:
+        self._may("change_mode")
+        super().change_mode(descriptor, mode)
+
+    def reopen(self, name: str, parent: int) -> int:
+        self._may("reopen")
+        return super().reopen(name, parent)
+
+    def cut(self, descriptor: int, size: int) -> None:
+        self._may("cut")
+        super().cut(descriptor, size)
 
 
 class StreamEnd(StringTransport):
@@ -145,16 +162,27 @@ def environment() -> dict[str, str]:
 
 
 def tree(top: str) -> dict[str, bytes]:
-    """All files below a directory: relative path to content; an empty directory is a path with a slash."""
+    """
+    All files below a directory: relative path to content; an empty directory is a path with a slash. What an inbox
+    keeps for itself is left out.
+    """
     found: dict[str, bytes] = {}
     for directory, directories, files in os.walk(top):
         relative = os.path.relpath(directory, top)
+        if relative == ".":
+            directories[:] = [name for name in directories if name != HIDDEN]
         for name in files:
             with open(os.path.join(directory, name), "rb") as file:
                 found[os.path.normpath(os.path.join(relative, name))] = file.read()
         if not files and not directories and relative != ".":
             found[relative + "/"] = b""
     return found
+
+
+def kept(inbox: str | Path) -> dict[str, bytes]:
+    """What an inbox keeps of transfers: name in the hidden directory to content."""
+    found = tree(os.path.join(inbox, HIDDEN))
+    return {name: content for name, content in found.items() if name != "boot"}
 
 
 class ServiceProcess:

@@ -7,16 +7,17 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import stat
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.services.directory import Arrival, InboxDirectory, NotStored
-from hypermail.services.disk import MARK, Disk
+from hypermail.services.directory import InboxDirectory, NotStored
+from hypermail.services.disk import Disk
 from hypermail.test.privileges import obeying
-from hypermail.test.services import FaultyDisk, tree
+from hypermail.test.services import FaultyDisk, kept, tree
 
 
 class DirectoryCase(SynchronousTestCase):
@@ -59,10 +60,11 @@ class ArrivalTests(DirectoryCase):
     """How a file arrives."""
 
     def test_visible(self) -> None:
-        """While it arrives only NAME.part is to be seen, afterwards only NAME, with an ordinary file's mode."""
+        """While it arrives nothing is to be seen, afterwards NAME, with an ordinary file's mode."""
         arrival = self.directory.begin(("a.txt",))
         arrival.write([b"one", b"two"])
-        self.assertEqual(tree(str(self.top)), {"a.txt.part": b"onetwo"})
+        self.assertEqual(tree(str(self.top)), {})
+        self.assertEqual(list(kept(self.top).values()), [b"onetwo"])
         self.assertEqual(arrival.store(hashlib.sha256(b"onetwo").digest()), "a.txt")
         self.assertEqual(tree(str(self.top)), {"a.txt": b"onetwo"})
         mask = os.umask(0)
@@ -74,7 +76,7 @@ class ArrivalTests(DirectoryCase):
         assert isinstance(self.disk, FaultyDisk)
         self.disk.calls.clear()
         self.store("a")
-        self.assertEqual(self.disk.calls, ["create", "write", "sync", "link", "unlink", "unmark", "sync"])
+        self.assertEqual(self.disk.calls, ["create", "write", "sync", "link", "change_mode", "sync", "sync", "unlink"])
 
     def test_paths(self) -> None:
         """Directories are made as they are needed."""
@@ -99,22 +101,15 @@ class ArrivalTests(DirectoryCase):
         self.assertEqual(len(set(names)), len(contents))
         self.assertEqual(sorted(tree(str(self.top)).values()), sorted(contents))
 
-    def test_partialNames(self) -> None:
-        """A real x.part, arriving or there, and the partial file of x do not meet."""
-        (self.top / "y.part").write_bytes(b"mine")
-        first, second = self.directory.begin(("x",)), self.directory.begin(("x",))
-        third, fourth = self.directory.begin(("x.part",)), self.directory.begin(("y",))
-        for number, arrival in enumerate((first, second, third, fourth)):
-            arrival.write([b"%d" % number])
-        names = [arrival.store() for arrival in (third, first, second, fourth)]
-        self.assertEqual(len(set(names)), 4)
-        self.assertEqual(
-            tree(str(self.top)),
-            {"x": b"0", "x (2)": b"1", names[0]: b"2", "y": b"3", "y.part": b"mine"},
-        )
+    def test_hidden(self) -> None:
+        """Nobody's file gets into the directory where parts are kept, however it is written; deeper ones are free."""
+        for name in (".hypermail", ".hypermail/boot", ".HyperMail/x"):
+            error = self.assertRaises(NotStored, self.store, name)
+            self.assertEqual(error.text, "'.hypermail' is the inbox's own")
+        self.assertEqual(self.store("a/.hypermail"), "a/.hypermail")
 
     def test_longName(self) -> None:
-        """A name of 255 bytes leaves room for .part and for a number."""
+        """A name of 255 bytes leaves room for a number."""
         name = "n" * 251 + ".txt"
         self.assertEqual(self.store(name), name)
         self.assertEqual(self.store(name), "n" * 247 + " (2).txt")
@@ -169,13 +164,16 @@ class EscapeTests(DirectoryCase):
         error = self.assertRaises(NotStored, self.store, "a/b")
         self.assertEqual(error.text, "in the inbox 'a' is not a directory")
 
-    def test_linkedPartial(self) -> None:
-        """A link that lies where the partial file would go is left alone."""
-        victim = Path(self.mktemp())
-        victim.write_bytes(b"precious")
-        (self.top / "a.part").symlink_to(victim.absolute())
-        self.store("a")
-        self.assertEqual(victim.read_bytes(), b"precious")
+    def test_linkedHidden(self) -> None:
+        """A link that lies where parts would go is not followed."""
+        outside = Path(self.mktemp())
+        outside.mkdir()
+        top = Path(self.mktemp())
+        top.mkdir()
+        (top / ".hypermail").symlink_to(outside.absolute())
+        error = self.assertRaises(NotStored, InboxDirectory(str(top)).open)
+        self.assertIn("cannot be written", error.text)
+        self.assertEqual(os.listdir(outside), [])
 
     def test_topMayBeALink(self) -> None:
         """The inbox itself may be reached through a link: its owner made it."""
@@ -202,20 +200,22 @@ class FaultTests(DirectoryCase):
 
     def test_everyStep(self) -> None:
         """Whichever step fails, nothing is left under any name."""
-        for step in ("create", "write", "sync", "link", "unmark"):
+        for step in ("create", "write", "sync", "link", "change_mode"):
             self.disk.faults = {step: errno.EIO}
             self.assertRaises(OSError, self.store, "a")
-            self.assertEqual(tree(str(self.top)), {}, step)
+            self.assertEqual((tree(str(self.top)), kept(self.top)), ({}, {}), step)
 
     def test_noLinks(self) -> None:
         """Where the file system knows no links, names are still taken once only."""
         self.disk.faults = {"link": errno.EPERM}
+        self.directory.close()
+        self.directory = self.reopened()
         self.assertEqual([self.store("a", b"1"), self.store("a", b"2")], ["a", "a (2)"])
         self.assertEqual(tree(str(self.top)), {"a": b"1", "a (2)": b"2"})
 
     def test_gone(self) -> None:
         """An inbox that was removed under us says so."""
-        self.top.rmdir()
+        shutil.rmtree(self.top)
         self.assertRaises(FileNotFoundError, self.store, "a")
 
 
@@ -231,11 +231,12 @@ class OpenTests(DirectoryCase):
         return text
 
     def test_made(self) -> None:
-        """A missing directory is made, its parents included, and nothing is left in it."""
+        """A missing directory is made, its parents included, and nothing is to be seen in it."""
         path = self.top / "new" / "inbox"
         directory = InboxDirectory(str(path))
         directory.open()
-        self.assertEqual(os.listdir(path), [])
+        self.assertEqual(os.listdir(path), [".hypermail"])
+        self.assertEqual(os.listdir(path / ".hypermail"), ["boot"])
         directory.close()
 
     def test_refused(self) -> None:
@@ -252,54 +253,6 @@ class OpenTests(DirectoryCase):
     def test_permissions(self) -> None:
         """A directory that we may not write is refused."""
         obeying(self)
-        self.top.chmod(0o555)
-        self.addCleanup(self.top.chmod, 0o755)
-        self.assertIn("Permission denied", self.refusal(str(self.top)))
-
-
-class SweepTests(DirectoryCase):
-    """What a killed process has left."""
-
-    def sweep(self) -> list[str]:
-        """Look for leftovers, as a new process."""
-        directory = self.reopened()
-        found: list[str] = []
-        directory.sweep(found.append)
-        directory.close()
-        return sorted(found)
-
-    def cutOff(self, *parts: str) -> None:
-        """Leave a partial file as a process does that is killed."""
-        arrival: Arrival = self.directory.begin(parts)
-        arrival.write([b"half"])
-        os.close(arrival.descriptor)
-        os.close(arrival.parent)
-
-    def test_removed(self) -> None:
-        """Rests are removed, in all directories, and reported."""
-        self.cutOff("a")
-        self.cutOff("x", "y", "b.txt")
-        self.cutOff("x", "y", "b.txt")
-        self.assertEqual(self.sweep(), ["a.part", "x/y/b (2).txt.part", "x/y/b.txt.part"])
-        self.assertEqual(tree(str(self.top)), {"x/y/": b""})
-
-    def test_kept(self) -> None:
-        """Files that are called so, marked files that are not, and links stay."""
-        self.store("real.part", b"1")
-        (self.top / "own.part").write_bytes(b"2")
-        (self.top / "marked").write_bytes(b"3")
-        (self.top / "marked").chmod(0o600 | MARK)
-        target = Path(self.mktemp())
-        target.mkdir()
-        (target / "t.part").write_bytes(b"")
-        (target / "t.part").chmod(0o600 | MARK)
-        (self.top / "link.part").symlink_to((target / "t.part").absolute())
-        (self.top / "linked").symlink_to(target.absolute())
-        self.assertEqual(self.sweep(), [])
-        self.assertEqual(os.listdir(target), ["t.part"])
-
-    def test_arriving(self) -> None:
-        """What is arriving, in another process for all we know, is left alone."""
-        arrival = self.directory.begin(("a",))
-        self.assertEqual(self.sweep(), [])
-        self.assertEqual(arrival.store(), "a")
+        path = self.top / "new"
+        path.mkdir(0o555)
+        self.assertIn("Permission denied", self.refusal(str(path)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import hashlib
 from datetime import UTC, datetime
+from itertools import count
 from typing import cast
 
 from twisted.internet.defer import Deferred
@@ -18,11 +19,11 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import HypermailError, MessageRejected, PeerSilent
-from hypermail.events import StreamOptions
 from hypermail.services.directory import InboxDirectory
 from hypermail.services.files import file_options
-from hypermail.services.inbox import WAITING_IN_ALL, WAITING_PER_FILE, FileReceiver, Inbox
-from hypermail.test.services import FaultyDisk, LaterJobs, StreamEnd, tree
+from hypermail.services.inbox import Inbox
+from hypermail.services.receiving import WAITING_IN_ALL, WAITING_PER_FILE, FileReceiver
+from hypermail.test.services import FaultyDisk, LaterJobs, StreamEnd, kept, tree
 
 PEER = "127.0.0.1:5000"
 
@@ -48,6 +49,7 @@ class InboxCase(SynchronousTestCase):
             now=lambda: datetime(2026, 11, 21, 4, 5, 6, 789, tzinfo=UTC),
         )
         self.done: list[FileReceiver] = []
+        self.transfers = (b"%016d" % number for number in count())
 
     def log(self) -> list[str]:
         """The lines that were logged."""
@@ -57,9 +59,12 @@ class InboxCase(SynchronousTestCase):
         """What is in the inbox."""
         return tree(self.top)
 
-    def receive(self, name: str, size: int) -> tuple[FileReceiver, StreamEnd]:
+    def receive(
+        self, name: str, size: int, transfer: bytes = b"", owner: bytes = b"", *, again: bool = False
+    ) -> tuple[FileReceiver, StreamEnd]:
         """A stream that brings a file."""
-        receiver = self.inbox.receiver(file_options(name.encode(), size), PEER, self.done.append)
+        options = file_options(name.encode(), size, transfer or next(self.transfers), again=again)
+        receiver = self.inbox.receiver(options, PEER, self.done.append, owner)
         end = StreamEnd()
         receiver.makeConnection(end)
         return receiver, end
@@ -84,32 +89,34 @@ class FileTests(InboxCase):
         """What arrives in one turn is stored in one job, then answered and logged."""
         receiver, end = self.receive("a/b.txt", 5)
         receiver.dataReceived(wire(b"hello"))
-        receiver.readConnectionLost()
         self.assertFalse(self.jobs.waiting)
         self.clock.advance(0)
         self.assertEqual(end.value(), b"")
         self.jobs.runOne()
         self.assertEqual(end.value(), b"stored a/b.txt\n")
-        self.assertTrue(end.disconnecting)
+        self.assertTrue(end.writeClosed)
         self.assertEqual(self.tree(), {"a/b.txt": b"hello"})
         self.assertEqual(self.log(), ["stored 'a/b.txt' (5 bytes) from 127.0.0.1:5000"])
+        self.assertEqual(len(kept(self.top)), 1)
+        receiver.readConnectionLost()
+        self.jobs.runOne()
+        self.assertEqual(kept(self.top), {})
         receiver.connectionLost(Failure(ConnectionDone()))
         self.finishedOnce()
 
     def test_bitByBit(self) -> None:
-        """It makes no difference how the bytes are cut; the partial file is there from the first turn on."""
+        """It makes no difference how the bytes are cut; the part is there from the first turn on."""
         receiver, end = self.receive("a", 3)
         self.clock.advance(0)
         self.jobs.runAll()
-        self.assertEqual(self.tree(), {"a.part": b""})
+        self.assertEqual(list(kept(self.top).values()), [b""])
         for byte in wire(b"abc"):
             receiver.dataReceived(bytes((byte,)))
             self.jobs.runAll()
-        self.assertEqual(self.tree(), {"a.part": b"abc"})
-        receiver.readConnectionLost()
-        self.jobs.runAll()
         self.assertEqual(end.value(), b"stored a\n")
         self.assertEqual(self.tree(), {"a": b"abc"})
+        receiver.readConnectionLost()
+        self.jobs.runAll()
         self.finishedOnce()
 
     def test_whileBusy(self) -> None:
@@ -167,7 +174,7 @@ class FileTests(InboxCase):
         self.jobs.runAll()
         self.assertEqual(end.value(), f"failed {reason}\n".encode())
         self.assertTrue(end.disconnecting)
-        self.assertEqual(self.tree(), {})
+        self.assertEqual((self.tree(), kept(self.top)), ({}, {}))
         self.assertEqual(self.log(), [f"could not store 'a' from {PEER}: {reason}"])
         receiver.dataReceived(b"more")
         receiver.readConnectionLost()
@@ -226,11 +233,11 @@ class FileTests(InboxCase):
         self.disk.faults = {"unlink": errno.EROFS}
         receiver.connectionLost(Failure(ConnectionLost()))
         self.jobs.runAll()
-        self.assertEqual(self.log()[-1], "could not remove the rest of 'a': Read-only file system")
+        self.assertEqual(self.log()[-1], "could not clear up behind 'a': Read-only file system")
         self.finishedOnce()
 
     def test_senderGone(self) -> None:
-        """When the sender goes halfway, the rest is removed; the reason is what ended the session."""
+        """When the sender goes early, the rest is removed; the reason is what ended the session."""
         reason = ConnectionLost("lost")
         reason.__cause__ = PeerSilent("4 pings went\nunanswered")
         for busy in (False, True):
@@ -242,7 +249,7 @@ class FileTests(InboxCase):
                 self.jobs.runAll()
             receiver.connectionLost(Failure(reason))
             self.jobs.runAll()
-            self.assertEqual(self.tree(), {})
+            self.assertEqual((self.tree(), kept(self.top)), ({}, {}))
             self.assertEqual(end.value(), b"")
             self.assertIn("the sender gave up (4 pings went\\nunanswered)", self.log()[-1])
             self.finishedOnce()
@@ -268,7 +275,7 @@ class FileTests(InboxCase):
 
     def test_refused(self) -> None:
         """A name that may not become a file is refused before anything is made; the log stays one line."""
-        options = StreamOptions(attributes={"path": b"../\n", "size": b"1"})
+        options = file_options(b"../\n", 1, bytes(16))
         self.assertRaises(HypermailError, self.inbox.receiver, options, PEER)
         (line,) = self.log()
         self.assertIn("refused a file from 127.0.0.1:5000", line)
@@ -298,18 +305,3 @@ class MessageTests(InboxCase):
         self.assertEqual(str(failure.value), "No space left on device")
         self.assertEqual(self.tree(), {})
         self.assertIn("No space left on device", self.log()[-1])
-
-
-class SweepTests(InboxCase):
-    """Rests of a killed process."""
-
-    def test_logged(self) -> None:
-        """Each rest that is removed is logged."""
-        arrival = self.directory.begin(("a",))
-        self.directory.disk.close(arrival.descriptor)
-        self.directory.disk.close(arrival.parent)
-        swept = self.inbox.sweep()
-        self.jobs.runAll()
-        self.successResultOf(swept)
-        self.assertEqual(self.log(), ["removed 'a.part', the rest of an arrival that was cut off"])
-        self.assertEqual(self.tree(), {})

@@ -38,8 +38,9 @@ from hypermail.services.directory import InboxDirectory
 from hypermail.services.echo import StreamEcho
 from hypermail.services.ending import CannotStart, cannotStart, reportInOneLine
 from hypermail.services.files import file_options
-from hypermail.services.inbox import FileReceiver, Inbox
+from hypermail.services.inbox import Inbox
 from hypermail.services.listener import FILES_AT_ONCE, GRACE, Doing, ListenerProtocol, ListenerService, ListenerSessions
+from hypermail.services.receiving import FileReceiver
 from hypermail.test.services import StreamEnd, atOnce, tree
 
 PEER = HypermailAddress("127.0.0.1", 5000)
@@ -55,6 +56,9 @@ class QuietSession:
         self.datagrams: list[bytes] = []
         self.closing: Deferred[None] | None = None
         self.aborted: tuple[str, int] | None = None
+
+    def peerCertificate(self) -> None:
+        """See L{ISession}."""
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """See L{ISession}."""
@@ -128,7 +132,7 @@ class ProtocolTests(ListenerCase):
         protocol = self.open(self.sessions())
         for refuse in (
             lambda: protocol.messageReceived(b"x"),
-            lambda: protocol.streamOpened(b"file", file_options(b"a", 1)),
+            lambda: protocol.streamOpened(b"file", file_options(b"a", 1, bytes(16))),
             lambda: protocol.streamOpened(b"x\n" * 500, StreamOptions()),
         ):
             error = self.assertRaises((MessageRejected, StreamRejected), refuse)
@@ -150,7 +154,7 @@ class ProtocolTests(ListenerCase):
         protocol.datagramReceived(b"too large to go back")
         self.assertEqual((self.session.sent, self.session.datagrams), ([b"m"], [b"d"]))
         self.assertIsInstance(protocol.streamOpened(b"", StreamOptions()), StreamEcho)
-        self.assertIsInstance(protocol.streamOpened(b"file", file_options(b"a", 1)), StreamEcho)
+        self.assertIsInstance(protocol.streamOpened(b"file", file_options(b"a", 1, bytes(16))), StreamEcho)
 
     def test_inbox(self) -> None:
         """With --inbox messages are stored, files too, other streams refused."""
@@ -159,7 +163,7 @@ class ProtocolTests(ListenerCase):
         assert taken is not None
         self.successResultOf(taken)
         self.assertEqual(list(tree(self.top).values()), [b"m"])
-        self.assertIsInstance(protocol.streamOpened(b"file", file_options(b"a", 1)), FileReceiver)
+        self.assertIsInstance(protocol.streamOpened(b"file", file_options(b"a", 1, bytes(16))), FileReceiver)
         error = self.assertRaises(StreamRejected, protocol.streamOpened, b"other", StreamOptions())
         self.assertEqual(error.code, Reason.STREAM_NAME_UNKNOWN)
         self.assertIn("no streams but files", error.text)
@@ -172,20 +176,20 @@ class ProtocolTests(ListenerCase):
         self.successResultOf(taken)
         self.assertEqual(list(tree(self.top).values()), [b"m"])
         self.assertEqual(self.session.sent, [b"m"])
-        self.assertIsInstance(protocol.streamOpened(b"file", file_options(b"a", 1)), FileReceiver)
+        self.assertIsInstance(protocol.streamOpened(b"file", file_options(b"a", 1, bytes(16))), FileReceiver)
 
     def test_tooManyFiles(self) -> None:
         """A session has at most 256 files arriving; when one is done there is room again."""
         protocol = self.open(self.sessions(inbox=True))
         receivers = [
-            cast(FileReceiver, protocol.streamOpened(b"file", file_options(b"%d" % number, 1)))
+            cast(FileReceiver, protocol.streamOpened(b"file", file_options(b"%d" % number, 1, bytes(16))))
             for number in range(FILES_AT_ONCE)
         ]
-        error = self.assertRaises(StreamRejected, protocol.streamOpened, b"file", file_options(b"a", 1))
+        error = self.assertRaises(StreamRejected, protocol.streamOpened, b"file", file_options(b"a", 1, bytes(16)))
         self.assertEqual(error.code, Reason.LIMIT_EXCEEDED)
         receivers[0].makeConnection(StreamEnd())
         receivers[0].readConnectionLost()
-        self.assertIsInstance(protocol.streamOpened(b"file", file_options(b"a", 1)), FileReceiver)
+        self.assertIsInstance(protocol.streamOpened(b"file", file_options(b"a", 1, bytes(16))), FileReceiver)
 
 
 class SessionsTests(ListenerCase):
@@ -210,11 +214,14 @@ class SessionsTests(ListenerCase):
         """A session is closed when what is arriving has arrived; nothing new may begin."""
         sessions = self.sessions(inbox=True)
         protocol = self.open(sessions)
-        receivers = [cast(FileReceiver, protocol.streamOpened(b"file", file_options(name, 1))) for name in (b"a", b"c")]
+        receivers = [
+            cast(FileReceiver, protocol.streamOpened(b"file", file_options(name, 1, bytes(16))))
+            for name in (b"a", b"c")
+        ]
         for receiver in receivers:
             receiver.makeConnection(StreamEnd())
         Deferred.fromCoroutine(sessions.end(self.clock))
-        error = self.assertRaises(StreamRejected, protocol.streamOpened, b"file", file_options(b"b", 1))
+        error = self.assertRaises(StreamRejected, protocol.streamOpened, b"file", file_options(b"b", 1, bytes(16)))
         self.assertEqual(error.code, Reason.SHUTTING_DOWN)
         for receiver in receivers:
             self.assertIsNone(self.session.closing)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ from hypermail.events import StreamOptions
 from hypermail.interfaces import ISession
 from hypermail.services.files import MAX_ANSWER, BadFile
 from hypermail.services.reading import BLOCK, FileReader, NotSent
-from hypermail.services.sending import AT_ONCE, LARGE, LARGE_AT_ONCE, FileSender, Sending
+from hypermail.services.sending import AT_ONCE, LARGE, LARGE_AT_ONCE, FileDispatch, FileSender, NewTransfers, Sending
 from hypermail.services.tree import Item, find
 from hypermail.test.services import LaterJobs, StreamEnd, atOnce
 
@@ -77,17 +78,43 @@ class MemorySession:
         return stream.opened
 
 
+class OneSession:
+    """
+    A L{hypermail.services.sending.Sessions} of sessions in memory.
+
+    @ivar sessions: those that come, one after the other.
+    """
+
+    def __init__(self, *sessions: MemorySession) -> None:
+        self.sessions = list(sessions)
+        self.errors: list[HypermailError | None] = []
+
+    async def session(self, after: ISession | None, error: HypermailError | None) -> ISession:
+        """See L{hypermail.services.sending.Sessions}."""
+        self.errors.append(error)
+        if isinstance(error, SessionLost) and self.sessions and after is cast(ISession, self.sessions[0]):
+            del self.sessions[0]
+        if not self.sessions:
+            raise next(filter(None, self.errors))
+        return cast(ISession, self.sessions[0])
+
+
 class Notes:
     """A watcher that remembers."""
 
     def __init__(self) -> None:
         self.bytes = 0
+        self.moves: list[int] = []
         self.done: list[tuple[bytes, int, str]] = []
         self.failures: list[tuple[bytes, str]] = []
 
     def wrote(self, size: int) -> None:
         """See L{Watcher}."""
         self.bytes += size
+
+    def moved(self, size: int) -> None:
+        """See L{Watcher}."""
+        self.moves.append(size)
 
     def stored(self, item: Item, size: int, name: str) -> None:
         """See L{Watcher}."""
@@ -105,7 +132,13 @@ class SendingTests(SynchronousTestCase):
         self.top = Path(self.mktemp())
         self.top.mkdir()
         self.session = MemorySession()
+        self.sessions = OneSession(self.session)
         self.notes = Notes()
+        self.numbers = count()
+
+    def chance(self, size: int) -> bytes:
+        """Different bytes each time."""
+        return next(self.numbers).to_bytes(size, "big")
 
     def files(self, number: int, size: int = 10) -> list[Item]:
         """So many files of this size."""
@@ -117,25 +150,27 @@ class SendingTests(SynchronousTestCase):
 
     def start(self, items: list[Item], run: Any = atOnce) -> Sending:
         """Begin to send."""
-        self.sending = Sending(cast(ISession, self.session), items, run=run, watcher=self.notes)
+        dispatch = FileDispatch(self.sessions, run=run, watcher=self.notes, transfers=NewTransfers(self.chance))
+        self.sending = Sending(dispatch, items, self.notes)
         self.finished = self.sending.start()
         return self.sending
 
     def test_one(self) -> None:
-        """A stream with name, path and size; content, digest, end of the direction; stored when it is answered so."""
+        """A stream with what is told of a file; content, digest; stored when it is answered so, which is confirmed."""
         items = self.files(1)
         self.start(items)
         (stream,) = self.session.streams
         self.assertEqual(stream.name, b"file")
-        self.assertEqual(stream.options.attributes, {"path": items[0].name, "size": b"10"})
+        self.assertEqual(stream.options.attributes, {"path": items[0].name, "size": b"10", "transfer": bytes(16)})
         self.assertEqual(stream.options.length, 42)
         stream.accept()
         self.assertEqual(stream.end.value(), bytes(10) + hashlib.sha256(bytes(10)).digest())
-        self.assertTrue(stream.end.writeClosed)
+        self.assertFalse(stream.end.writeClosed)
         self.assertNoResult(self.finished)
         for byte in b"stored ab (2)\n":
             stream.protocol.dataReceived(bytes((byte,)))
         self.successResultOf(self.finished)
+        self.assertTrue(stream.end.writeClosed)
         self.assertEqual(self.notes.done, [(items[0].name, 10, "ab (2)")])
         self.assertEqual(self.notes.bytes, 10)
         self.assertEqual(self.notes.failures, [])

@@ -20,6 +20,7 @@ from hypermail.errors import (
     SessionLost,
     SessionRejected,
     SessionTimedOut,
+    Unreachable,
     UsageError,
 )
 from hypermail.internet.security import Plain
@@ -29,8 +30,9 @@ from hypermail.services import starter
 from hypermail.services.addresses import Destination
 from hypermail.services.directory import NotStored
 from hypermail.services.progress import Progress
+from hypermail.services.returning import PAUSE, CannotCall
 from hypermail.services.running import Interrupted, _Running
-from hypermail.services.starter import CLOSING, Calling, CannotCall, Load, ping, send
+from hypermail.services.starter import CLOSING, Calling, Load, ping, send
 from hypermail.test.services import atOnce
 
 WHERE = Destination("127.0.0.1", 4700)
@@ -133,17 +135,17 @@ class OpeningTests(StarterCase):
         """What the command was told reaches the endpoint."""
         settings = StarterSettings(plain=True, allowRemotePlain=True)
         calling = Calling(destination=WHERE, timeout=3, settings=settings, congestion="vegas")
-        Deferred.fromCoroutine(calling.open(self.clock))
+        Deferred.fromCoroutine(calling.open(self.clock, 3))
         (((_, host, port), options),) = self.endpoints
         self.assertEqual((host, port), tuple(WHERE))
         self.assertEqual(options["options"], Options(connection_timeout=3, congestion="vegas"))
         self.assertEqual(options["security"], Plain(allowRemote=True))
 
     def test_refused(self) -> None:
-        """Every way not to open is one line that has the destination."""
+        """Every way not to open for good is one line that has the destination."""
         for error, text in (
-            (SessionTimedOut("x"), "nobody has answered at 127.0.0.1:4700 for 3 s"),
             (SessionRejected("go\naway"), "no session with 127.0.0.1:4700: go\\naway"),
+            (Unreachable("no such host"), "no session with 127.0.0.1:4700: no such host"),
             (
                 CannotListenError("::", 0, OSError(97, "no such family")),
                 "no session with 127.0.0.1:4700: there is no socket ([Errno 97] no such family)",
@@ -155,9 +157,26 @@ class OpeningTests(StarterCase):
             failure = self.failureResultOf(sending, CannotCall)
             self.assertEqual(str(failure.value), text)
 
+    def test_nobody(self) -> None:
+        """While nobody answers it is tried again, until the time is up; it is said once that this is so."""
+        sending = self.begin(Load(messages=(b"x",)))
+        while self.clock.seconds() < 3 - PAUSE:
+            self.assertNoResult(sending)
+            connected, self.connected = self.connected, Deferred()
+            connected.errback(SessionTimedOut("x"))
+            self.clock.advance(PAUSE)
+        self.connected.errback(SessionTimedOut("x"))
+        failure = self.failureResultOf(sending, CannotCall)
+        self.assertEqual(str(failure.value), "nobody has answered at 127.0.0.1:4700 for 3 s")
+        waits = [options["options"].connection_timeout for _, options in self.endpoints]
+        self.assertEqual(waits, [3 - PAUSE * tries for tries in range(len(waits))])
+        self.assertEqual(
+            self.out.getvalue(), "waiting for 127.0.0.1:4700: nobody has answered at 127.0.0.1:4700 for 3 s\n"
+        )
+
     def test_trace(self) -> None:
         """A directory for traces that is none is found out before anything is sent."""
-        opening = Deferred.fromCoroutine(Calling(destination=WHERE, traceDirectory="/dev/null").open(self.clock))
+        opening = Deferred.fromCoroutine(Calling(destination=WHERE, traceDirectory="/dev/null").open(self.clock, 3))
         self.failureResultOf(opening, NotStored)
         self.assertEqual(self.endpoints, [])
 
