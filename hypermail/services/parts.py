@@ -265,12 +265,13 @@ class Parts:
             return
         try:
             status = disk.status(descriptor)
-            if self.is_stored(status):
+            own = name.startswith(_OWN)
+            if self.is_stored(status) and not own:
                 if now - status.st_mtime > AGE:
                     self.forget((name.removesuffix(PART),))
                 return
             size = status.st_size
-            if size < LEAST or now - status.st_mtime > AGE or name.startswith(_OWN):
+            if size < LEAST or now - status.st_mtime > AGE or own:
                 self._drop(name, size, swept)
             else:
                 kept.append(Kept(status.st_mtime, size, name))

@@ -8,6 +8,7 @@ import errno
 import hashlib
 from datetime import UTC, datetime
 from itertools import count
+from pathlib import Path
 from typing import cast
 
 from twisted.internet.defer import Deferred
@@ -22,6 +23,7 @@ from hypermail.errors import HypermailError, MessageRejected, PeerSilent
 from hypermail.services.directory import InboxDirectory
 from hypermail.services.files import file_options
 from hypermail.services.inbox import Inbox
+from hypermail.services.parts import HIDDEN
 from hypermail.services.receiving import WAITING_IN_ALL, WAITING_PER_FILE, FileReceiver
 from hypermail.test.services import FaultyDisk, LaterJobs, StreamEnd, kept, tree
 
@@ -36,6 +38,7 @@ class InboxCase(SynchronousTestCase):
         globalLogPublisher.addObserver(self.observer)
         self.addCleanup(globalLogPublisher.removeObserver, self.observer)
         self.top = self.mktemp()
+        self.hidden = Path(self.top) / HIDDEN
         self.disk = FaultyDisk()
         self.directory = InboxDirectory(self.top, self.disk)
         self.directory.open()
