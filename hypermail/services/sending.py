@@ -9,14 +9,14 @@ is offered again under the name of the same transfer, and goes on from what the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple, cast
 from typing import Protocol as Shape
 
 from twisted.internet.defer import Deferred, DeferredSemaphore, FirstError, gatherResults
 from twisted.internet.error import ConnectionClosed
-from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol
+from twisted.internet.interfaces import IAddress, IHalfCloseableProtocol, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -38,6 +38,9 @@ LARGE = 256 * 1024
 LARGE_AT_ONCE = 8
 """Large files that are on their way at the same time: each of them may fill a stream's buffers."""
 
+
+CONFIRMING = 0.02
+"""Seconds after which what has been stored is confirmed, together with what was stored meanwhile."""
 
 PASSING = frozenset((Reason.SHUTTING_DOWN, Reason.PEER_RESTARTED))
 """Reasons of a stream's end after which the other side may take it later."""
@@ -85,13 +88,13 @@ class Transfer(NamedTuple):
 
 
 class Transfers(Shape):
-    """Who names transfers; everything blocks."""
+    """Who names transfers."""
 
     def begin(self, item: Item, version: Version) -> Transfer:
-        """A file is to be sent, in this version."""
+        """A file is to be sent, in this version; called on a thread, where it may block."""
 
-    def end(self, item: Item, transfer: Transfer, stored: bool) -> None:
-        """It is stored, or was refused, and is not offered again."""
+    def end(self, item: Item, transfer: Transfer, stored: bool) -> Awaitable[None] | None:
+        """It is stored, or was refused, and is not offered again; called on the reactor's thread."""
 
 
 class NewTransfers:
@@ -127,6 +130,7 @@ class FileSender(Protocol):
 
     @param first: the block that was read when the file was opened; None when the other side is to say where to go on.
     @param moved: is told where that is.
+    @param confirm: is given the stream when the file is stored, to end its direction.
     @ivar answer: a L{Deferred} of the other side's L{Answer}; errbacks with L{NotSent} or what ended the stream.
     """
 
@@ -140,12 +144,14 @@ class FileSender(Protocol):
         run: Run,
         wrote: Callable[[int], object],
         moved: Callable[[int], object],
+        confirm: Callable[[Any], object],
     ) -> None:
         self._reader = reader
         self._first = first
         self._run = run
         self._wrote = wrote
         self._moved = moved
+        self._confirm = confirm
         self._producer: FileProducer | None = None
         self._line = bytearray()
         self._asked = first is None
@@ -215,17 +221,13 @@ class FileSender(Protocol):
         if isinstance(answer, Onward):
             self._goOn(answer.offset)
             return
-        if answer.stored:
-            self._confirm()
-        else:
+        if not answer.stored:
             self._giveUp()
+        else:
+            if self._producer is not None:
+                self._producer.finish()  # it was stored before, and the rest is not needed
+            self._confirm(self.transport)
         self._end(answer)
-
-    def _confirm(self) -> None:
-        """It is stored, and we know: the end of our direction says so."""
-        if self._producer is not None:
-            self._producer.finish()  # when it was stored before
-        self.transport.loseWriteConnection()
 
     def readConnectionLost(self) -> None:
         """See L{IHalfCloseableProtocol}: there will be no answer any more."""
@@ -290,18 +292,44 @@ class _Journey:
             self.transfer = Transfer(self.transfer.id, True)
 
 
+class Confirming:
+    """
+    Ends our direction of streams whose file is stored, some at a time, so that they share datagrams, and the other side
+    has less to do: nobody waits for it.
+    """
+
+    def __init__(self, clock: IReactorTime) -> None:
+        self._clock = clock
+        self._streams: list[Any] = []
+
+    def confirm(self, stream: Any) -> None:
+        """The other side need not remember this one."""
+        if not self._streams:
+            self._clock.callLater(CONFIRMING, self._flush)
+        self._streams.append(stream)
+
+    def _flush(self) -> None:
+        streams, self._streams = self._streams, []
+        for stream in streams:
+            stream.loseWriteConnection()
+
+
 class FileDispatch:
     """
     Sends one file after the other, or many at once.
 
+    @param clock: the reactor.
     @param sessions: where sessions come from.
     @param run: runs what blocks.
     @param watcher: is told how it goes.
     @param transfers: names them.
     """
 
-    def __init__(self, sessions: Sessions, *, run: Run, watcher: Watcher, transfers: Transfers) -> None:
+    def __init__(
+        self, sessions: Sessions, *, clock: IReactorTime, run: Run, watcher: Watcher, transfers: Transfers
+    ) -> None:
         self._sessions = sessions
+        self._confirming = Confirming(clock)
         self._run = run
         self._watcher = watcher
         self._transfers = transfers
@@ -343,7 +371,9 @@ class FileDispatch:
 
     async def _over(self, journey: _Journey, *, stored: bool) -> None:
         if journey.transfer is not None:
-            await self._run(partial(self._transfers.end, journey.item, journey.transfer, stored))
+            ending = self._transfers.end(journey.item, journey.transfer, stored)
+            if ending is not None:
+                await ending
 
     async def _offer(self, session: ISession, journey: _Journey) -> None:
         """
@@ -354,7 +384,8 @@ class FileDispatch:
         """
         reader, first = await self._run(partial(self._open, journey))
         transfer = cast(Transfer, journey.transfer)
-        sender = FileSender(reader, first, run=self._run, wrote=journey.wrote, moved=journey.moved)
+        confirm = self._confirming.confirm
+        sender = FileSender(reader, first, run=self._run, wrote=journey.wrote, moved=journey.moved, confirm=confirm)
         options = file_options(journey.item.name, reader.size, transfer.id, again=transfer.again)
         journey.offered()
         try:

@@ -145,7 +145,8 @@ async def _sendFound(
         await sessions.session(None, None)
         progress.look()
         taken = await _sendMessages(sessions, messages, progress)
-        dispatch = FileDispatch(sessions, run=workers.run, watcher=progress, transfers=NewTransfers(token_bytes))
+        transfers = NewTransfers(token_bytes)
+        dispatch = FileDispatch(sessions, clock=reactor, run=workers.run, watcher=progress, transfers=transfers)
         sending = Sending(dispatch, items, progress)
         await sending.start()
         if sending.lost is not None:

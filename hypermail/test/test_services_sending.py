@@ -14,6 +14,7 @@ from typing import Any, cast
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.error import ConnectionAborted, ConnectionLost
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
+from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -22,7 +23,16 @@ from hypermail.events import StreamOptions
 from hypermail.interfaces import ISession
 from hypermail.services.files import MAX_ANSWER, BadFile
 from hypermail.services.reading import BLOCK, FileReader, NotSent
-from hypermail.services.sending import AT_ONCE, LARGE, LARGE_AT_ONCE, FileDispatch, FileSender, NewTransfers, Sending
+from hypermail.services.sending import (
+    AT_ONCE,
+    CONFIRMING,
+    LARGE,
+    LARGE_AT_ONCE,
+    FileDispatch,
+    FileSender,
+    NewTransfers,
+    Sending,
+)
 from hypermail.services.tree import Item, find
 from hypermail.test.services import LaterJobs, StreamEnd, atOnce
 
@@ -135,6 +145,7 @@ class SendingTests(SynchronousTestCase):
         self.sessions = OneSession(self.session)
         self.notes = Notes()
         self.numbers = count()
+        self.clock = Clock()
 
     def chance(self, size: int) -> bytes:
         """Different bytes each time."""
@@ -150,7 +161,8 @@ class SendingTests(SynchronousTestCase):
 
     def start(self, items: list[Item], run: Any = atOnce) -> Sending:
         """Begin to send."""
-        dispatch = FileDispatch(self.sessions, run=run, watcher=self.notes, transfers=NewTransfers(self.chance))
+        transfers = NewTransfers(self.chance)
+        dispatch = FileDispatch(self.sessions, clock=self.clock, run=run, watcher=self.notes, transfers=transfers)
         self.sending = Sending(dispatch, items, self.notes)
         self.finished = self.sending.start()
         return self.sending
@@ -170,6 +182,8 @@ class SendingTests(SynchronousTestCase):
         for byte in b"stored ab (2)\n":
             stream.protocol.dataReceived(bytes((byte,)))
         self.successResultOf(self.finished)
+        self.assertFalse(stream.end.writeClosed)
+        self.clock.advance(CONFIRMING)
         self.assertTrue(stream.end.writeClosed)
         self.assertEqual(self.notes.done, [(items[0].name, 10, "ab (2)")])
         self.assertEqual(self.notes.bytes, 10)
