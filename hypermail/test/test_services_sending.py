@@ -18,7 +18,7 @@ from twisted.internet.task import Clock
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.errors import HypermailError, PeerSilent, SessionLost, StreamRejected
+from hypermail.errors import HypermailError, PeerSilent, Reason, SessionLost, StreamCleared, StreamRejected
 from hypermail.events import StreamOptions
 from hypermail.interfaces import ISession
 from hypermail.services.files import MAX_ANSWER, BadFile
@@ -135,8 +135,8 @@ class Notes:
         self.failures.append((item.name, text))
 
 
-class SendingTests(SynchronousTestCase):
-    """Many files through one session."""
+class SendingCase(SynchronousTestCase):
+    """A session in memory, and files."""
 
     def setUp(self) -> None:
         self.top = Path(self.mktemp())
@@ -166,6 +166,10 @@ class SendingTests(SynchronousTestCase):
         self.sending = Sending(dispatch, items, self.notes)
         self.finished = self.sending.start()
         return self.sending
+
+
+class SendingTests(SendingCase):
+    """Many files through one session."""
 
     def test_one(self) -> None:
         """A stream with what is told of a file; content, digest; stored when it is answered so, which is confirmed."""
@@ -330,3 +334,135 @@ class SendingTests(SynchronousTestCase):
         """The errors of a sender are hypermail's."""
         for kind in (NotSent, BadFile):
             self.assertTrue(issubclass(kind, HypermailError))
+
+
+class GoingOnTests(SendingCase):
+    """A file whose stream is lost is offered again."""
+
+    def lose(self, stream: OpenedStream, error: HypermailError | None = None) -> None:
+        """A stream ends, with its session unless told otherwise."""
+        reason = ConnectionLost()
+        reason.__cause__ = PeerSilent("gone") if error is None else error
+        cast(FileSender, stream.protocol).connectionLost(Failure(reason))
+
+    def two(self) -> MemorySession:
+        """Another session after the first."""
+        second = MemorySession()
+        self.sessions.sessions.append(second)
+        return second
+
+    def begin(self, size: int, run: Any = atOnce) -> tuple[bytes, OpenedStream]:
+        """Send one file; its content, and its first stream."""
+        items = self.files(1, size)
+        content = os.urandom(size)
+        Path(items[0].path).write_bytes(content)
+        self.start(items, run)
+        if run is not atOnce:
+            run.runAll()
+        (stream,) = self.session.streams
+        stream.accept()
+        return content, stream
+
+    def test_goesOn(self) -> None:
+        """It has the same transfer, waits to be told where to go on, and sends the rest and the SHA-256 of all."""
+        second = self.two()
+        content, stream = self.begin(3 * BLOCK)
+        self.assertNotIn("again", stream.options.attributes)
+        self.lose(stream)
+        (again,) = second.streams
+        self.assertEqual(again.options.attributes, {**stream.options.attributes, "again": b"1"})
+        self.assertIsNone(again.options.length)
+        again.accept()
+        self.assertEqual(again.end.value(), b"")
+        self.assertNoResult(self.finished)
+        again.protocol.dataReceived(b"from %d\n" % (BLOCK + 3))
+        self.assertEqual(again.end.value(), content[BLOCK + 3 :] + hashlib.sha256(content).digest())
+        self.assertEqual(self.notes.moves, [BLOCK + 3 - 3 * BLOCK])
+        self.assertEqual(self.notes.bytes + sum(self.notes.moves), 3 * BLOCK)
+        again.protocol.dataReceived(b"stored x\n")
+        self.successResultOf(self.finished)
+        self.assertEqual(len(self.notes.done), 1)
+
+    def test_stored(self) -> None:
+        """When the answer was lost with the session, the file counts as stored with the second one."""
+        second = self.two()
+        _, stream = self.begin(10)
+        self.lose(stream)
+        second.streams[0].accept()
+        second.streams[0].protocol.dataReceived(b"stored x\n")
+        self.successResultOf(self.finished)
+        self.assertEqual(len(self.notes.done), 1)
+        self.assertEqual(second.streams[0].end.value(), b"")
+        self.clock.advance(CONFIRMING)
+        self.assertTrue(second.streams[0].end.writeClosed)
+
+    def test_storedMeanwhile(self) -> None:
+        """An answer in the middle of the content ends it."""
+        jobs = LaterJobs()
+        _, stream = self.begin(4 * BLOCK, jobs)
+        stream.protocol.dataReceived(b"stored x\n")
+        self.assertIsNone(stream.end.producer)
+        jobs.runAll()
+        self.successResultOf(self.finished)
+        self.assertEqual(len(stream.end.value()), BLOCK)
+
+    def test_passing(self) -> None:
+        """A listener that restarts, or shuts down, is no reason to give up; any other end of a stream is."""
+        for code in (Reason.PEER_RESTARTED, Reason.SHUTTING_DOWN):
+            self.session.streams.clear()
+            _, stream = self.begin(10)
+            self.lose(stream, StreamCleared("one moment", code))
+            self.session.streams[1].answer(b"stored x\n")
+            self.successResultOf(self.finished)
+        self.session.streams.clear()
+        _, stream = self.begin(10)
+        self.lose(stream, StreamCleared("go away"))
+        self.assertEqual(self.notes.failures[-1][1], "go away")
+        self.assertEqual(len(self.session.streams), 1)
+
+    def test_changedMeanwhile(self) -> None:
+        """A file that is another one when its turn comes again is not sent, even if it has the same size."""
+        self.two()
+        _, stream = self.begin(10)
+        path = self.top / "0000"
+        os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+        self.lose(stream)
+        self.successResultOf(self.finished)
+        self.assertEqual([text for _, text in self.notes.failures], ["it changed while it was being sent"])
+
+    def test_nonsense(self) -> None:
+        """An offset that cannot be, or that nobody has asked for, is no inbox's."""
+        second = self.two()
+        _, stream = self.begin(10)
+        self.lose(stream)
+        second.streams[0].answer(b"from 11\n")
+        self.successResultOf(self.finished)
+        self.assertIn("the other side has 11 bytes of the 10", self.notes.failures[-1][1])
+        self.session.streams.clear()
+        self.sessions.sessions = [self.session]
+        _, stream = self.begin(10)
+        stream.protocol.dataReceived(b"from 0\n")
+        self.assertTrue(stream.end.aborted)
+        self.assertIn("the other side has 0 bytes", self.notes.failures[-1][1])
+
+    def test_closed(self) -> None:
+        """Whenever a stream of a file that goes on is lost, the file is closed."""
+        self.sessions.sessions += [MemorySession() for _ in range(5)]
+        jobs = LaterJobs()
+        before = len(os.listdir("/proc/self/fd"))
+        _, stream = self.begin(4 * BLOCK, jobs)
+        for step in range(4):
+            self.lose(stream)
+            jobs.runAll()
+            (stream,) = self.sessions.sessions[0].streams
+            stream.accept()
+            if step == 1:
+                stream.protocol.dataReceived(b"from 5\n")
+            elif step == 2:
+                stream.protocol.dataReceived(b"from 5\n")
+                jobs.runOne()
+        self.finished.cancel()
+        cast(FileSender, stream.protocol).connectionLost(Failure(ConnectionAborted()))
+        jobs.runAll()
+        self.failureResultOf(self.finished, CancelledError)
+        self.assertEqual(len(os.listdir("/proc/self/fd")), before)
