@@ -5,6 +5,7 @@ Ready-made services: the programs behind C{twistd hypermail} and the C{hypermail
 L{paths}       which names may become files here, and how a taken name is numbered
 L{disk}        the few things that are done to a file system, in one object that tests replace
 L{directory}   the inbox on disk: a file has its name when it is whole and safe
+L{arrivals}    one file on its way in
 L{parts}       what an inbox keeps of transfers that are not over
 L{digesting}   SHA-256 of a file that is read or written from its middle on
 L{files}       how a file travels on a stream: shared by both sides
@@ -27,6 +28,7 @@ L{metrics}     the same for Prometheus
 L{tree}        what is meant by the files and directories of a command line
 L{reading}     a file read off the reactor's thread, into a stream that may be slow
 L{sending}     many files through one session, and the next one
+L{carrying}    one stream that carries a file away
 L{returning}   the session of a command, opened again when it is lost
 L{progress}    how far it is
 L{starter}     what the C{hypermail} command does, from opening a session to closing it

@@ -17,7 +17,8 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hypermail.errors import HypermailError
-from hypermail.services.directory import Arrival, NotStored, Stored, reason
+from hypermail.services.arrivals import Arrival, NotStored, Stored
+from hypermail.services.directory import reason
 from hypermail.services.files import DIGEST_SIZE, Announced, failed, onward, stored
 from hypermail.services.paths import printable
 

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.services.directory import InboxDirectory, NotStored
+from hypermail.services.arrivals import NotStored
+from hypermail.services.directory import InboxDirectory
 from hypermail.services.disk import Disk
 from hypermail.test.privileges import obeying
 from hypermail.test.services import FaultyDisk, kept, tree

@@ -13,8 +13,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.services import directory as directory_module
-from hypermail.services.directory import InboxDirectory, Stored
+from hypermail.services import arrivals
+from hypermail.services.arrivals import Stored
+from hypermail.services.directory import InboxDirectory
 from hypermail.services.disk import Disk
 from hypermail.services.parts import LEAST, name_of
 from hypermail.test.services import kept, tree
@@ -247,7 +248,7 @@ class CrashedTests(KillCase):
     def test_restarted(self) -> None:
         """After a restart of the process all is there; after one of the machine as much as was certainly synced."""
         for checkpoint, left in ((1_000, 1_000), (1 << 30, 0)):
-            self.patch(directory_module, "CHECKPOINT", checkpoint)
+            self.patch(arrivals, "CHECKPOINT", checkpoint)
             top = Path(self.mktemp())
             self.begin(top)
             self.assertEqual(self.restart(top, Disk().boot()), LEAST)

@@ -11,7 +11,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.services import parts
-from hypermail.services.directory import InboxDirectory, Stored
+from hypermail.services.arrivals import Stored
+from hypermail.services.directory import InboxDirectory
 from hypermail.services.disk import Disk
 from hypermail.services.parts import AGE, LEAST, Parts, Swept, name_of
 from hypermail.test.services import kept

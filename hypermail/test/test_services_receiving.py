@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
-from hypermail.services import digesting, directory
+from hypermail.services import arrivals, digesting
 from hypermail.services.parts import LEAST
 from hypermail.services.receiving import FileReceiver
 from hypermail.test.services import StreamEnd, kept
@@ -143,8 +143,8 @@ class GoingOnTests(TransferCase):
     def test_hashedMeanwhile(self) -> None:
         """What was there is hashed in many small jobs, between the others and at the end; no job hashes it all."""
         self.patch(digesting, "STEP", 1_000)
-        self.patch(directory, "PACE", 2)
-        self.patch(directory, "CATCHING_UP", 5)
+        self.patch(arrivals, "PACE", 2)
+        self.patch(arrivals, "CATCHING_UP", 5)
         self.cutOff(LEAST)
         receiver, end = self.offer()
         receiver.dataReceived(CONTENT[LEAST:] + DIGEST)
@@ -157,7 +157,7 @@ class GoingOnTests(TransferCase):
 
     def test_cutAway(self) -> None:
         """A part that somebody shortens before all of it is hashed is found out, and told."""
-        self.patch(directory, "PACE", 0)
+        self.patch(arrivals, "PACE", 0)
         self.cutOff(LEAST)
         receiver, end = self.offer()
         receiver.dataReceived(CONTENT[LEAST:])
@@ -365,7 +365,7 @@ class CheckpointTests(TransferCase):
 
     def test_synced(self) -> None:
         """The part is synced before it is noted to where; both are gone in the end."""
-        self.patch(directory, "CHECKPOINT", 100_000)
+        self.patch(arrivals, "CHECKPOINT", 100_000)
         receiver, end = self.offer(again=False)
         self.disk.calls.clear()
         for offset in range(0, 250_000, 50_000):

@@ -21,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hypermail.errors import HypermailError, PeerSilent, Reason, SessionLost, StreamCleared, StreamRejected
 from hypermail.events import StreamOptions
 from hypermail.interfaces import ISession
+from hypermail.services.carrying import FileSender
 from hypermail.services.files import MAX_ANSWER, BadFile
 from hypermail.services.reading import BLOCK, FileReader, NotSent
 from hypermail.services.sending import (
@@ -29,7 +30,6 @@ from hypermail.services.sending import (
     LARGE,
     LARGE_AT_ONCE,
     FileDispatch,
-    FileSender,
     NewTransfers,
     Sending,
 )

@@ -28,7 +28,7 @@ from hypermail.internet.settings import StarterSettings
 from hypermail.options import Options
 from hypermail.services import starter
 from hypermail.services.addresses import Destination
-from hypermail.services.directory import NotStored
+from hypermail.services.arrivals import NotStored
 from hypermail.services.progress import Progress
 from hypermail.services.returning import PAUSE, CannotCall
 from hypermail.services.running import Interrupted, _Running
