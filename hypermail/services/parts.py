@@ -4,13 +4,15 @@ What an inbox keeps of transfers, in a hidden directory of its own: C{.hypermail
 Names there begin with that of a transfer (L{name_of}), in which its sender's pin is mixed, so that nobody comes near
 somebody else's:
 
-================= ===================================================================================================
-C{NAME.part}      what has arrived; locked while it arrives; marked (L{disk.MARK}) until it is stored. Then it is a
-                  second link to the file, which tells that it was stored, until the sender has confirmed that it knows
+================= ===============================================================================
+C{NAME.part}      what has arrived; locked while it arrives, marked until it is stored
 C{NAME.synced}    to where a large part has certainly reached the disk
-C{NAME.stored}    the name that it was stored under, when the sender has gone before it could confirm
+C{NAME.stored}    the name that it was stored under, when its sender went before it could confirm
 C{boot}           the system's start after which the directory was used last
-================= ===================================================================================================
+================= ===============================================================================
+
+The mark is L{disk.MARK}. A part that is stored stays, as a second link to the file, until the sender has confirmed that
+it knows, or the record is written.
 
 The page cache survives the death of a process, so what a part has it has. When the machine itself went down a part may
 be as long as it was and have zeros at its end: at the first start after that each is cut back to C{NAME.synced}. On

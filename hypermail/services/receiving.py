@@ -23,7 +23,7 @@ from hypermail.services.files import DIGEST_SIZE, Announced, failed, onward, sto
 from hypermail.services.paths import printable
 
 if TYPE_CHECKING:
-    from hypermail.services.inbox import Inbox
+    from hypermail.services import inbox as inboxes
 
 WAITING_PER_FILE = 1 << 20
 """Bytes of one file that may wait for the disk before its stream is paused."""
@@ -58,7 +58,7 @@ class FileReceiver(Protocol):
     transport: Any
 
     def __init__(
-        self, inbox: Inbox, announced: Announced, name: str, peer: str, done: Callable[[FileReceiver], None]
+        self, inbox: inboxes.Inbox, announced: Announced, name: str, peer: str, done: Callable[[FileReceiver], None]
     ) -> None:
         self.name = name
         self._inbox = inbox
