@@ -34,7 +34,6 @@ class FileSender(Protocol):
 
     @param first: the block that was read when the file was opened; None when the other side is to say where to go on.
     @param moved: is told where that is.
-    @param confirm: is given the stream when the file is stored, to end its direction.
     @ivar answer: a L{Deferred} of the other side's L{Answer}; errbacks with L{NotSent} or what ended the stream.
     """
 
@@ -48,14 +47,12 @@ class FileSender(Protocol):
         run: Run,
         wrote: Callable[[int], object],
         moved: Callable[[int], object],
-        confirm: Callable[[Any], object],
     ) -> None:
         self._reader = reader
         self._first = first
         self._run = run
         self._wrote = wrote
         self._moved = moved
-        self._confirm = confirm
         self._producer: FileProducer | None = None
         self._line = bytearray()
         self._asked = first is None
@@ -130,8 +127,11 @@ class FileSender(Protocol):
         else:
             if self._producer is not None:
                 self._producer.finish()  # it was stored before, and the rest is not needed
-            self._confirm(self.transport)
         self._end(answer)
+
+    def confirm(self) -> None:
+        """We know that it is stored, and will not ask again: the end of our direction says so."""
+        self.transport.loseWriteConnection()
 
     def readConnectionLost(self) -> None:
         """See L{IHalfCloseableProtocol}: there will be no answer any more."""

@@ -93,7 +93,11 @@ class Transfers(Shape):
         """A file is to be sent, in this version; called on a thread, where it may block."""
 
     def end(self, item: Item, transfer: Transfer, stored: bool) -> Awaitable[None] | None:
-        """It is stored, or was refused, and is not offered again; called on the reactor's thread."""
+        """
+        It is stored, or was refused, and is not offered again; called on the reactor's thread.
+
+        Until what this returns is done, the other side is not told that it may forget that it has stored the file.
+        """
 
 
 class NewTransfers:
@@ -162,18 +166,18 @@ class Confirming:
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
-        self._streams: list[Any] = []
+        self._senders: list[FileSender] = []
 
-    def confirm(self, stream: Any) -> None:
+    def confirm(self, sender: FileSender) -> None:
         """The other side need not remember this one."""
-        if not self._streams:
+        if not self._senders:
             self._clock.callLater(CONFIRMING, self._flush)
-        self._streams.append(stream)
+        self._senders.append(sender)
 
     def _flush(self) -> None:
-        streams, self._streams = self._streams, []
-        for stream in streams:
-            stream.loseWriteConnection()
+        senders, self._senders = self._senders, []
+        for sender in senders:
+            sender.confirm()
 
 
 class FileDispatch:
@@ -246,8 +250,7 @@ class FileDispatch:
         """
         reader, first = await self._run(partial(self._open, journey))
         transfer = cast(Transfer, journey.transfer)
-        confirm = self._confirming.confirm
-        sender = FileSender(reader, first, run=self._run, wrote=journey.wrote, moved=journey.moved, confirm=confirm)
+        sender = FileSender(reader, first, run=self._run, wrote=journey.wrote, moved=journey.moved)
         options = file_options(journey.item.name, reader.size, transfer.id, again=transfer.again)
         journey.offered()
         try:
@@ -258,7 +261,9 @@ class FileDispatch:
         answer = await sender.answer
         if not answer.stored:
             raise NotSent(f"the other side could not store it: {printable(answer.text)}")
+        # Only behind what has to be done with it here: if that is cut short, the file is offered again.
         await self._over(journey, stored=True)
+        self._confirming.confirm(sender)
         self._watcher.stored(journey.item, reader.size, answer.text)
 
     def _open(self, journey: _Journey) -> tuple[FileReader, Block | None]:
