@@ -30,6 +30,8 @@ L{reading}     a file read off the reactor's thread, into a stream that may be s
 L{sending}     many files through one session, and the next one
 L{carrying}    one stream that carries a file away
 L{returning}   the session of a command, opened again when it is lost
+L{spool}       the outbox on disk: which files are to leave, and where they go then
+L{outbox}      files that are put in a directory leave when the peer can be reached, a service
 L{progress}    how far it is
 L{starter}     what the C{hypermail} command does, from opening a session to closing it
 L{watching}    what C{hypermail status} asks for and shows

@@ -75,7 +75,7 @@ class FileSender(Protocol):
     def _goOn(self, offset: int) -> None:
         """The other side has so many bytes."""
         if not self._asked or offset > self._reader.size:
-            self._giveUp()
+            self.giveUp()
             self._end(Failure(BadFile(f"the other side has {offset} bytes of the {self._reader.size}, it says")))
             return
         self._asked = False
@@ -86,11 +86,11 @@ class FileSender(Protocol):
     def _cancelled(self, _: object) -> None:
         self._over = True
         self._close()
-        self._giveUp()
+        self.giveUp()
 
     def _cannotRead(self, failure: Failure) -> None:
         self._reader.close()
-        self._giveUp()
+        self.giveUp()
         self._end(failure)
 
     def _close(self) -> None:
@@ -98,7 +98,8 @@ class FileSender(Protocol):
         if self._asked:
             self._reader.close()
 
-    def _giveUp(self) -> None:
+    def giveUp(self) -> None:
+        """Clear the stream."""
         if self.transport is not None:
             self.transport.abortConnection()
 
@@ -109,21 +110,21 @@ class FileSender(Protocol):
             del self._line[: end + 1]
             self._answered(line)
         if not self._over and len(self._line) > MAX_ANSWER:
-            self._giveUp()
+            self.giveUp()
             self._end(Failure(BadFile(f"the other side is no inbox: it answered {bytes(self._line[:24])!r}...")))
 
     def _answered(self, line: bytes) -> None:
         try:
             answer = read_answer(line)
         except BadFile:
-            self._giveUp()
+            self.giveUp()
             self._end(Failure())
             return
         if isinstance(answer, Onward):
             self._goOn(answer.offset)
             return
         if not answer.stored:
-            self._giveUp()
+            self.giveUp()
         else:
             if self._producer is not None:
                 self._producer.finish()  # it was stored before, and the rest is not needed
@@ -136,7 +137,7 @@ class FileSender(Protocol):
     def readConnectionLost(self) -> None:
         """See L{IHalfCloseableProtocol}: there will be no answer any more."""
         if not self._over:
-            self._giveUp()
+            self.giveUp()
         self._end(Failure(NotSent("the other side closed the stream without an answer")))
 
     def writeConnectionLost(self) -> None:

@@ -25,10 +25,12 @@ from hypermail.services.addresses import describe
 from hypermail.services.ending import cannotStart, causeOf, listening
 from hypermail.services.flows import DatagramEntrance, Flows
 from hypermail.services.keeping import StarterService
+from hypermail.services.outbox import OutboxService
 from hypermail.services.passages import SERVER_EXAMPLE, Passage, endpoint_of, parse_udp_source
 from hypermail.services.paths import printable
 from hypermail.services.pipes import PipeEnd, PipeFactory
 from hypermail.services.sockets import LARGEST
+from hypermail.services.spool import Spool
 from hypermail.services.status import Status
 from hypermail.services.troubles import Trouble
 
@@ -153,8 +155,10 @@ class TunnelService(MultiService):
         endpoint: Callable[[], SessionClientEndpoint],
         passages: Iterable[Passage],
         status: Status | None = None,
+        spool: Spool | None = None,
     ) -> None:
         """
+        @param spool: an outbox, whose files leave through the session, too.
         @param endpoint: makes the listener's endpoint: at the start, which ends with what it raises, and with each
             L{reload}.
         @param status: is told of each session, when somebody may want to look.
@@ -164,6 +168,7 @@ class TunnelService(MultiService):
         self._endpoint = endpoint
         self._passages = tuple(passages)
         self._status = status
+        self._spool = spool
         self.starter: StarterService | None = None
         self._flows = Flows(reactor, self._session)
 
@@ -182,6 +187,8 @@ class TunnelService(MultiService):
             services = [self._entrance(passage, starter) for passage in self._passages]
         except HypermailError as error:
             cannotStart(self._log, error.text)
+        if self._spool is not None:
+            services.append(OutboxService(self._reactor, self._spool, starter))
         self.starter = starter
         for service in (*services, starter):
             service.setServiceParent(self)

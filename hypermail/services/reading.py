@@ -24,6 +24,10 @@ class NotSent(HypermailError):
     """A file could not be sent; the text says why, without its name."""
 
 
+class SourceChanged(NotSent):
+    """A file is not what it was when it was opened."""
+
+
 class Version(NamedTuple):
     """
     Which file it is, and as which it was found: when any of this is different, it has another content.
@@ -97,9 +101,9 @@ class FileReader:
         except OSError as error:
             raise NotSent(f"it cannot be read: {error.strerror}") from None
         except EOFError:
-            raise NotSent(CHANGED) from None
+            raise SourceChanged(CHANGED) from None
         if version != self.version or (not data and self._position < self.size):
-            raise NotSent(self._how(version))
+            raise SourceChanged(self._how(version))
         return Block(data, self._digest.digest() if hashed and self._position == self.size else None)
 
     def _how(self, version: Version) -> str:

@@ -24,7 +24,7 @@ from hypermail.interfaces import ISession
 from hypermail.services.carrying import FileSender
 from hypermail.services.files import NAME, TRANSFER_SIZE, file_options
 from hypermail.services.paths import printable
-from hypermail.services.reading import CHANGED, Block, FileReader, NotSent, Version
+from hypermail.services.reading import CHANGED, Block, FileReader, NotSent, SourceChanged, Version
 from hypermail.services.tree import Item
 from hypermail.services.workers import Run
 
@@ -46,7 +46,7 @@ PASSING = frozenset((Reason.SHUTTING_DOWN, Reason.PEER_RESTARTED))
 
 
 class Watcher(Shape):
-    """Who is told how it goes."""
+    """Who is told how files go."""
 
     def wrote(self, size: int) -> None:
         """Bytes were given to a stream."""
@@ -56,6 +56,10 @@ class Watcher(Shape):
 
     def stored(self, item: Item, size: int, name: str) -> None:
         """The other side has a file, of C{size} bytes, under C{name}."""
+
+
+class Complaints(Shape):
+    """Who is told what does not go."""
 
     def failed(self, item: Item, text: str) -> None:
         """A file was not stored."""
@@ -92,7 +96,7 @@ class Transfers(Shape):
     def begin(self, item: Item, version: Version) -> Transfer:
         """A file is to be sent, in this version; called on a thread, where it may block."""
 
-    def end(self, item: Item, transfer: Transfer, stored: bool) -> Awaitable[None] | None:
+    def end(self, item: Item, transfer: Transfer, stored: bool) -> Awaitable[object] | None:
         """
         It is stored, or was refused, and is not offered again; called on the reactor's thread.
 
@@ -262,7 +266,11 @@ class FileDispatch:
         if not answer.stored:
             raise NotSent(f"the other side could not store it: {printable(answer.text)}")
         # Only behind what has to be done with it here: if that is cut short, the file is offered again.
-        await self._over(journey, stored=True)
+        try:
+            await self._over(journey, stored=True)
+        except BaseException:
+            sender.giveUp()
+            raise
         self._confirming.confirm(sender)
         self._watcher.stored(journey.item, reader.size, answer.text)
 
@@ -274,7 +282,7 @@ class FileDispatch:
                 journey.version = reader.version
                 journey.transfer = self._transfers.begin(journey.item, reader.version)
             elif reader.version != journey.version:
-                raise NotSent(CHANGED)
+                raise SourceChanged(CHANGED)
             return reader, None if journey.transfer.again else reader.read()
         except BaseException:
             reader.close()
@@ -288,10 +296,10 @@ class Sending:
     @ivar lost: why there was no session any more before all were through, or None.
     """
 
-    def __init__(self, dispatch: FileDispatch, items: Iterable[Item], watcher: Watcher) -> None:
+    def __init__(self, dispatch: FileDispatch, items: Iterable[Item], complaints: Complaints) -> None:
         self._dispatch = dispatch
         self._items = iter(items)
-        self._watcher = watcher
+        self._complaints = complaints
         self.lost: SessionLost | None = None
 
     def start(self) -> Deferred[Any]:
@@ -314,7 +322,7 @@ class Sending:
                 self.lost = self.lost or lost
                 return
             except (HypermailError, OSError) as error:
-                self._watcher.failed(item, error.text if isinstance(error, HypermailError) else str(error))
+                self._complaints.failed(item, error.text if isinstance(error, HypermailError) else str(error))
 
 
 def _first(failure: Failure) -> Failure:

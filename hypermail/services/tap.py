@@ -27,12 +27,12 @@ from hypermail.services.rates import parse_rate
 if TYPE_CHECKING:
     from hypermail.services.status import Status
 
-_DIRECTORIES = ("inbox", "trace", "state")
-_NAMES = ("inbox", "trace", "state", "identity", "trust-roots", "secret-file")
+_DIRECTORIES = ("inbox", "outbox", "trace", "state")
+_NAMES = ("inbox", "outbox", "trace", "state", "identity", "trust-roots", "secret-file")
 _PORT = "4700"
 #: Options that only a listener, or only a starter, has a use for.
 _LISTENERS = ("port", "inbox", "echo", "state", "allow", "forward")
-_STARTERS = ("listen", "pin")
+_STARTERS = ("listen", "pin", "outbox", "outbox-remove")
 
 
 class Command(usage.Options):
@@ -49,7 +49,8 @@ class Command(usage.Options):
     optParameters = [
         ["port", "p", None, "UDP port, or a description: udp:4700:interface=127.0.0.1 (\\:\\:1 for ::1) [4700]."],
         ["inbox", "i", None, "Directory that files and messages land in; made when it is missing."],
-        ["connect", "c", None, "HOST:PORT of a listener, to keep a session with; see --listen."],
+        ["connect", "c", None, "HOST:PORT of a listener, to keep a session with; see --listen and --outbox."],
+        ["outbox", "o", None, "With --connect: directory whose files leave for the listener's inbox when it is there."],
         ["pin", None, None, "With --connect: the pin of the listener's key; what its log says at the start."],
         ["identity", None, None, "PEM file with the own key and certificate; see `hypermail identity`."],
         ["state", None, None, "Directory of the identity that is made without --identity [$XDG_STATE_HOME/hypermail]."],
@@ -72,6 +73,7 @@ class Command(usage.Options):
     ]
 
     optFlags = [
+        ["outbox-remove", None, "Remove what has left the outbox, instead of moving it to `sent` in there."],
         ["echo", "e", "Send everything back to where it came from."],
         ["plain", None, "Mode plain: neither encrypted nor authenticated, for this machine only."],
         ["allow-remote-plain", None, "With --plain: listen on all addresses all the same."],
@@ -130,7 +132,7 @@ class Command(usage.Options):
     def _postListener(self) -> None:
         for name in _STARTERS:
             if self[name]:
-                raise usage.UsageError(f"--{name} is for a tunnel's other end: give --connect HOST:PORT, too")
+                raise usage.UsageError(f"--{name} is for a starter: give --connect HOST:PORT, too")
         for passage in self["forward"]:
             if self["inbox"] is not None and passage.name.encode() == FILES and not passage.datagrams:
                 raise usage.UsageError(
@@ -144,8 +146,12 @@ class Command(usage.Options):
         for name in _LISTENERS:
             if self[name]:
                 raise usage.UsageError(f"--{name} is for a listener, --connect makes a starter: leave out one of them")
-        if not self["listen"]:
-            raise usage.UsageError("--connect needs --listen [NAME=]ENDPOINT: where is it to take connections?")
+        if not self["listen"] and self["outbox"] is None:
+            raise usage.UsageError(
+                "--connect needs --listen [NAME=]ENDPOINT, to take connections, or --outbox DIR, to send its files"
+            )
+        if self["outbox-remove"] and self["outbox"] is None:
+            raise usage.UsageError("--outbox-remove is for an outbox: give --outbox DIR, too")
         self["destination"] = self._check("connect", parse_destination)
         self["settings"] = StarterSettings(pin=self["pin"], **self._settings())
 
@@ -209,6 +215,7 @@ def _starter(reactor: Any, options: Command, session: SessionOptions, status: St
     from hypermail.internet.endpoints import SessionClientEndpoint
     from hypermail.services.directory import check_trace_directory
     from hypermail.services.entrances import TunnelService
+    from hypermail.services.spool import Spool
 
     def endpoint() -> SessionClientEndpoint:
         check_trace_directory(options["trace"])
@@ -218,4 +225,6 @@ def _starter(reactor: Any, options: Command, session: SessionOptions, status: St
             reactor, host, port, options=session, security=security, traceDirectory=options["trace"]
         )
 
-    return TunnelService(reactor, endpoint, options["listen"], status)
+    outbox = options["outbox"]
+    spool = None if outbox is None else Spool(outbox, remove=bool(options["outbox-remove"]))
+    return TunnelService(reactor, endpoint, options["listen"], status, spool)

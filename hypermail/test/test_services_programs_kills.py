@@ -10,15 +10,23 @@ import signal
 import subprocess
 import time
 
-from hypermail.test.services import COMMAND, environment
+from hypermail.test.services import COMMAND, TWISTD, ServiceProcess, environment, program, tree
 from hypermail.test.test_services_programs import ProgramCase
 
 SIZE = 300 << 20
 """Bytes of a file that takes a few seconds."""
 
 
-class KillTests(ProgramCase):
-    """SIGKILL, and another life."""
+class OutboxProcess(ServiceProcess):
+    """C{twistd hypermail --outbox}."""
+
+    def started(self) -> None:
+        """Read the log until it has taken the outbox."""
+        self.expect("files in .* leave")
+
+
+class KillCase(ProgramCase):
+    """A file to send."""
 
     def setUp(self) -> None:
         super().setUp()
@@ -62,6 +70,10 @@ class KillTests(ProgramCase):
         self.assertEqual(digests[0], digests[1])
         self.assertEqual([path.name for path in self.inbox.iterdir()], [".hypermail", "large"])
 
+
+class SendTests(KillCase):
+    """C{hypermail send} and an inbox that is killed."""
+
     def test_listener(self) -> None:
         """The listener is killed twice: the sender goes on in the next one with what is missing, and is content."""
         listener = self.listen("--inbox", "in")
@@ -84,3 +96,71 @@ class KillTests(ProgramCase):
         self.assertSame()
         self.assertGreater(offsets[1], SIZE // 4 - 1)
         self.assertGreater(offsets[2], SIZE // 2 - 1)
+
+
+class OutboxTests(KillCase):
+    """An outbox and an inbox that are killed."""
+
+    def out(self, *options: str) -> OutboxProcess:
+        """The process of an outbox, which is stopped after the test."""
+        process = OutboxProcess(self.here, "--connect", self.where, *self.trust, "--outbox", "out", *options)
+        self.addCleanup(process.stop)
+        return process
+
+    def test_bothKilled(self) -> None:
+        """Either side is killed, twice: each time the file goes on from there; it is stored once, and moved."""
+        listener = self.listen("--inbox", "in")
+        port = f"udp:{listener.port}:interface=127.0.0.1"
+        (self.here / "out").mkdir()
+        os.link(self.here / "large", self.here / "out" / "large")
+        process = self.out()
+        for part in (1, 2, 3, 4):
+            self.wait(part * SIZE // 5)
+            if part % 2:
+                process.signal(signal.SIGKILL)
+                process.stop()
+                process = self.out()
+            else:
+                listener.signal(signal.SIGKILL)
+                listener.stop()
+                listener = self.listen("--inbox", "in", port=port)
+            offset = int(listener.expect(r"'large' from \S+ goes on at (\d+) of")[1])
+            self.assertGreaterEqual(offset, part * SIZE // 5)
+        process.expect("sent 'large'")
+        self.assertSame()
+        self.assertEqual([path.name for path in (self.here / "out" / "sent").iterdir()], ["large"])
+        self.assertFalse((self.here / "out" / "large").exists())
+
+    def test_answerLost(self) -> None:
+        """Killed when the file is stored, and before it is moved, the outbox does not send it again, but moves it."""
+        listener = self.listen("--inbox", "in")
+        self.write("out/small", b"content")
+        # A file in the way of the directory that it would be moved to keeps it from being confirmed.
+        self.write("out/sent", b"in the way")
+        process = self.out()
+        process.expect("'small' is not sent: it is delivered, and cannot be moved")
+        process.signal(signal.SIGKILL)
+        process.stop()
+        os.remove(self.here / "out" / "sent")
+        process = self.out("--listen", "tcp:0:interface=127.0.0.1")
+        process.expect("sent 'small'")
+        listener.expect("'small' from .* was stored before, as 'small'")
+        self.assertEqual(tree(str(self.inbox)), {"small": b"content"})
+        self.assertEqual(tree(str(self.here / "out"))["sent/small"], b"content")
+
+    def test_tomorrow(self) -> None:
+        """Files wait for a listener that is not there yet; two outboxes of one directory are one too many."""
+        listener = self.listen("--inbox", "in")
+        port = f"udp:{listener.port}:interface=127.0.0.1"
+        listener.stop()
+        process = self.out("--outbox-remove")
+        done = program(
+            self.here, *TWISTD, "-n", "--pidfile=", "hypermail", "--connect", self.where, *self.trust, "--outbox", "out"
+        )
+        self.assertEqual(done.returncode, 1)
+        self.assertOneLine(done.stderr, "the outbox 'out' is in use by another process")
+        self.write("out/d/a", b"content")
+        self.listen("--inbox", "in", port=port)
+        process.expect("sent 'd/a'")
+        self.assertEqual(tree(str(self.inbox)), {"d/a": b"content"})
+        self.assertEqual(tree(str(self.here / "out")), {"d/": b""})

@@ -273,7 +273,7 @@ class RefusingTests(TunnelCase):
         """Options that do not fit: the last line has them. The exit code is Twisted's, as for any wrong usage."""
         expected = self.refused("--shape").returncode
         for options, text in (
-            (("--listen", "tcp:1"), "--listen is for a tunnel's other end: give --connect HOST:PORT, too"),
+            (("--listen", "tcp:1"), "--listen is for a starter: give --connect HOST:PORT, too"),
             (("--connect", "h:1"), "--connect needs --listen [NAME=]ENDPOINT"),
             (("--connect", "h:1", "--listen", "tcp:1", "--forward", "tcp:h:1"), "--forward is for a listener"),
             (
