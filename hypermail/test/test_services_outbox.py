@@ -343,6 +343,24 @@ class StayingTests(OutboxCase):
         second.answer(b"stored a\n")
         self.assertEqual(tree(str(self.top)), {"sent/a": b"content"})
 
+    def test_killedBeforeItWasMoved(self) -> None:
+        """Killed when a file is stored, before it was moved, the next process asks for it again, and moves it."""
+        self.put("a")
+        self.rest()
+        (self.top / "sent").write_bytes(b"in the way")
+        (first,) = self.streams()
+        first.answer(b"stored a\n")
+        self.end(self.service)
+        os.remove(self.top / "sent")
+        self.streams().clear()
+        self.service = self.begin()
+        self.rest()
+        (second,) = self.streams()
+        self.assertEqual(second.options.attributes, {**first.options.attributes, "again": b"1"})
+        second.answer(b"stored a\n")
+        self.assertEqual(second.end.value(), b"")
+        self.assertEqual(tree(str(self.top)), {"sent/a": b"content"})
+
     def test_takenAway(self) -> None:
         """A file that its owner takes away is forgotten."""
         path = self.put("a")

@@ -13,7 +13,7 @@ import time
 from hypermail.test.services import COMMAND, TWISTD, ServiceProcess, environment, program, tree
 from hypermail.test.test_services_programs import ProgramCase
 
-SIZE = 300 << 20
+SIZE = 200 << 20
 """Bytes of a file that takes a few seconds."""
 
 
@@ -108,14 +108,14 @@ class OutboxTests(KillCase):
         return process
 
     def test_bothKilled(self) -> None:
-        """Either side is killed, twice: each time the file goes on from there; it is stored once, and moved."""
+        """Either side is killed: each time the file goes on from there; it is stored once, and moved."""
         listener = self.listen("--inbox", "in")
         port = f"udp:{listener.port}:interface=127.0.0.1"
         (self.here / "out").mkdir()
         os.link(self.here / "large", self.here / "out" / "large")
         process = self.out()
-        for part in (1, 2, 3, 4):
-            self.wait(part * SIZE // 5)
+        for part in (1, 2):
+            self.wait(part * SIZE // 3)
             if part % 2:
                 process.signal(signal.SIGKILL)
                 process.stop()
@@ -125,28 +125,11 @@ class OutboxTests(KillCase):
                 listener.stop()
                 listener = self.listen("--inbox", "in", port=port)
             offset = int(listener.expect(r"'large' from \S+ goes on at (\d+) of")[1])
-            self.assertGreaterEqual(offset, part * SIZE // 5)
+            self.assertGreaterEqual(offset, part * SIZE // 3)
         process.expect("sent 'large'")
         self.assertSame()
         self.assertEqual([path.name for path in (self.here / "out" / "sent").iterdir()], ["large"])
         self.assertFalse((self.here / "out" / "large").exists())
-
-    def test_answerLost(self) -> None:
-        """Killed when the file is stored, and before it is moved, the outbox does not send it again, but moves it."""
-        listener = self.listen("--inbox", "in")
-        self.write("out/small", b"content")
-        # A file in the way of the directory that it would be moved to keeps it from being confirmed.
-        self.write("out/sent", b"in the way")
-        process = self.out()
-        process.expect("'small' is not sent: it is delivered, and cannot be moved")
-        process.signal(signal.SIGKILL)
-        process.stop()
-        os.remove(self.here / "out" / "sent")
-        process = self.out("--listen", "tcp:0:interface=127.0.0.1")
-        process.expect("sent 'small'")
-        listener.expect("'small' from .* was stored before, as 'small'")
-        self.assertEqual(tree(str(self.inbox)), {"small": b"content"})
-        self.assertEqual(tree(str(self.here / "out"))["sent/small"], b"content")
 
     def test_tomorrow(self) -> None:
         """Files wait for a listener that is not there yet; two outboxes of one directory are one too many."""
