@@ -25,6 +25,9 @@ The sticky bit of a regular file means nothing to the system, survives a crash a
 file system that has modes.
 """
 
+SMALL = 8_192
+"""Bytes of the largest file that counts as small."""
+
 _BOOT = "/proc/sys/kernel/random/boot_id"
 
 
@@ -98,6 +101,12 @@ class Disk:
     def read(self, descriptor: int, size: int, offset: int) -> bytes:
         """Read up to so many bytes from an offset on."""
         return os.pread(descriptor, size, offset)
+
+    def content(self, name: str, parent: int) -> bytes:
+        """All of a small file."""
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+        with open(descriptor, "rb") as file:
+            return file.read(SMALL)
 
     def cut(self, descriptor: int, size: int) -> None:
         """Shorten a file, and go to its end."""

@@ -185,13 +185,9 @@ class Parts:
     def read(self, name: str) -> bytes | None:
         """What a small file says; None when there is none."""
         try:
-            descriptor = self.disk.reopen(name, self.descriptor)
+            return self.disk.content(name, self.descriptor)
         except FileNotFoundError:
             return None
-        try:
-            return self.disk.read(descriptor, 8_192, 0)
-        finally:
-            self.disk.close(descriptor)
 
     def write(self, name: str, content: bytes, *, sync: bool = True) -> None:
         """Write a small file; it is either there, and whole, or not."""

@@ -4,7 +4,7 @@ The session of a command, opened again when it is lost, for as long as the user 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
@@ -69,7 +69,7 @@ class ReturningSession:
         self._back = back
         self._current: ISession | None = None
         self._opening: Deferred[Any] | None = None
-        self._waiting: list[Deferred[ISession]] = []
+        self._waiting: dict[Deferred[ISession], None] = {}
         self._lost: SessionLost | None = None
         self._isAway = False
 
@@ -88,8 +88,8 @@ class ReturningSession:
             return self._current
         if self._lost is not None:
             raise self._lost
-        waiting: Deferred[ISession] = Deferred(self._waiting.remove)
-        self._waiting.append(waiting)
+        waiting: Deferred[ISession] = Deferred(lambda gone: self._waiting.pop(gone, None))
+        self._waiting[waiting] = None
         if self._opening is None:
             self._opening = Deferred.fromCoroutine(self._open(error))
             self._opening.addCallbacks(self._opened, self._failed)
@@ -132,16 +132,21 @@ class ReturningSession:
         if self._isAway:
             self._isAway = False
             self._back()
-        while self._waiting:  # whose callbacks may cancel others
-            self._waiting.pop(0).callback(session)
+        for one in self._settled():
+            one.callback(session)
 
     def _failed(self, failure: Failure) -> None:
         self._opening = None
         error = failure.value
         if isinstance(error, SessionLost):
             self._lost = error
-        while self._waiting:
-            self._waiting.pop(0).errback(failure)
+        for one in self._settled():
+            one.errback(failure)
+
+    def _settled(self) -> Iterator[Deferred[ISession]]:
+        """Those who wait, and not those who come to wait meanwhile, or have been cancelled meanwhile."""
+        waiting, self._waiting = self._waiting, {}
+        return (one for one in waiting if not one.called)
 
     def stop(self) -> None:
         """Open none any more."""

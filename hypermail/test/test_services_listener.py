@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, cast
 
+from cryptography.x509 import Certificate
 from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import Clock
@@ -41,6 +42,7 @@ from hypermail.services.files import file_options
 from hypermail.services.inbox import Inbox
 from hypermail.services.listener import FILES_AT_ONCE, GRACE, Doing, ListenerProtocol, ListenerService, ListenerSessions
 from hypermail.services.receiving import FileReceiver
+from hypermail.test.securing import STARTER, STRANGER
 from hypermail.test.services import StreamEnd, atOnce, tree
 
 PEER = HypermailAddress("127.0.0.1", 5000)
@@ -56,9 +58,11 @@ class QuietSession:
         self.datagrams: list[bytes] = []
         self.closing: Deferred[None] | None = None
         self.aborted: tuple[str, int] | None = None
+        self.certificate: Certificate | None = None
 
-    def peerCertificate(self) -> None:
+    def peerCertificate(self) -> Certificate | None:
         """See L{ISession}."""
+        return self.certificate
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """See L{ISession}."""
@@ -115,10 +119,11 @@ class ListenerCase(SynchronousTestCase):
             )
         return sessions
 
-    def open(self, sessions: ListenerSessions) -> ListenerProtocol:
+    def open(self, sessions: ListenerSessions, certificate: Certificate | None = None) -> ListenerProtocol:
         """A session that has opened."""
         protocol = sessions.buildProtocol(PEER)
         self.session = QuietSession(protocol)
+        self.session.certificate = certificate
         protocol.session = cast(ISession, self.session)
         protocol.sessionOpened()
         return protocol
@@ -177,6 +182,17 @@ class ProtocolTests(ListenerCase):
         self.assertEqual(list(tree(self.top).values()), [b"m"])
         self.assertEqual(self.session.sent, [b"m"])
         self.assertIsInstance(protocol.streamOpened(b"file", file_options(b"a", 1, bytes(16))), FileReceiver)
+
+    def test_owner(self) -> None:
+        """What is kept of a file is for who shows the same certificate, whichever session it comes in."""
+        sessions = self.sessions(inbox=True)
+        names = []
+        for certificate in (None, STARTER.certificate, STRANGER.certificate, STARTER.certificate):
+            protocol = self.open(sessions, certificate)
+            receiver = protocol.streamOpened(b"file", file_options(b"a", 1, bytes(16)))
+            names.append(cast(FileReceiver, receiver).name)
+        self.assertEqual(names[1], names[3])
+        self.assertEqual(len(set(names)), 3)
 
     def test_tooManyFiles(self) -> None:
         """A session has at most 256 files arriving; when one is done there is room again."""

@@ -152,6 +152,39 @@ class ProgressTests(SynchronousTestCase):
             progress.look()
         self.assertIn("1.0 kB/s", self.err.getvalue().split("\r")[-1])
 
+    def test_away(self) -> None:
+        """While the other side is away, the bar says for how long; nobody guesses when it will be through."""
+        progress = self.begin(1, 1_000_000, terminal=True)
+        progress.wrote(100_000)
+        self.clock.advance(1)
+        self.assertIn("0:09 left", progress.line())
+        progress.away("there:4700", "it is silent")
+        self.clock.advance(65)
+        self.assertIn("waiting for there:4700 for 1:05", progress.line())
+        self.assertNotIn("left", progress.line())
+        progress.back()
+        self.assertNotIn("waiting", progress.line())
+        self.assertEqual(self.out.getvalue(), "")
+
+    def test_awayPlain(self) -> None:
+        """Without a terminal it is a line, and another one when it is back; unless nothing is to be said."""
+        for quiet in (False, True):
+            progress = self.begin(1, 1_000, quiet=quiet)
+            progress.away("there:4700", "it is silent")
+            progress.back()
+            self.assertEqual(self.out.getvalue(), "" if quiet else "waiting for there:4700: it is silent\ngoing on\n")
+            self.out.truncate(0)
+
+    def test_moved(self) -> None:
+        """What need not be sent again counts as done, and what was lost does not; neither counts for the rate."""
+        progress = self.begin(1, 1_000_000)
+        self.clock.advance(1)
+        progress.wrote(100_000)
+        progress.moved(500_000)
+        self.assertTrue(progress.line().startswith(" 60 % 600.0 kB of 1.0 MB, 100.0 kB/s"), progress.line())
+        progress.moved(-100_000)
+        self.assertTrue(progress.line().startswith(" 50 % 500.0 kB of 1.0 MB, 100.0 kB/s"), progress.line())
+
     def test_empty(self) -> None:
         """Nothing to send is all sent."""
         progress = self.begin(1, 0, terminal=True)

@@ -81,6 +81,28 @@ class ReturningTests(SynchronousTestCase):
             self.assertIs(self.successResultOf(one), second)
         self.assertEqual(len(self.listener.opening), 3)
 
+    def test_lostAtOnce(self) -> None:
+        """Who finds that the session is lost as soon as it has it gets another one."""
+        first = self.ask()
+        asked: list[Deferred[ISession]] = []
+
+        def again(session: ISession) -> None:
+            asked.append(self.ask(session, GONE))
+
+        first.addCallback(again)
+        lost = self.listener.take()
+        self.assertNoResult(asked[0])
+        session = self.listener.take()
+        self.assertIsNot(session, lost)
+        self.assertIs(self.successResultOf(asked[0]), session)
+
+    def test_cancelledByAnother(self) -> None:
+        """Who has a session may cancel who waits for it."""
+        first, second = self.ask(), self.ask()
+        first.addCallback(lambda _: second.cancel())
+        self.listener.take()
+        self.failureResultOf(second, CancelledError)
+
     def test_stillThere(self) -> None:
         """After a stream that has ended in a session that goes on there is a pause, and the same session again."""
         self.ask()

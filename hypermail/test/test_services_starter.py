@@ -15,7 +15,9 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import (
+    Delivered,
     MessageRejected,
+    MessageUndelivered,
     PeerSilent,
     SessionLost,
     SessionRejected,
@@ -91,9 +93,12 @@ class StarterCase(SynchronousTestCase):
 
             def connect(self, factory: Any) -> Deferred[Any]:
                 protocol = factory.buildProtocol(None)
-                protocol.session = case.session
-                case.connected.addCallback(lambda _: protocol)
-                return case.connected
+
+                def connected(_: object) -> Any:
+                    protocol.session = case.session
+                    return protocol
+
+                return case.connected.addCallback(connected)
 
         class Workers:
             run = staticmethod(atOnce)
@@ -203,6 +208,36 @@ class SendTests(StarterCase):
         self.assertFalse(self.successResultOf(sending))
         self.assertEqual(self.session.messages, [b"b"])
         self.assertEqual(self.err.getvalue(), "hypermail: the message was not stored: no room\n")
+
+    def lost(self, delivered: Delivered) -> MessageUndelivered:
+        """The session was lost under a message."""
+        return MessageUndelivered(PeerSilent("it is silent"), delivered)
+
+    def test_messageNotDelivered(self) -> None:
+        """A message that has certainly not arrived is sent again, in the next session; also when it could not begin."""
+        self.session.refusing = [self.lost(Delivered.NO)]
+        sending = self.begin(Load(messages=(b"a", b"b")))
+        second, third = AnsweringSession(), AnsweringSession()
+        second.refusing = [PeerSilent("gone")]
+        for session in (self.session, second, third):
+            self.session = session
+            connected, self.connected = self.connected, Deferred()
+            connected.callback(None)
+        self.assertEqual((second.messages, third.messages), ([], [b"a", b"b"]))
+        self.clock.advance(CLOSING)
+        self.assertTrue(self.successResultOf(sending))
+        self.assertIsNotNone(third.closed)
+        self.assertIn("waiting for 127.0.0.1:4700: it is silent\ngoing on\n", self.out.getvalue())
+
+    def test_messagePerhapsDelivered(self) -> None:
+        """A message that may have arrived is not sent again: an error says so; the next one is sent."""
+        self.session.refusing = [self.lost(Delivered.UNKNOWN)]
+        sending = self.begin(Load(messages=(b"a", b"b")))
+        self.connected.callback(None)
+        self.clock.advance(CLOSING)
+        self.assertFalse(self.successResultOf(sending))
+        self.assertEqual(self.session.messages, [b"b"])
+        self.assertEqual(self.err.getvalue(), "hypermail: the message may have been stored, or not: it is silent\n")
 
     def test_closingTakesLong(self) -> None:
         """When all is stored, a session that does not close, or is lost meanwhile, is no failure."""
