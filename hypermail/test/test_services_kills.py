@@ -178,7 +178,7 @@ class KilledTests(KillCase):
         for links in (True, False):
             most = len(self.steps(links=links)) + 1
             for first in range(most):
-                for second in range(first % 3, most, 3):
+                for second in range(first % 5, most, 5):
                     top = Path(self.mktemp())
                     self.live(top, first, links=links, again=False)
                     self.live(top, second, links=links, again=True)
@@ -209,6 +209,29 @@ class KilledTests(KillCase):
             taken += self.take(top)
             unknown = done[steps - 1] == "link" and steps > done.index("write")
             self.assertEqual(taken, 2 if unknown else 1, done[:steps])
+
+    def test_remembering(self) -> None:
+        """Killed while it notes that a file was stored, whose sender has gone without a word."""
+        for links in (True, False):
+            steps = 0
+            while True:
+                top = Path(self.mktemp())
+                self.live(top, float("inf"), links=links, again=False)
+                disk = MortalDisk(float("inf"), links=links)
+                directory = InboxDirectory(str(top), disk)
+                directory.open()
+                disk.steps = len(disk.done) + steps
+                try:
+                    directory.parts.remember(NAME, "dir/a")
+                except Killed:
+                    pass
+                else:
+                    break
+                finally:
+                    disk.die()
+                self.finish(top, links=links, again=True)
+                steps += 1
+            self.assertGreater(steps, 3)
 
     def take(self, top: Path) -> int:
         """Take what is there; how many files that was."""
