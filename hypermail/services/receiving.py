@@ -126,7 +126,7 @@ class FileReceiver(Protocol):
         if self._failed:
             return
         if self._final is None and not self._complete:
-            self._fail(f"it ended {self._left} bytes early")
+            self._fail(f"it ended {self._left} bytes early", keep=True)
             return
         self._unwanted = True
         if self._final is not None:

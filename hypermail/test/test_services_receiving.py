@@ -85,6 +85,17 @@ class GoingOnTests(TransferCase):
         self.assertEqual(list(kept(self.top).values()), [CONTENT[: LEAST + 9]])
         self.finishedOnce()
 
+    def test_endedEarly(self) -> None:
+        """A stream whose sender closes its session in the middle has brought something, too."""
+        receiver, end = self.offer(again=False)
+        receiver.dataReceived(CONTENT[:LEAST])
+        receiver.readConnectionLost()
+        self.jobs.runAll()
+        self.assertEqual(end.value(), b"failed it ended %d bytes early\n" % (LEAST + 32))
+        self.assertEqual(list(kept(self.top).values()), [CONTENT[:LEAST]])
+        receiver.connectionLost(Failure(ConnectionDone()))
+        self.finishedOnce()
+
     def test_nothingThere(self) -> None:
         """A transfer of which nothing is there begins at 0, and so does one of which too little came."""
         for size in (0, LEAST - 1):
