@@ -173,6 +173,8 @@ def _make(path: str, owner: bytes, now: float) -> None:
     os.close(descriptor)
     try:
         with closing(_database(draft)) as database:
+            # It is thrown away when this fails, so that nothing of it need be taken back.
+            database.execute("PRAGMA journal_mode = MEMORY")
             database.execute("PRAGMA synchronous = FULL")
             database.execute(f"PRAGMA page_size = {PAGE}")
             database.executescript(
@@ -192,7 +194,7 @@ def _make(path: str, owner: bytes, now: float) -> None:
             os.rename(draft, path)
         _sync_directory(parent)
     finally:
-        for rest in (draft, draft + "-journal", draft + "-wal"):
+        for rest in (draft, draft + "-wal"):
             with suppress(OSError):
                 os.unlink(rest)
 

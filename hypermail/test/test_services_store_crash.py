@@ -11,18 +11,20 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from twisted.trial.unittest import SynchronousTestCase
+from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from hypermail.errors import StoreFailed
 from hypermail.messages.lanes import LaneProperties
 from hypermail.services.store_file import StoreFile
-from hypermail.session.journal import LaneUsed, Queued
+from hypermail.session.journal import Change, LaneUsed, Queued
+from hypermail.test import store_writes
 from hypermail.test.stores import NOW, OWNER, Chance, identity, queued, session_id, state
 
 State = dict[bytes, Any]
@@ -89,7 +91,7 @@ class PowerTests(FailingTestCase):
         """A log that was written up to any byte gives what was before the group, or after it when it is whole."""
         chance = random.Random(1)
         whole = 0
-        for (tables, log, old), (_, longer, new) in self.steps(1, 12, 100_000):
+        for (tables, log, old), (_, longer, new) in self.steps(1, 8, 100_000):
             self.assertTrue(longer.startswith(log))
             self.assertEqual(self.found(tables, log), old)
             frame = 24 + 8192
@@ -100,7 +102,7 @@ class PowerTests(FailingTestCase):
                 self.assertEqual(self.found(tables, longer[:cut]), old)
             self.assertEqual(self.found(tables, longer), new)
             whole += 1
-        self.assertEqual(whole, 12)
+        self.assertEqual(whole, 8)
 
     def test_writtenInAnyOrder(self) -> None:
         """
@@ -109,7 +111,7 @@ class PowerTests(FailingTestCase):
         """
         chance = random.Random(2)
         restarted = copied = 0
-        for (tables, log, old), (newer, longer, new) in self.steps(2, 60, 8):
+        for (tables, log, old), (newer, longer, new) in self.steps(2, 40, 8):
             restarted += not longer.startswith(log)
             for _ in range(3):
                 self.assertIn(self.found(tables, self.mixed(chance, log, longer)), (old, new))
@@ -144,14 +146,24 @@ class PowerTests(FailingTestCase):
 class KillTests(FailingTestCase):
     """The process is killed."""
 
-    def test_killed(self) -> None:
-        """Every group that was reported is there after SIGKILL, and of the next one all or nothing; 40 times."""
+    def run_writers(self, how: str, rounds: int) -> None:
+        """See L{hypermail.test.stores}."""
         self.directory.mkdir()
-        command = [sys.executable, "-m", "hypermail.test.stores", str(self.directory), "4", "40"]
+        command = [sys.executable, "-m", "hypermail.test.stores", how, str(self.directory), "4", str(rounds)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
-        self.assertIn("40 killed", done.stdout)
+        self.assertRegex(done.stdout, f"^{rounds} (killed|stopped), [0-9]+ groups$")
+
+    def test_killed(self) -> None:
+        """Every group that was reported is there after SIGKILL, and of the next one all or nothing; 30 times."""
+        self.run_writers("kill", 30)
+
+    def test_stoppedAtEachWrite(self) -> None:
+        """Likewise when a writer is stopped in the middle of each of its writes, those that make the store included."""
+        if not store_writes.available():
+            raise SkipTest("this SQLite does not let its writes be stopped")
+        self.run_writers("stop", 100)
 
 
 class DamageTests(FailingTestCase):
@@ -187,9 +199,9 @@ class DamageTests(FailingTestCase):
         chance = random.Random(6)
         closed = self.path.read_bytes()
         refused = 0
-        for tables, log in [(closed, b"")] * 150 + [(self.tables, self.written)] * 50:
+        for tables, log in [(closed, b"")] * 90 + [(self.tables, self.written)] * 30:
             refused += self.refused(self.spoiled(chance, tables), log, self.states[-1:])
-        self.assertGreater(refused, 60)
+        self.assertGreater(refused, 40)
 
     def test_bytesInTheLog(self) -> None:
         """A log with other bytes gives what was there before them, and nothing older than the tables."""
@@ -305,6 +317,42 @@ class FullTests(FailingTestCase):
         self.assertEqual(state(file), chance.model.state())
         self.assertEqual(self.found(*self.images()), chance.model.state())
         file.close()
+
+    def test_eachWrite(self) -> None:
+        """
+        The disk is full at one write of a group, or from there on, also at those that copy the log into the tables:
+        either the group has failed and nothing of it is there, not after a crash either, or it has not, and all is.
+        """
+        if not store_writes.available():
+            raise SkipTest("this SQLite does not let its writes fail")
+        chance = Chance(9)
+        file = self.open(log_pages=5)
+        self.addCleanup(file.close)
+        failures = 0
+        for writes in islice(chance.groups(), 12):
+            old, new = state(file), chance.model.state()
+            for at in range(100):
+                with store_writes.Writes(partial(self.full, at, at + at % 2 * 100)):
+                    failed = self.failed(file, writes)
+                self.assertEqual(state(file), old if failed else new)
+                self.assertEqual(self.found(*self.images()), old if failed else new)
+                failures += failed
+                if not failed:
+                    break
+        self.assertGreater(failures, 30)
+
+    def full(self, begin: int, end: int, number: int, content: bytes, write: Callable[[bytes], int]) -> int | None:
+        """A L{store_writes.Hook}: a disk that is full for these writes."""
+        return None if begin <= number <= end else write(content)
+
+    def failed(self, file: StoreFile, writes: list[list[Change]]) -> bool:
+        """Whether a group has."""
+        try:
+            self.assertFalse(any(file.apply(writes)))
+        except StoreFailed as error:
+            self.assertIn("the disk is full", error.text)
+            return True
+        return False
 
     @contextmanager
     def limited(self, size: int) -> Iterator[None]:
