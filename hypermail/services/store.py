@@ -60,7 +60,8 @@ def openStore(
     @return: a L{Deferred} of the store. It errbacks with L{StoreFailed}, whose text is one line, when the file is in
         use, damaged, of another identity, of a newer version, no store at all, or cannot be written.
     """
-    sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_INTERVAL))
+    if sys.getswitchinterval() > SWITCH_INTERVAL:
+        sys.setswitchinterval(SWITCH_INTERVAL)
     name = os.fspath(path)
     return run(lambda: StoreFile(name, owner, now)).addCallbacks(
         lambda file: SessionStore(file, run), lambda failure: Failure(_failed(name, failure))

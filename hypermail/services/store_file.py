@@ -62,6 +62,7 @@ class StoreFile:
         self._used: set[bytes] = set()
         self._time = now()
         self._swept = self._time
+        self._marks = 0
         self._database = connect(path, owner, self._time)
         try:
             with self._explaining():
@@ -170,7 +171,9 @@ class StoreFile:
             self._insert([self._mark()])
 
     def _mark(self) -> Row:
-        return STORE, b"", 0, 0, 0, None, encode_store(self._owner, self.time())
+        # Counted, as SQLite does not write what is there already.
+        self._marks += 1
+        return STORE, b"", 0, 0, 0, None, encode_store(self._owner, self.time(), self._marks)
 
     def find(self, id: bytes) -> StoredSession | None:
         """What is kept of a session of a listener's, or None."""
@@ -266,7 +269,7 @@ class StoreFile:
         row = self._database.execute("SELECT body FROM store").fetchone()
         if row is None:
             raise Damaged("it does not say whose it is")
-        owner, seen = decode_store(row[0])
+        owner, seen, self._marks = decode_store(row[0])
         if owner != self._owner:
             raise StoreFailed(
                 f"the store {printable(self.path)} belongs to another identity: use the one that it was made with, "

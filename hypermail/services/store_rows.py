@@ -4,6 +4,7 @@ How what is kept of sessions is written in the rows of a store, and read again w
 Each row's value begins with a CRC-32 of its key and of what follows, so that a value that was damaged, or that
 belongs to another key, is noticed before it is used. Integers are in network order; times are s since 1970.
 
+    store       latest time, how often it was written, owner
     session     role, way, worker, generation, incarnation of the peer, timeout, suspended (NaN: it has a link),
                 then secret, name, key and parameters of the peer, each after its length (4 bytes)
     sending     ordered, delivery, priority, redundancy, settled, next, then ranges of withdrawn numbers
@@ -46,7 +47,7 @@ _RANGE = struct.Struct(">QQ")
 _VERDICT = struct.Struct(">QBII")
 _MESSAGES = struct.Struct(">BI")
 _EXPIRING, _NOTED = 1, 2
-_STORE = struct.Struct(">d")
+_STORE = struct.Struct(">dQ")
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -148,16 +149,16 @@ def _pieces(view: memoryview, offset: int) -> Iterator[bytes]:
         offset += size
 
 
-def encode_store(owner: bytes, seen: float) -> bytes:
-    """Whose sessions they are, and the latest time that the store knows of."""
-    return _sealed(b"store", _STORE.pack(seen) + owner)
+def encode_store(owner: bytes, seen: float, count: int) -> bytes:
+    """Whose sessions they are, the latest time that the store knows of, and how often this was written."""
+    return _sealed(b"store", _STORE.pack(seen, count) + owner)
 
 
 @_noticing
-def decode_store(sealed: bytes) -> tuple[bytes, float]:
-    """Owner and time. @raise Damaged: when it was not written so."""
+def decode_store(sealed: bytes) -> tuple[bytes, float, int]:
+    """Owner, time and count. @raise Damaged: when it was not written so."""
     view = _opened(b"store", sealed)
-    return bytes(view[_STORE.size :]), _STORE.unpack_from(view)[0]
+    return bytes(view[_STORE.size :]), *_STORE.unpack_from(view)
 
 
 def encode_session(kept: Kept) -> bytes:

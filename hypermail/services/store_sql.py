@@ -180,7 +180,7 @@ def _make(path: str, owner: bytes, now: float) -> None:
             database.executescript(
                 f"BEGIN; PRAGMA application_id = {APPLICATION}; PRAGMA user_version = {VERSION}; {_SCHEMA} COMMIT;"
             )
-            database.execute("INSERT INTO store VALUES (1, ?)", (encode_store(owner, now),))
+            database.execute("INSERT INTO store VALUES (1, ?)", (encode_store(owner, now, 0),))
             database.execute("PRAGMA journal_mode = WAL")
         if os.path.lexists(draft + "-wal"):  # what SQLite cannot do at closing it does not say
             raise OSError(errno.EIO, "it cannot be written")

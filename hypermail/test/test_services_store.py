@@ -5,6 +5,7 @@ Tests for L{hypermail.services.store}: groups, their order, and what happens whe
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from zope.interface.verify import verifyObject
 from hypermail.errors import StoreFailed
 from hypermail.interfaces import ISessionStore
 from hypermail.messages.lanes import LaneProperties
-from hypermail.services.store import STORE_FILE, SessionStore, openStore
+from hypermail.services.store import STORE_FILE, SWITCH_INTERVAL, SessionStore, openStore
 from hypermail.services.workers import Workers
 from hypermail.session.journal import LaneUsed, Over, Queued, Taken
 from hypermail.test.stores import NOW, OWNER, identity, queued, session_id
@@ -246,6 +247,15 @@ class FailureTests(StoreTestCase):
         asked = self.store.messages(ID, 0, 0, 99)
         self.thread.all()
         self.failureResultOf(asked, StoreFailed)
+
+    def test_switchInterval(self) -> None:
+        """Opening makes a reactor that is busy let the thread work; who has chosen a shorter interval keeps it."""
+        self.addCleanup(sys.setswitchinterval, sys.getswitchinterval())
+        for before, after in ((0.005, SWITCH_INTERVAL), (0.0001, 0.0001)):
+            sys.setswitchinterval(before)
+            self.close()
+            self.store = self.open()
+            self.assertAlmostEqual(sys.getswitchinterval(), after, 5)
 
     def test_opening(self) -> None:
         """What cannot be opened errbacks, whatever the reason."""

@@ -79,10 +79,11 @@ class RowsTests(SynchronousTestCase):
         found = list(store_rows.decode_messages(ID, 7, first, first + len(messages), sealed, first + skipped))
         self.assertEqual(found, list(enumerate(messages, first))[max(0, skipped) :])
 
-    @given(st.binary(max_size=40), TIMES)
-    def test_store(self, owner: bytes, seen: float) -> None:
+    @given(st.binary(max_size=40), TIMES, U64)
+    def test_store(self, owner: bytes, seen: float, count: int) -> None:
         """Likewise what the store says of itself."""
-        self.assertEqual(store_rows.decode_store(store_rows.encode_store(owner, seen)), (owner, seen))
+        found = store_rows.decode_store(store_rows.encode_store(owner, seen, count))
+        self.assertEqual(found, (owner, seen, count))
 
     @given(MESSAGES, SENDING, RECEIVING, KEPT, st.data())
     def test_damaged(
@@ -91,7 +92,7 @@ class RowsTests(SynchronousTestCase):
         """A value with a changed bit, of another length, or under another key is damaged."""
         count = len(messages)
         for sealed, decode, others in (
-            (store_rows.encode_store(b"owner", 5.5), store_rows.decode_store, ()),
+            (store_rows.encode_store(b"owner", 5.5, 7), store_rows.decode_store, ()),
             (store_rows.encode_session(kept), lambda row: store_rows.decode_session(ID, row), ()),
             (store_rows.encode_sending(ID, 7, sending), lambda row: store_rows.decode_sending(ID, 7, row), ()),
             (store_rows.encode_receiving(ID, 7, receiving), lambda row: store_rows.decode_receiving(ID, 7, row), ()),
