@@ -99,7 +99,7 @@ class StoreFile:
                 self._write(group.rows())
             except BaseException:
                 self._forget(group)
-                self._overwrite()
+                self._recover()
                 raise
         self._keep(group)
         if self.time() - self._swept >= SWEEP_INTERVAL:
@@ -160,7 +160,7 @@ class StoreFile:
         values = ",".join(("(?,?,?,?,?,?,?)",) * len(rows))
         self._database.execute(f"INSERT INTO change VALUES {values}", [value for row in rows for value in row])
 
-    def _overwrite(self) -> None:
+    def _recover(self) -> None:
         """
         Make sure that what has failed is not found in the log after a crash.
 
@@ -169,6 +169,9 @@ class StoreFile:
         """
         with suppress(sqlite3.Error):
             self._insert([self._mark()])
+        # The log may begin anew then, which makes room on a disk that is full.
+        with suppress(sqlite3.Error):
+            self._database.execute("PRAGMA wal_checkpoint").close()
 
     def _mark(self) -> Row:
         # Counted, as SQLite does not write what is there already.

@@ -187,7 +187,6 @@ class Group:
     def _session_over(self, change: Over) -> None:
         self.kept[change.id] = None
         self._over[change.id] = None
-        self._sessions.pop(change.id, None)
         for key in [key for key in self._lanes if key[0] == change.id]:
             del self._lanes[key]
         for queue in [queue for queue in self._messages if queue[0] == change.id]:

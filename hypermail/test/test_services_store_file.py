@@ -197,6 +197,9 @@ class KeepingTests(FileTestCase):
         self.write(Queued(ID, 3, 0, queued(b"a", b"b")), Settled(ID, 3, 1), Settled(ID, 3, 2))
         self.assertEqual(self.rows("messages"), 0)
         self.assertEqual(self.sending().next, 2)
+        self.write(LaneUsed(ID, 4, PROPERTIES), Queued(ID, 4, 0, queued(b"a", b"b")), Settled(ID, 4, 2))
+        self.assertEqual(self.rows("messages"), 0)
+        self.assertEqual(self.sending(4), StoredSending(properties=PROPERTIES, settled=2, next=2))
         self.write(Queued(ID, 3, 2, queued(b"c")), Settled(ID, 3, 9))
         self.assertEqual(self.sending(), StoredSending(properties=PROPERTIES, settled=9, next=9))
 
@@ -253,6 +256,8 @@ class KeepingTests(FileTestCase):
         self.write(Over(ID), identity(), LaneUsed(ID, 3, PROPERTIES), Queued(ID, 3, 0, queued(b"new")))
         self.assertEqual(self.file.messages(ID, 3, 0, 99), [(0, *queued(b"new"))])
         self.assertEqual(self.sending().next, 1)
+        self.write(Queued(ID, 3, 1, queued(b"b")), Taken(ID, 3, 1, ()), Over(ID), identity())
+        self.assertEqual([self.rows(table) for table in ("sessions", "lanes", "messages")], [1, 0, 0])
 
     def test_lateWords(self) -> None:
         """Changes of a session that is over are nothing, as long as they promise nothing."""
