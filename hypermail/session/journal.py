@@ -57,7 +57,10 @@ class SessionIdentity:
 
 
 class Suspended(NamedTuple):
-    """A session has no link from now on; the time until it may be forgotten begins."""
+    """
+    A session has no link from now on; the time until it may be forgotten begins. The next L{SessionIdentity} of it,
+    which it is claimed with, ends that.
+    """
 
     id: bytes
 
