@@ -243,6 +243,7 @@ class KeepingTests(FileTestCase):
         self.write(identity(2), LaneUsed(other, 3, PROPERTIES), Queued(other, 3, 0, queued(b"other")))
         self.write(Queued(ID, 3, 0, queued(b"a")), Taken(ID, 3, 1, ()))
         self.write(Queued(ID, 3, 1, queued(b"b")), Taken(ID, 3, 2, ()), identity(), Over(ID))
+        self.assertEqual(self.file._used, {other})
         for _ in range(2):
             self.assertIsNone(self.file.find(ID))
             self.assertEqual(self.numbers(), [])
@@ -292,7 +293,8 @@ class KeepingTests(FileTestCase):
     def test_nonsense(self) -> None:
         """What is no change at all leaves nothing of its group, on the disk or in memory."""
         nonsense: Any = "nonsense"
-        for writes in ([[Taken(ID, 0, 5, ())], [nonsense]], [[Taken(ID, 0, 6, ()), LaneUsed(ID, 1 << 70, PROPERTIES)]]):
+        for misfit in (nonsense, LaneUsed(ID, 1 << 70, PROPERTIES)):
+            writes: list[list[Change]] = [[Taken(ID, 0, 5, ())], [misfit]]
             with self.assertRaises((KeyError, OverflowError)):
                 self.file.apply(writes)
             found = self.file.find(ID)
@@ -427,6 +429,18 @@ class TimeTests(FileTestCase):
         self.assertEqual(self.rows("sessions"), 2)
         self.assertIsNone(self.file.find(session_id(2)))
         self.assertIsNotNone(self.file.find(session_id(3)))
+
+    def test_sweepFails(self) -> None:
+        """A sweep that finds a damage harms no write that went before it."""
+        self.write(identity(1), Suspended(ID))
+        self.reopen()
+        self.file._database.execute("UPDATE sessions SET body = x'00'")
+        self.time += SWEEP_INTERVAL
+        self.write(identity(2))
+        self.assertIsNotNone(self.file.find(session_id(2)))
+        self.assertEqual(self.rows("sessions"), 2)
+        with self.assertRaisesRegex(StoreFailed, "is damaged"):
+            self.file.sweep()
 
     def test_setBack(self) -> None:
         """A clock that is set back makes nothing be forgotten: the store's time stands still meanwhile."""
@@ -612,10 +626,14 @@ class OpeningTests(FileTestCase):
         big = queued(bytes(100_000))
         with self.assertRaisesRegex(StoreFailed, "cannot be written: the disk is full; make room there"):
             self.file.apply([[Taken(ID, 0, 5, ())], [Queued(ID, 0, 0, big)]])
+        with self.assertRaisesRegex(StoreFailed, "the disk is full"):  # in the second statement of its transaction
+            long = Verdict(1, False, 1, "x" * (1 << 20))
+            self.file.apply([[Taken(ID, lane, 5, (long,) if lane == 149 else ()) for lane in range(150)]])
         self.file._database.execute("PRAGMA max_page_count = 100000")
         found = self.file.find(ID)
         assert found is not None
         self.assertEqual((found.receiving, found.sending[0].next), ({}, 0))
+        self.write(*(Taken(ID, lane, 5, ()) for lane in range(150)))
         self.write(Queued(ID, 0, 0, big))
 
 
