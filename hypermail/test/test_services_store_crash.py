@@ -153,9 +153,9 @@ class KillTests(FailingTestCase):
     """The process is killed."""
 
     def run_writers(self, how: str, rounds: int) -> None:
-        """See L{hypermail.test.stores}."""
+        """See L{hypermail.test.store_writers}."""
         self.directory.mkdir()
-        command = [sys.executable, "-m", "hypermail.test.stores", how, str(self.directory), "4", str(rounds)]
+        command = [sys.executable, "-m", "hypermail.test.store_writers", how, str(self.directory), "4", str(rounds)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
         self.assertEqual((done.returncode, done.stderr), (0, ""))
