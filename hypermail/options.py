@@ -198,8 +198,8 @@ class ListenerOptions:
     whole: /24 of IPv4, /48 of IPv6.
 
     @ivar max_sessions: sessions at once; who comes later is told so.
-    @ivar max_suspended: sessions without a link that wait to be reopened; beyond, the one that has had none for the
-        longest time gives way.
+    @ivar max_suspended: sessions without a link that wait to be reopened; beyond, one gives way: of the prefix that has
+        the most of them, the one that has had none for the longest time.
     @ivar max_opening: sessions at once that have not opened yet, or are being refused, of starters whose address is
         proved; who comes later hears nothing.
     @ivar max_opening_per_prefix: the same, from one prefix.

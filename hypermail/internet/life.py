@@ -415,7 +415,7 @@ class SessionLife:
         assert protocol is not None  # the session was open
         self._note("session {session} with {peer} has lost its link: {reason}", event.error.code, event.error.text)
         self._endPings(event.error)
-        if self._factory is not None:
+        if self._factory is not None and not self.connection.linked:
             self._owner.residents.suspend(self)
         self._tell(protocol.sessionSuspended, Failure(event.error))
 

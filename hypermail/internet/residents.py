@@ -5,26 +5,28 @@ The sessions of a listener, on all its sockets, by their names: so that whoever 
 from __future__ import annotations
 
 import hmac
+from collections import Counter
 from typing import TYPE_CHECKING
 
-from twisted.logger import Logger
-
-from hypermail.errors import Reason, SessionAborted
+from hypermail.admission import prefix_of
+from hypermail.errors import Reason, SessionAborted, SessionClosed
 
 if TYPE_CHECKING:
     from hypermail.internet.life import SessionLife
+
+#: Sessions that have been closed, of which the last are remembered: their starters may not have heard of it.
+MOST_CLOSED = 1_024
 
 
 class Residents:
     """
     Of one listener.
 
-    @param mostSuspended: sessions without a link that are kept at one time; beyond, the one that has had none for the
-        longest time gives way.
+    @param mostSuspended: sessions without a link that are kept at one time; beyond, one gives way: of those whose
+        starters share a prefix of addresses with the most others, the one that has had none for the longest time. So
+        nobody makes the sessions of others give way by leaving many behind.
     @param seed: 32 random bytes, others in each process.
     """
-
-    _log = Logger()
 
     def __init__(self, mostSuspended: int, seed: bytes) -> None:
         self._mostSuspended = mostSuspended
@@ -32,7 +34,9 @@ class Residents:
         self._parked = 0
         self._reviving: set[bytes] = set()
         self._sessions: dict[bytes, SessionLife] = {}
-        self._suspended: dict[bytes, None] = {}
+        self._suspended: dict[bytes, object] = {}
+        self._byPrefix: Counter[object] = Counter()
+        self._closed: dict[bytes, None] = {}
 
     @property
     def suspended(self) -> int:
@@ -47,7 +51,11 @@ class Residents:
         """A session is over, or has never opened."""
         if self._sessions.get(session.sessionID) is session:
             del self._sessions[session.sessionID]
-            self._suspended.pop(session.sessionID, None)
+            self.resume(session)
+            if isinstance(session.error, SessionClosed):
+                self._closed[session.sessionID] = None
+                if len(self._closed) > MOST_CLOSED:
+                    del self._closed[next(iter(self._closed))]
 
     # Those that are only on disk
 
@@ -78,11 +86,19 @@ class Residents:
         """The session of a name."""
         return self._sessions.get(sessionID)
 
+    def wasClosed(self, sessionID: bytes) -> bool:
+        """Whether a session was closed gracefully, not long ago."""
+        return sessionID in self._closed
+
     def suspend(self, session: SessionLife) -> None:
         """A session has lost its link."""
-        self._suspended[session.sessionID] = None
+        peer = session.getPeer()
+        prefix = self._suspended[session.sessionID] = prefix_of((peer.host, peer.port))
+        self._byPrefix[prefix] += 1
         if len(self._suspended) > self._mostSuspended:
-            oldest = self._sessions[next(iter(self._suspended))]
+            most = max(self._byPrefix, key=self._byPrefix.__getitem__)
+            oldest = self._sessions[next(name for name, its in self._suspended.items() if its == most)]
+            self.resume(oldest)
             text = f"more than {self._mostSuspended} sessions wait for a link, this one for the longest time"
             if oldest.connection.durable:
                 self.parked()
@@ -91,5 +107,9 @@ class Residents:
                 oldest.fail(SessionAborted(text, Reason.TOO_MANY_SESSIONS))
 
     def resume(self, session: SessionLife) -> None:
-        """A session has a link again."""
-        self._suspended.pop(session.sessionID, None)
+        """A session has a link again, or is over."""
+        prefix = self._suspended.pop(session.sessionID, None)
+        if prefix is not None:
+            self._byPrefix[prefix] -= 1
+            if not self._byPrefix[prefix]:
+                del self._byPrefix[prefix]
