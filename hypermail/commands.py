@@ -133,9 +133,15 @@ class Commands:
         return self._session.sending.is_direct(lane)
 
     def send_direct(self, data: bytes) -> None:
-        """Send bytes once. @raise MessageTooLarge: when they don't fit a datagram of this path."""
+        """
+        Send bytes once; without a link they are lost.
+
+        @raise MessageTooLarge: when they don't fit a datagram of this path.
+        """
         self._session.check_sending()
         self._session.sending.send_direct(data, self._link.room)
+        if not self._session.survival.linked:
+            self._session.sending.drop_directs()
 
     def open_stream(self, name: bytes = b"", options: StreamOptions = StreamOptions(), *, now: float) -> Stream:
         """Open a stream, which carries data at once. @raise HypermailError: when the session can't."""
@@ -163,7 +169,14 @@ class Commands:
             self._ending.die(SessionAborted(f"the session was aborted here{because}", code), code, text, now)
 
     def ping(self, *, now: float) -> None:
-        """Measure a round trip: L{PingAnswered} follows."""
+        """
+        Measure a round trip: L{PingAnswered} follows.
+
+        @raise HypermailError: when there is no link: what it was lost for, or the last attempt has failed with.
+        """
         self._now = now
         self._session.check_open()
+        survival = self._session.survival
+        if not survival.linked and survival.error is not None:
+            raise survival.error
         self._intake.ping(now)

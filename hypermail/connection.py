@@ -22,6 +22,7 @@ from hypermail.errors import (
     LimitExceeded,
     ProtocolViolation,
     Reason,
+    SessionKilled,
     SessionRejected,
     SessionReset,
     UsageError,
@@ -38,9 +39,9 @@ from hypermail.security.handshake import Handshake, HandshakeFactory
 from hypermail.security.identity import pin_of
 from hypermail.security.tokens import same_token
 from hypermail.session.journal import QueuedMessage, StoredSession
-from hypermail.session.session import Session
+from hypermail.session.session import ONLY_THE_LINKS, Session
 from hypermail.session.states import State
-from hypermail.session.survival import Channel
+from hypermail.session.survival import Channel, unknown_session
 from hypermail.trace import NullTrace
 from hypermail.wire import header
 from hypermail.wire import packets as p
@@ -320,8 +321,10 @@ class Connection(Commands):
         return Channel(self._link.secret, b"" if certificate is None else _name_of_key(certificate))
 
     def _asked(self, packet: Asking) -> None:
-        """The peer asks for a session, or for one of before, or has answered to that."""
-        if type(packet) is p.SessionReopenAck:
+        """The peer asks for a session, or for one of before, or has answered to that, or ends everything."""
+        if type(packet) is p.SessionDeath:
+            self._killed(packet)
+        elif type(packet) is p.SessionReopenAck:
             if self.role is Role.LISTENER:
                 raise ProtocolViolation("the starter answers a claim")
             self._claim_answered(packet)
@@ -341,6 +344,15 @@ class Connection(Commands):
                 self._session.begin(self._link.session_id, self._channel)
                 self._session.asked(packet)
                 self._session.events.append(SessionRequested(packet.way, self.address, self.peer_certificate))
+
+    def _killed(self, packet: p.SessionDeath) -> None:
+        """The peer ends the session; or, while that is claimed, nothing but the link."""
+        claiming = self.role is Role.STARTER and self._session.survival.claiming
+        if claiming and packet.code in ONLY_THE_LINKS:
+            text = packet.text or Reason.describe(packet.code)
+            self._ending.lose(SessionKilled(f"the listener ended the link: {text}", packet.code), self._now)
+        else:
+            self._session.killed(packet)
 
     def _learn(self, peer: Parameters) -> None:
         self._peer_reset_token = peer.reset_token
@@ -366,8 +378,10 @@ class Connection(Commands):
         """
         self._now = now
         claim = self._claim
-        if claim is None or self._session.state is not State.DECIDING:
+        if claim is None:
             raise UsageError("no session is claimed here")
+        if self._session.state is not State.DECIDING:  # its starter has given up
+            return False
         session = before._session
         if not self._holds(session, claim):
             return False
@@ -413,6 +427,8 @@ class Connection(Commands):
         """Whether a claim to a session holds, and over this link; if not, its starter is told."""
         channel = self._channel
         try:
+            if session.state is State.ENDED:
+                raise unknown_session()
             session.survival.check(claim.generation, claim.proof, channel)
         except SessionRejected as error:
             self.reject(error.code, error.text, now=self._now)
@@ -595,8 +611,15 @@ class Connection(Commands):
         known of the path is forgotten, and what was in flight there is sent again.
         """
         self._now = now
-        if self.role is Role.STARTER:
+        if self.role is not Role.STARTER:
+            return
+        survival = self._session.survival
+        if survival.claiming and not self._link.keyed:  # the answers to its hello go to where we were
+            self._ending.lose(SessionReset("this host has another address now"), now)
+        if survival.linked or survival.claiming:
             self._link.moved(now)
+        else:
+            survival.hurry(now)
 
     @property
     def unanswered(self) -> bool:

@@ -24,8 +24,8 @@ from hypermail.wire import packets as p
 from hypermail.wire.codec import decode
 
 _NOTHING = memoryview(b"")
-#: What a session is asked for with, or the answer to that.
-Asking = p.SessionOpen | p.SessionReopen | p.SessionReopenAck
+#: What a session is asked for with, or the answer to that: also the end of everything.
+Asking = p.SessionOpen | p.SessionReopen | p.SessionReopenAck | p.SessionDeath
 #: Bytes that a packet that is held counts for besides its own: the smallest are one on the wire, and this in memory.
 HELD_PACKET = 64
 
@@ -35,7 +35,7 @@ class Intake:
     Gives packets to link and session.
 
     @param hold_bytes: of payloads that are kept until the application has decided.
-    @param asked: takes the packets that ask for a session, and the answer to such a one as was of before.
+    @param asked: takes the packets that ask for a session, that answer a claim, and that end everything.
     @ivar claimed: whether a listener is asked for a session of before, and that does not go on yet.
     """
 
@@ -235,4 +235,5 @@ _TAKERS: dict[type, tuple[int, Taker]] = {
     p.SessionOpen: (INTAKE, Intake._take_asking),
     p.SessionReopen: (INTAKE, Intake._take_asking),
     p.SessionReopenAck: (INTAKE, Intake._take_asking),
+    p.SessionDeath: (INTAKE, Intake._take_asking),
 }

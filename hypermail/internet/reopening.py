@@ -18,7 +18,7 @@ from hypermail.interfaces import ISessionStore
 from hypermail.internet.residents import Residents
 from hypermail.options import Options
 from hypermail.session.journal import StoredSession
-from hypermail.session.survival import unknown_session
+from hypermail.session.survival import closed_session, unknown_session
 
 if TYPE_CHECKING:
     from hypermail.internet.life import SessionLife
@@ -66,7 +66,10 @@ def reopen(socket: ReopeningSocket, session: SessionLife) -> None:
 def _revive(socket: ReopeningSocket, candidate: SessionLife, sessionID: bytes) -> None:
     """A session is claimed that this process knows nothing of: perhaps one before it did."""
     residents, store = socket.residents, socket.store
-    if store is None:
+    if residents.wasClosed(sessionID):
+        closed = closed_session()
+        candidate.reject(closed.code, closed.text)
+    elif store is None:
         _unknown(candidate)
     elif not residents.beginReviving(sessionID):
         candidate.reject(Reason.TOO_MANY_SESSIONS, "the session is being taken up already")

@@ -489,6 +489,8 @@ class Link:
         """Seal a short datagram, with a ping when a probe would be empty; None when there is nothing to say."""
         keys = self._sending
         if keys is None or keys.spent():
+            for source, start, stop in payload.contents:  # it may be for another link
+                source.lost(start, stop)
             return None
         if not payload.contents and self._elicits(keys, payload, now):
             self._answers.add_ping(payload)

@@ -34,7 +34,6 @@ TAKERS: dict[type, tuple[int, Taker]] = {
     p.SessionOpenAck: (SESSION, Session.answered),
     p.SessionClose: (SESSION, Session.close_asked),
     p.SessionCloseAck: (SESSION, Session.close_acked),
-    p.SessionDeath: (SESSION, Session.killed),
     p.StreamBlock: (RECEIVING, Receiving.receive_fragment),
     p.StreamBlocks: (RECEIVING, Receiving.receive_run),
     p.StreamBlockAck: (SENDING, Sending.take_ack),

@@ -66,6 +66,8 @@ EARLY = Parameters(
 )
 #: With what a claim is refused for now only.
 PASSING = (Reason.TOO_MANY_SESSIONS, Reason.SHUTTING_DOWN, Reason.STORE_FAILED, Reason.INTERNAL_ERROR)
+#: With what a listener ends a link over which a session was claimed and has not gone on yet, and not the session.
+ONLY_THE_LINKS = (*PASSING, Reason.CONNECTION_TIMEOUT, Reason.PEER_SILENT)
 #: States in which there is a session that may outlive its link.
 _LIVING = (State.OPEN, State.CLOSING, State.CLOSE_SENT, State.CLOSE_RECEIVED)
 
@@ -340,7 +342,7 @@ class Session:
             return False
         if survival.linked:
             self.events.append(SessionSuspended(error))
-        survival.lost(now)
+        survival.lost(error, now)
         self._claimed = False
         self._channel = None
         if self.journal is not None:
@@ -359,8 +361,8 @@ class Session:
         survival = self.survival
         self.sending.expire(now)
         if survival.until is not None and now >= survival.until:
-            text = f"the session had no link for {survival.timeout:g} s"
-            self.end(SessionTimedOut(text))
+            last = "" if survival.error is None else f"; last: {survival.error.text}"
+            self.end(SessionTimedOut(f"the session had no link for {survival.timeout:g} s{last}"))
         elif survival.attempt_at is not None and now >= survival.attempt_at:
             survival.attempt_at = None
             self.events.append(ReopenDue())
@@ -372,6 +374,9 @@ class Session:
         @param parameters: what this side tells over that.
         @param learn: as of the constructor.
         """
+        if self.survival.linked and self._told_open:
+            self.events.append(SessionSuspended(SessionReset("the peer has lost the link")))
+            self.sending.drop_directs()
         self._parameters = parameters
         self._learn = learn
         self.store_error = None
@@ -449,6 +454,9 @@ class Session:
         if not survival.claiming:
             return None
         if not packet.proof:
+            if packet.code == Reason.NONE and self.state is State.CLOSE_SENT:
+                self.close_acked(p.SessionCloseAck())  # it was on its way when the link was lost
+                return None
             error = _refusal(packet.text, packet.code)
             if packet.code in PASSING:
                 return error
@@ -660,8 +668,9 @@ class Session:
         holdings = receiving.holdings.messages
         if receiving.reply_holdings is not None:
             holdings += receiving.reply_holdings.messages
+        suspended = self.state in _LIVING and not self.survival.linked
         return {
-            "state": self.state.name.lower(),
+            "state": "suspended" if suspended else self.state.name.lower(),
             "way": self.way.name.lower(),
             "control_unacked": len(self.control),
             "messages_sent": self.sending.begun,

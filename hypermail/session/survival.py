@@ -12,7 +12,7 @@ import hmac
 from hashlib import sha256
 from typing import NamedTuple
 
-from hypermail.errors import Reason, SessionRejected
+from hypermail.errors import HypermailError, Reason, SessionRejected
 from hypermail.options import Role
 from hypermail.session.states import CARRIAGE, Carriage, CarriageInput
 
@@ -55,6 +55,7 @@ class Survival:
     @ivar carriage: whether the session has a link.
     @ivar until: s when a session without a link is given up; None while it has one.
     @ivar attempt_at: s when a starter is to try another link; None when it is not.
+    @ivar error: what the link was lost for, or the last attempt has failed with; None while there is a link.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class Survival:
         "_role",
         "attempt_at",
         "carriage",
+        "error",
         "generation",
         "id",
         "incarnation",
@@ -89,6 +91,7 @@ class Survival:
         self.carriage = CARRIAGE.initial
         self.until: float | None = None
         self.attempt_at: float | None = None
+        self.error: HypermailError | None = None
         self._linked_at = 0.0
         self._failures = 0
 
@@ -133,8 +136,9 @@ class Survival:
 
     # Time
 
-    def lost(self, now: float) -> None:
+    def lost(self, error: HypermailError, now: float) -> None:
         """The link is lost, or an attempt was in vain."""
+        self.error = error
         before = self.carriage
         self.carriage = CARRIAGE.next(before, CarriageInput.LINK_LOST)
         if self.until is None:
@@ -169,10 +173,15 @@ class Survival:
     def resumed(self, now: float) -> None:
         """The session goes on over a link."""
         self.carriage = CARRIAGE.next(self.carriage, CarriageInput.RESUME)
-        self.until = self.attempt_at = None
+        self.until = self.attempt_at = self.error = None
         self._linked_at = now
 
 
 def unknown_session() -> SessionRejected:
     """What a claim to a session is answered that is not known."""
     return SessionRejected("the session is not known here (any more)", Reason.SESSION_UNKNOWN)
+
+
+def closed_session() -> SessionRejected:
+    """What a claim to a session is answered that has been closed gracefully: its starter waits to hear just that."""
+    return SessionRejected("the session was closed", Reason.NONE)

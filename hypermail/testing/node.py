@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from hypermail.connection import Connection
 from hypermail.demux import Demux
-from hypermail.errors import HypermailError, StoreFailed
+from hypermail.errors import HypermailError, SessionClosed, StoreFailed
 from hypermail.events import Event, MessagesWanted, ReopenDue, SessionClaimed, StreamOptions
 from hypermail.messages.outgoing import OutgoingMessage
 from hypermail.options import Delivery, ListenerOptions, Options, Role
 from hypermail.session.journal import Change
 from hypermail.session.states import State
-from hypermail.session.survival import unknown_session
+from hypermail.session.survival import closed_session, unknown_session
 from hypermail.streams.stream import Stream
 from hypermail.testing.application import CALLBACKS, Application
 from hypermail.testing.modes import PLAIN, Handshakes
@@ -321,16 +321,19 @@ class Node:
     def claimed(self, candidate: Side, event: SessionClaimed) -> None:
         """A session of a listener's is claimed over another link."""
         connection, now = candidate.connection, self.network.now
-        for side in self.live:
+        for side in self.sides:
             if side is not candidate and side.connection.session_id == event.session_id:
                 break
         else:
             stored = None if self.store is None else self.store.find(event.session_id)
             if stored is None:
-                unknown: HypermailError = unknown_session()
-                connection.reject(unknown.code, unknown.text, now=now)
-            else:
+                self._refuse(connection, unknown_session())
+            elif connection.state is State.DECIDING:
                 connection.revive(stored, self._incarnation, now=now)
+            return
+        if side.connection.state is State.ENDED:
+            closed = isinstance(side.application.error, SessionClosed)
+            self._refuse(connection, closed_session() if closed else unknown_session())
             return
         before = side.connection
         if connection.go_on(before, now=now):
@@ -362,6 +365,10 @@ class Node:
             raise AssertionError("there is no store")
         messages = self.store.messages(side.connection.session_id, event.lane, event.first, event.most)
         side.connection.load(event.lane, event.first, messages, now=self.network.now)
+
+    def _refuse(self, connection: Connection, error: HypermailError) -> None:
+        if connection.state is State.DECIDING:
+            connection.reject(error.code, error.text, now=self.network.now)
 
     def _move(self, side: Side, connection: Connection) -> None:
         del self._by_connection[side.connection]
