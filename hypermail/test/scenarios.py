@@ -25,6 +25,7 @@ from hypermail.test.handshaking import OPENING
 from hypermail.test.load import LOAD
 from hypermail.test.moves import MOVES
 from hypermail.test.rates import RATES
+from hypermail.test.survivals import SURVIVALS
 from hypermail.testing import World
 
 
@@ -72,7 +73,7 @@ def _deferreds(seed: int) -> tuple[float, int]:
 #: Those that take long are run with fewer seeds.
 _SEEDS = {"many-sessions": 1}
 
-_WORLDS = {**RATES, **FAULTS, **OPENING, **MOVES, **LOAD, **BBR}
+_WORLDS = {**RATES, **FAULTS, **OPENING, **MOVES, **LOAD, **BBR, **SURVIVALS}
 
 SCENARIOS: dict[str, Scenario] = {
     "storm": Scenario(partial(_world, storms.storm), 1_000),

@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hypermail.test import load, rates, scenarios
 from hypermail.test.bbr import BBR
 from hypermail.test.scenarios import SCENARIOS, Outcome, Scenario, run_one
+from hypermail.test.survivals import SURVIVALS
 
 #: Scenarios that the suite runs in a smaller size.
 LARGE = {
@@ -79,6 +80,11 @@ class ScenarioTests(SynchronousTestCase):
         for name in ("rebind-port", "rebind-address", "change-address"):
             self.stand(name, range(2))
 
+    def test_survivals(self) -> None:
+        """Sessions that lose their link go on over another: once for a minute, and again and again in a storm."""
+        self.stand("long-blackhole", range(3))
+        self.stand("survival-storm", range(10))
+
     def test_bbr(self) -> None:
         """BBR uses lossy, long and changing paths, keeps queues short, and shares."""
         for name in BBR:
@@ -109,7 +115,7 @@ class ScenarioTests(SynchronousTestCase):
         run |= {"transfer-corruption", "reordering", "duplication", "blackhole", "stalled-reader", "idle"}
         run |= {"rebind-port", "rebind-address", "change-address"}
         run |= {"mtu-shrinks", "mtu-grows"}
-        self.assertEqual(run | set(BBR) | set(LARGE), set(SCENARIOS))
+        self.assertEqual(run | set(BBR) | set(SURVIVALS) | set(LARGE), set(SCENARIOS))
 
 
 def stands(seed: int) -> tuple[float, int]:
