@@ -531,11 +531,6 @@ class Connection(Commands):
         if error is not None and self._ending.lose(error, self._now) and packet.incarnation is not None:
             self._session.survival.hurry(self._now)
 
-    def hurry(self, *, now: float) -> None:
-        """Starter: the world has changed; a session without a link may find one now."""
-        self._now = now
-        self._session.survival.hurry(now)
-
     # Datagrams that are no part of the session
 
     def reset(self, token: bytes, *, now: float) -> None:
@@ -620,6 +615,17 @@ class Connection(Commands):
             self._link.moved(now)
         else:
             survival.hurry(now)
+
+    def awaken(self, *, now: float) -> None:
+        """
+        Starter: this host may have been away for longer than the peer has patience. The peer is asked at once, so that
+        one that does not know us any more says so; a session without a link tries another one.
+        """
+        self._now = now
+        if self.role is Role.STARTER and not self.ended:
+            self._session.survival.hurry(now)
+            if not self._ending.suspended:
+                self._link.wake()
 
     @property
     def unanswered(self) -> bool:

@@ -39,6 +39,7 @@ from hypermail.internet.security import Security, refuseToLeave
 from hypermail.internet.session import Session
 from hypermail.internet.strangers import FailedHandshakes
 from hypermail.internet.traces import Traces
+from hypermail.internet.wakings import Wakings, sleeplessClockOf
 from hypermail.internet.whereabouts import Whereabouts
 from hypermail.link.train import Train
 from hypermail.options import KIB, ListenerOptions, Options
@@ -137,7 +138,8 @@ class HypermailDatagramProtocol(DatagramProtocol):
         self._deadlines: Deadlines[Session] = Deadlines(self.reactor, self.seconds, self._expired)
         self._routes: Routes | None = None
         if self.factory is None and self.host().host in EVERYWHERE:
-            self._routes = Routes(self.reactor, self.seconds, self._peers, self._moved)
+            self._routes = Routes(self.reactor, self.seconds, self._peers, self._moved, self._returned)
+        self._wakings = Wakings(self.reactor, sleeplessClockOf(self.reactor), self._woken)
         self._demux = Demux(
             options=self._options,
             listener_options=self._listenerOptions,
@@ -280,9 +282,22 @@ class HypermailDatagramProtocol(DatagramProtocol):
         session = Session(self, connection, protocol=protocol, release=release, whereabouts=whereabouts)
         self._sessions[connection] = session
         self.touch(session)
-        if self._routes is not None:
-            self._routes.watch()
+        self._watch()
         return session
+
+    def _watch(self) -> None:
+        """A starter's: notice when this host moves, or has slept."""
+        if self.factory is None:
+            self._wakings.watch()
+            if self._routes is not None:
+                self._routes.watch()
+
+    def _rest(self) -> None:
+        """There are no sessions, perhaps."""
+        if not self._sessions:
+            self._wakings.stop()
+            if self._routes is not None:
+                self._routes.stop()
 
     def _begin(
         self, address: Any, handshake: HandshakeFactory, options: Options, before: Connection | None, **restored: Any
@@ -324,8 +339,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
         session.moveTo(self, connection)
         self._sessions[connection] = session
         self.touch(session)
-        if self._routes is not None:
-            self._routes.watch()
+        self._watch()
 
     def leave(self, session: Session) -> None:
         """See L{ReopeningSocket.leave}."""
@@ -335,6 +349,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
             self._demux.forget(connection)
         self._deadlines.arm(session, None)
         self._dirty.pop(session, None)
+        self._rest()
 
     # Our own address.
 
@@ -349,6 +364,20 @@ class HypermailDatagramProtocol(DatagramProtocol):
                 session.connection.moved(now=now)
                 session.moved(here)
                 self._pump(session)
+
+    def _returned(self, peer: str) -> None:
+        """There is a way to a peer again."""
+        self._awaken([session for session in self._sessions.values() if session.connection.address[0] == peer])
+
+    def _woken(self) -> None:
+        self._log.info("this process has not run for a while; {count} peers are asked", count=len(self._sessions))
+        self._awaken(list(self._sessions.values()))
+
+    def _awaken(self, sessions: list[Session]) -> None:
+        now = self.seconds()
+        for session in sessions:
+            session.connection.awaken(now=now)
+            self._pump(session)
 
     def _suspectMove(self) -> None:
         if self._routes is not None:
@@ -491,6 +520,5 @@ class HypermailDatagramProtocol(DatagramProtocol):
             session.end(SessionAborted("internal error", Reason.INTERNAL_ERROR))
         self._deadlines.arm(session, None)
         self._demux.forget(session.connection)
-        if self._routes is not None and not self._sessions:
-            self._routes.stop()
+        self._rest()
         session.forgotten()

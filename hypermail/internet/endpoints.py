@@ -276,7 +276,8 @@ class SessionClientEndpoint:
         def resolveAgain() -> Deferred[list[HostAddress]]:
             return Deferred.fromCoroutine(self._addresses())
 
-        return Whereabouts(self.host, address, resolveAgain, self._socket, lease)
+        patience = self._settings.options.connection_timeout
+        return Whereabouts(self.host, address, resolveAgain, self._socket, lease, patience)
 
     async def _addresses(self) -> list[HostAddress]:
         return interleaved(self._allowed(await resolve(self._reactor, self.host, self.port)))

@@ -5,6 +5,7 @@ Sessions that go on over another link: a starter's tries one, a listener's is cl
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from twisted.internet.error import CannotListenError
@@ -49,16 +50,17 @@ class ReopeningSocket(Protocol):
 def reopen(socket: ReopeningSocket, session: SessionLife) -> None:
     """Starter: try another link."""
     before = session.connection
-    address, host, target = before.address, None, socket
+    address, host, target, options = before.address, None, socket, before.options
     if session.whereabouts is not None:
-        host = session.whereabouts.host
+        host, patience = session.whereabouts.host, session.whereabouts.patience
+        options = replace(options, connection_timeout=patience)
         address = session.whereabouts.next()
         if (":" in address[0]) != (":" in before.address[0]):  # a socket has one family
             try:
                 target = session.whereabouts.move(address)
             except CannotListenError:
                 address = before.address
-    connection = target.beginConnection(address, host, before.options, before)
+    connection = target.beginConnection(address, host, options, before)
     socket.leave(session)
     target.settle(session, connection)
 

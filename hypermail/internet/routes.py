@@ -50,9 +50,21 @@ class Routes:
 
     @param hosts: gives the IP addresses of its peers, as long as it has any.
     @param moved: called with a peer's IP address and ours, when that is not the same as before.
+    @param returned: called with a peer's IP address when there was no way to it, and is one again from the same.
     """
 
-    __slots__ = ("_call", "_finder", "_hosts", "_known", "_lookedAt", "_moved", "_reactor", "_seconds")
+    __slots__ = (
+        "_call",
+        "_finder",
+        "_hosts",
+        "_known",
+        "_lookedAt",
+        "_moved",
+        "_reactor",
+        "_returned",
+        "_seconds",
+        "_unreached",
+    )
 
     def __init__(
         self,
@@ -60,13 +72,16 @@ class Routes:
         seconds: Callable[[], float],
         hosts: Callable[[], Iterable[str]],
         moved: Callable[[str, str], object],
+        returned: Callable[[str], object],
     ) -> None:
         self._reactor = reactor
         self._seconds = seconds
         self._hosts = hosts
         self._moved = moved
+        self._returned = returned
         self._finder = finderOf(reactor)
         self._known: dict[str, str] = {}
+        self._unreached: set[str] = set()
         self._lookedAt = 0.0
         self._call: IDelayedCall | None = None
 
@@ -82,6 +97,7 @@ class Routes:
         if call is not None:
             call.cancel()
         self._known.clear()
+        self._unreached.clear()
 
     def suspect(self) -> None:
         """Something seems wrong: look now, unless that was done just before."""
@@ -96,11 +112,16 @@ class Routes:
         assert self._finder is not None  # else nobody watches
         self._lookedAt = self._seconds()
         known, self._known = self._known, {}
+        unreached, self._unreached = self._unreached, set()
         for host in set(self._hosts()):
             before = known.get(host)
-            # Who has no way for a while may find the old one again.
-            here = self._finder(host) or before
+            found = self._finder(host)
+            if found is None:
+                self._unreached.add(host)
+            here = found or before  # who has no way for a while may find the old one again
             if here is not None:
                 self._known[host] = here
                 if before not in (None, here):
                     self._moved(host, here)
+                elif found is not None and host in unreached:
+                    self._returned(host)

@@ -21,9 +21,10 @@ class Whereabouts:
     Of the listener of one session.
 
     @ivar host: the name by which it was asked for.
+    @ivar patience: s that each attempt to reach it may take.
     """
 
-    __slots__ = ("_address", "_addresses", "_lease", "_resolve", "_resolving", "_socket", "_tried", "host")
+    __slots__ = ("_address", "_addresses", "_lease", "_resolve", "_resolving", "_socket", "_tried", "host", "patience")
 
     def __init__(
         self,
@@ -32,14 +33,17 @@ class Whereabouts:
         resolve: Callable[[], Deferred[list[HostAddress]]],
         socket: Callable[[str], StarterSocket],
         lease: Lease,
+        patience: float,
     ) -> None:
         """
         @param address: where the session has opened.
         @param resolve: asks for the host's addresses.
         @param socket: gives the socket that asks an IP address.
         @param lease: of the one that has asked C{address}.
+        @param patience: see L{Whereabouts}.
         """
         self.host = host
+        self.patience = patience
         self._address = address
         self._addresses: list[HostAddress] = []
         self._resolve = resolve

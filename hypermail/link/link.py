@@ -582,6 +582,11 @@ class Link:
             self._receiving.rest()
             self._active_at = inf
         beat = self.heartbeat.timeout(now)
-        if beat is Beat.PING and not self.recovery.probes:
-            self.recovery.probes = 1
+        if beat is Beat.PING:
+            self.wake()
         return beat
+
+    def wake(self) -> None:
+        """Ask for a sign of the peer's life."""
+        if not self.recovery.probes:
+            self.recovery.probes = 1

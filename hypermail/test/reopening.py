@@ -57,7 +57,7 @@ class ReopeningTestCase(SynchronousTestCase):
     def resume(self, pair: Pair, conditions: Conditions = NEAR) -> None:
         """Bring the network back, and wait until both sides go on."""
         pair.network.set_conditions(conditions)
-        pair.starter.connection.hurry(now=pair.now)
+        pair.starter.connection.awaken(now=pair.now)
         pair.starter.touch()
         pair.run(lambda: pair.starter.connection.linked and pair.listener.connection.linked, limit=60)
 

@@ -73,7 +73,28 @@ class RoutesTests(SynchronousTestCase):
         self.host = Host()
         self.peers = [SERVER, SERVER]
         self.told: list[tuple[float, str, str]] = []
-        self.routes = Routes(self.host, self.host.seconds, lambda: self.peers, self.tell)
+        self.back: list[str] = []
+        self.routes = Routes(self.host, self.host.seconds, lambda: self.peers, self.tell, self.back.append)
+
+    def test_returned(self) -> None:
+        """A way that was gone for a while and is back, from the same address, is told; one that stays is not."""
+        self.routes.watch()
+        self.host.advance(SLOW)
+        self.assertEqual(self.back, [])
+        self.host.here = None
+        for _ in range(5):
+            self.host.advance(SLOW)
+        self.assertEqual(self.back, [])
+        self.host.here = CLIENT
+        for _ in range(5):
+            self.host.advance(SLOW)
+        self.assertEqual((self.back, self.told), ([SERVER], []))
+        self.host.here = None
+        self.host.advance(SLOW)
+        self.host.here = OTHER
+        self.host.advance(SLOW)
+        self.assertEqual((self.back, len(self.told)), ([SERVER], 1))
+        self.routes.stop()
 
     def tell(self, peer: str, here: str) -> None:
         """A move."""
@@ -134,7 +155,7 @@ class RoutesTests(SynchronousTestCase):
     def test_nothingToAsk(self) -> None:
         """Where nothing tells addresses nothing is looked at."""
         clock = Clock()
-        routes = Routes(clock, clock.seconds, lambda: self.peers, self.tell)
+        routes = Routes(clock, clock.seconds, lambda: self.peers, self.tell, self.back.append)
         routes.watch()
         routes.suspect()
         self.assertEqual(clock.getDelayedCalls(), [])

@@ -378,7 +378,7 @@ class TimeTests(ReopeningTestCase):
         pair = self.pair()
         self.suspend(pair)
         pair.listener.connection.moved(now=pair.now)
-        pair.listener.connection.hurry(now=pair.now)
+        pair.listener.connection.awaken(now=pair.now)
         self.assertIsNone(session_of(pair.listener).survival.attempt_at)
         self.resume(pair)
         self.finish(pair)

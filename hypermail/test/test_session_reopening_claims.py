@@ -192,7 +192,7 @@ class LyingListenerTests(ReopeningTestCase):
         self.suspend(pair)
         candidates = self.answer_claims(pair, lambda candidate, event: None, times=3)
         pair.network.set_conditions(NEAR)
-        pair.starter.connection.hurry(now=pair.now)
+        pair.starter.connection.awaken(now=pair.now)
         pair.starter.touch()
         pair.starter.send_message(b"x")
         pair.run(lambda: pair.starter.connection.linked, limit=60)
