@@ -30,6 +30,7 @@ from hypermail.errors import (
 )
 from hypermail.events import Event, SessionClaimed, SessionEnded, SessionRequested
 from hypermail.intake import Asking, Intake
+from hypermail.link.figures import COUNTERS
 from hypermail.link.heartbeat import Heartbeat
 from hypermail.link.link import Link
 from hypermail.link.train import Train, couple
@@ -261,8 +262,11 @@ class Connection(Commands):
         return self._session.state
 
     def statistics(self) -> dict[str, Any]:
-        """Counters and estimates, for people to look at."""
-        return {**self._session.statistics(), **self._link.statistics()}
+        """Counters, of all links that the session has had, and estimates, for people to look at."""
+        found = {**self._session.statistics(), **self._link.statistics()}
+        for name, count in self._session.survival.counted.items():
+            found[name] += count
+        return found
 
     # Datagrams in
 
@@ -363,6 +367,8 @@ class Connection(Commands):
     def release(self, *, now: float) -> Session:
         """Give the session away: to the connection over whose link it goes on. This one is over."""
         session = self._session
+        found = self.statistics()
+        session.survival.counted = {name: found[name] for name in COUNTERS}
         if not self._ending.suspended:
             self._ending.leave()
         self._ending.ended = self._released = True

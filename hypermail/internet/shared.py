@@ -63,8 +63,11 @@ class SharedSession:
 
     @property
     def usable(self) -> bool:
-        """Whether it still takes new streams."""
-        return self._session is None or self._session.connection.state is State.OPEN
+        """Whether it still takes new streams; one that waits for a link would keep them waiting."""
+        if self._session is None:
+            return True
+        connection = self._session.connection
+        return connection.state is State.OPEN and connection.linked
 
     def connect(self, factory: IProtocolFactory, name: bytes, keep: float) -> Deferred[IProtocol]:
         """
@@ -137,7 +140,9 @@ class SharedSession:
     def _close(self) -> None:
         self._closing = None
         self._forget()
-        if self._session is not None:
+        if self._session is not None and not self._session.connection.linked:
+            self._session.abort()  # nothing of it is wanted any more, and nobody hears a close
+        elif self._session is not None:
             self._session.close().addErrback(lambda _: None)  # how it ends concerns nobody, and is in the log
         elif self._connecting is not None:
             self._connecting.cancel()

@@ -13,6 +13,28 @@ if TYPE_CHECKING:
     from hypermail.link.link import Link
 
 
+#: Those that count, and go on over the next link of a session.
+COUNTERS = (
+    "mtu_probes",
+    "black_holes",
+    "datagrams_sent",
+    "datagrams_received",
+    "datagrams_lost",
+    "datagrams_late",
+    "datagrams_dropped",
+    "datagrams_forged",
+    "key_updates",
+    "bytes_sent",
+    "bytes_received",
+    "bytes_lost",
+    "moves",
+    "path_responses_forged",
+    "probe_timeouts",
+    "ecn_marked",
+    "ecn_impossible",
+)
+
+
 def figures(link: Link) -> dict[str, Any]:
     """What one link has counted and reckons, by name."""
     recovery, route = link.recovery, link.route

@@ -1,5 +1,5 @@
 """
-A session that is there: opened, and opened again whenever it was lost.
+A session that is there: opened, and opened again whenever it has ended.
 """
 
 from __future__ import annotations
@@ -105,9 +105,9 @@ class StarterService(Service):
         """
         Wait for a session.
 
-        @return: a Deferred of the protocol, at once when a session is open and is not being closed. It errbacks with
-            L{SessionLost} when the service stops or does not run, with L{UsageError} when too many wait; it may be
-            cancelled.
+        @return: a Deferred of the protocol, at once when a session is open, has a link and is not being closed. It
+            errbacks with L{SessionLost} when the service stops or does not run, with L{UsageError} when too many wait;
+            it may be cancelled.
         """
         if self.protocol is not None and self.protocol.session.statistics()["state"] == _OPEN:
             return succeed(self.protocol)
@@ -154,6 +154,10 @@ class StarterService(Service):
         """For L{_Kept}: the session is open."""
         self.protocol = protocol
         self._log.info("session with {peer} is open", peer=protocol.session.getPeer())
+        self.resumed(protocol)
+
+    def resumed(self, protocol: ISessionProtocol) -> None:
+        """For L{_Kept}: the session has a link, and whoever has waited for that has it."""
         while self._waiting:  # whose callbacks may cancel others
             one = next(iter(self._waiting))
             del self._waiting[one]
@@ -176,6 +180,11 @@ class _Kept(proxyForInterface(ISessionProtocol, "original")):  # type: ignore[mi
     def sessionOpened(self) -> Answer[None]:
         answer = self.original.sessionOpened()
         self._service.opened(self.original)
+        return answer
+
+    def sessionResumed(self) -> Answer[None]:
+        answer = self.original.sessionResumed()
+        self._service.resumed(self.original)
         return answer
 
     def sessionLost(self, reason: Failure) -> Answer[None]:

@@ -5,7 +5,7 @@ What the C{hypermail} command does once its arguments are read: open a session, 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from secrets import token_bytes
 from typing import Any, TextIO
@@ -42,6 +42,7 @@ class Calling:
     @ivar timeout: s that opening may take; for L{send}, that may pass without a session.
     @ivar congestion: the name of the congestion control.
     @ivar maxRate: C{max_rate}, bit/s; None for no limit.
+    @ivar allowReopen: C{allow_reopen}.
     """
 
     destination: Destination
@@ -50,6 +51,7 @@ class Calling:
     timeout: float = Options().connection_timeout
     congestion: str = Options().congestion
     maxRate: float | None = None
+    allowReopen: bool = True
 
     async def open(self, reactor: Any, patience: float) -> ISession:
         """
@@ -65,7 +67,13 @@ class Calling:
                 reactor,
                 host,
                 port,
-                options=Options(connection_timeout=patience, congestion=self.congestion, max_rate=self.maxRate),
+                options=Options(
+                    connection_timeout=patience,
+                    session_timeout=self.timeout,
+                    congestion=self.congestion,
+                    max_rate=self.maxRate,
+                    allow_reopen=self.allowReopen,
+                ),
                 security=self.settings.security(),
                 traceDirectory=self.traceDirectory,
             )
@@ -214,7 +222,7 @@ async def ping(reactor: Any, calling: Calling, out: TextIO, *, times: int, inter
     @return: True.
     @raise HypermailError: when no session opens, or it is lost.
     """
-    session = await calling.open(reactor, calling.timeout)
+    session = await replace(calling, allowReopen=False).open(reactor, calling.timeout)
     trips: list[float] = []
     try:
         while not times or len(trips) < times:

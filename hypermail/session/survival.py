@@ -55,6 +55,7 @@ class Survival:
     @ivar carriage: whether the session has a link.
     @ivar until: s when a session without a link is given up; None while it has one.
     @ivar attempt_at: s when a starter is to try another link; None when it is not.
+    @ivar counted: on the links that the session has had before this one.
     @ivar error: what the link was lost for, or the last attempt has failed with; None while there is a link.
     """
 
@@ -64,6 +65,7 @@ class Survival:
         "_role",
         "attempt_at",
         "carriage",
+        "counted",
         "error",
         "generation",
         "id",
@@ -92,6 +94,7 @@ class Survival:
         self.until: float | None = None
         self.attempt_at: float | None = None
         self.error: HypermailError | None = None
+        self.counted: dict[str, int] = {}
         self._linked_at = 0.0
         self._failures = 0
 

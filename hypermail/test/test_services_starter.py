@@ -310,6 +310,8 @@ class PingTests(StarterCase):
         failure = self.failureResultOf(pinging, CannotCall)
         self.assertEqual(str(failure.value), "the session with 127.0.0.1:4700 was lost: nothing was heard")
         self.assertTrue(issubclass(CannotCall, SessionLost))
+        ((_, settings),) = self.endpoints
+        self.assertFalse(settings["options"].allow_reopen)
 
 
 class FakeReactor:
