@@ -69,8 +69,8 @@ class _Awake(SessionProtocol):
     def streamOpened(self, name: bytes, options: StreamOptions) -> Protocol:
         """See L{ISessionProtocol}."""
         self._sleep.calls.append(self.session.sessionID.hex())
-        self._sleep.reader = _Reader(self._sleep)
-        return self._sleep.reader
+        reader = self._sleep.reader = _Reader(self._sleep)
+        return reader
 
     def sessionLost(self, reason: Failure) -> None:
         """See L{ISessionProtocol}."""
@@ -108,6 +108,11 @@ class SleepTests(TestCase):
 
     timeout = 60
 
+    def setUp(self) -> None:
+        self.calls: list[str] = []
+        self.reader: Any = None
+        self._awaited: tuple[Any, Deferred[None]] | None = None
+
     def look(self) -> None:
         """See whether what is waited for has come about."""
         if self._awaited is not None and self._awaited[0]():
@@ -123,9 +128,6 @@ class SleepTests(TestCase):
 
     async def test_stopped(self) -> None:
         """The session is alive afterwards, goes on by itself, and the stream comes whole."""
-        self.calls: list[str] = []
-        self.reader: Any = None
-        self._awaited: tuple[Any, Deferred[None]] | None = None
         endpoint = SessionServerEndpoint(reactor, 0, interface="127.0.0.1", security=SECRET, options=impatient())
         factory = SessionFactory.forProtocol(lambda: _Awake(self))
         port: Any = await endpoint.listen(factory)
