@@ -254,6 +254,7 @@ class DamageTests(FailingTestCase):
             "UPDATE lanes SET settled = settled + 1 WHERE half = 0",
             "UPDATE lanes SET lane = lane + 10",
             "UPDATE lanes SET body = CAST(substr(body, 1, 12) || x'07' || substr(body, 14) AS BLOB)",
+            "UPDATE lanes SET body = CAST(x'07' || substr(body, 2) AS BLOB) WHERE half = 1",
             "DELETE FROM lanes WHERE half = 0 AND id IN (SELECT id FROM messages)",
             "DELETE FROM messages WHERE first = (SELECT min(first) FROM messages)",
             "UPDATE messages SET lane = lane + 10",
