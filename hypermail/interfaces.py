@@ -41,6 +41,7 @@ class ISession(Interface):
 
     sessionID: bytes = Attribute("Names the session in logs; equal on both sides.")
     way: Way = Attribute("In which way the session carries, seen from its starter.")
+    durable: bool = Attribute("Whether the session outlives its process: both endpoints have a store.")
 
     def sendMessage(data: Octets, *, lane: int = 0, expires: float | None = None, note: bytes = b"") -> Deferred[None]:
         """

@@ -174,6 +174,11 @@ class SessionLife:
         """Names the session in logs; equal on both sides."""
         return bytes(self.connection.session_id)
 
+    @property
+    def durable(self) -> bool:
+        """See L{ISession}."""
+        return self.connection.durable
+
     def getHost(self) -> HypermailAddress:
         """See L{ISession.getHost}."""
         return self._owner.host()

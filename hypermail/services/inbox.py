@@ -20,12 +20,18 @@ from twisted.python.failure import Failure
 
 from hypermail.errors import HypermailError, MessageRejected
 from hypermail.events import StreamOptions
+from hypermail.internet.message import Message
+from hypermail.options import Options
+from hypermail.services.arrivals import Arrival, Stored
 from hypermail.services.directory import InboxDirectory
 from hypermail.services.files import read_options
 from hypermail.services.parts import Swept, name_of
 from hypermail.services.paths import printable
 from hypermail.services.receiving import FileReceiver, explain
 from hypermail.services.workers import Run
+
+#: How many messages of a durable lane, the last ones, may come again after a restart: those that were not settled.
+MAY_COME_AGAIN = 2 * Options().max_unsettled
 
 
 class Inbox:
@@ -126,7 +132,7 @@ class Inbox:
 
     def storeMessage(self, message: bytes, peer: str) -> Deferred[None]:
         """
-        Make a message a file of its own.
+        Make a message a file of its own. One of a durable lane that comes again, after a restart, is stored once.
 
         @return: fires when it is safe on the disk; errbacks with L{MessageRejected}.
         """
@@ -137,7 +143,13 @@ class Inbox:
         )
 
     def _store(self, name: str, message: bytes) -> str:
-        arrival = self.directory.begin((name,))
+        arrival: Arrival | Stored
+        if isinstance(message, Message):
+            arrival = self.directory.take_up((name,), _transfer_of(message, message.number), again=False)
+            if isinstance(arrival, Stored):
+                return arrival.name
+        else:
+            arrival = self.directory.begin((name,))
         try:
             arrival.write((message,))
             return arrival.store()
@@ -147,6 +159,10 @@ class Inbox:
 
     def _storedMessage(self, name: str, message: bytes, peer: str) -> None:
         self.log.info("stored {name!r} ({size} bytes) from {peer}", name=name, size=len(message), peer=peer)
+        if isinstance(message, Message) and message.number >= MAY_COME_AGAIN:
+            self.forget(_transfer_of(message, message.number - MAY_COME_AGAIN)).addErrback(
+                lambda failure: self.log.warn("could not forget a message: {reason}", reason=explain(failure))
+            )
 
     def _refusedMessage(self, failure: Failure, name: str, peer: str) -> None:
         text = explain(failure)
@@ -184,3 +200,8 @@ class Inbox:
         again, self._sweepAgain = self._sweepAgain, False
         if again:
             self.sweep()
+
+
+def _transfer_of(message: Message, number: int) -> str:
+    """What the message of that number, of the same lane, is known by while it may come again."""
+    return name_of(b"", message.session, f"lane {message.lane}", number)

@@ -26,7 +26,7 @@ from hypermail.errors import (
     StreamRejected,
 )
 from hypermail.events import SessionRequested, StreamOptions
-from hypermail.interfaces import Answer
+from hypermail.interfaces import Answer, ISessionStore
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.endpoints import SessionServerEndpoint
 from hypermail.internet.protocol import SessionFactory, SessionProtocol
@@ -43,6 +43,7 @@ from hypermail.services.exits import Exits
 from hypermail.services.files import NAME
 from hypermail.services.flows import DatagramExits
 from hypermail.services.inbox import Inbox
+from hypermail.services.kept import KeptSessions, file_of, owner_of
 from hypermail.services.passages import Passage
 from hypermail.services.receiving import FileReceiver
 from hypermail.services.status import Status
@@ -166,7 +167,7 @@ class ListenerProtocol(SessionProtocol):
 
     def end(self) -> Deferred[None]:
         """
-        Close the session when the files that are arriving have arrived.
+        Close the session when the files that are arriving have arrived. One that outlives the process stays.
 
         @return: fires, whatever happens, when it is over.
         """
@@ -177,7 +178,14 @@ class ListenerProtocol(SessionProtocol):
         return self._ending
 
     def _close(self) -> None:
-        self.session.close().addErrback(lambda _: None)
+        if self.session.durable:
+            self._ended()
+        else:
+            self.session.close().addErrback(lambda _: None)
+
+    def _ended(self) -> None:
+        if self._ending is not None and not self._ending.called:
+            self._ending.callback(None)
 
     def _refuse(self, kind: str) -> str:
         """Log the first refusal of a session, count the others; the text for the peer."""
@@ -194,8 +202,7 @@ class ListenerProtocol(SessionProtocol):
         self._sessions.open.discard(self)
         if self._exits is not None:
             self._exits.clear()
-        if self._ending is not None:
-            self._ending.callback(None)
+        self._ended()
         if self._refused > 1:
             self._log.warn("refused {count} times from {peer} in all", count=self._refused, peer=self._peer)
 
@@ -268,6 +275,7 @@ class ListenerService(Service):
         self._binding: Deferred[None] | None = None
         self._port: Any = None
         self._security: Security | None = None
+        self._kept: KeptSessions | None = None
         self._workers = Workers(reactor, name="hypermail inbox")
         self._sweeping: LoopingCall | None = None
         self._directory = None if doing.inbox is None else InboxDirectory(doing.inbox, disk)
@@ -307,12 +315,21 @@ class ListenerService(Service):
                 options=doing.options,
                 security=self._security,
                 traceDirectory=doing.traceDirectory,
+                store=self._openStore(self._security),
             )
         except HypermailError as error:
             cannotStart(self._log, error.text)
         # An endpoint that closes one socket again because another could not be opened takes its time.
         binding = endpoint.listen(self._sessions)
         self._binding = listening(self._reactor, self._log, binding, self._bound, self._whyNotBound)
+
+    def _openStore(self, security: Security) -> ISessionStore | None:
+        """Where sessions are kept whose starters want that. @raise StoreFailed: when it cannot be opened."""
+        owner, file = owner_of(security), file_of(self._doing.settings, self._doing.listening)
+        if owner is None or file is None:
+            return None
+        self._kept = KeptSessions(self._reactor, file, owner)
+        return self._kept.store
 
     def _bound(self, port: IListeningPort) -> None:
         self._port = port
@@ -403,6 +420,9 @@ class ListenerService(Service):
             stopping = port.stopListening()
             if stopping is not None:
                 await stopping
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            await kept.close()
         sweeping, self._sweeping = self._sweeping, None
         if sweeping is not None:
             sweeping.stop()

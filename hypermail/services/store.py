@@ -60,12 +60,26 @@ def openStore(
     @return: a L{Deferred} of the store. It errbacks with L{StoreFailed}, whose text is one line, when the file is in
         use, damaged, of another identity, of a newer version, no store at all, or cannot be written.
     """
-    if sys.getswitchinterval() > SWITCH_INTERVAL:
-        sys.setswitchinterval(SWITCH_INTERVAL)
+    _switchOften()
     name = os.fspath(path)
     return run(lambda: StoreFile(name, owner, now)).addCallbacks(
         lambda file: SessionStore(file, run), lambda failure: Failure(_failed(name, failure))
     )
+
+
+def openNow(path: str | os.PathLike[str], owner: bytes, *, run: Run, now: Callable[[], float]) -> SessionStore:
+    """
+    The same for a program that has not started its reactor: it opens the store in this thread.
+
+    @raise StoreFailed: as L{openStore}.
+    """
+    _switchOften()
+    return SessionStore(StoreFile(os.fspath(path), owner, now), run)
+
+
+def _switchOften() -> None:
+    if sys.getswitchinterval() > SWITCH_INTERVAL:
+        sys.setswitchinterval(SWITCH_INTERVAL)
 
 
 def _failed(path: str, failure: Failure) -> StoreFailed:
