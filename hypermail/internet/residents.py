@@ -100,7 +100,7 @@ class Residents:
             oldest = self._sessions[next(name for name, its in self._suspended.items() if its == most)]
             self.resume(oldest)
             text = f"more than {self._mostSuspended} sessions wait for a link, this one for the longest time"
-            if oldest.connection.durable:
+            if oldest.durable:
                 self.parked()
                 oldest.park(text)
             else:

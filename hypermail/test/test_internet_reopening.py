@@ -383,6 +383,8 @@ def _failed() -> Deferred[None]:
 class _Resident:
     """As much of a session as L{Residents} sees."""
 
+    durable = False
+
     def __init__(self, number: int, host: str) -> None:
         self.sessionID = b"%016d" % number
         self.error: Exception | None = None

@@ -52,6 +52,8 @@ PLAIN = ListenerSettings(plain=True)
 class QuietSession:
     """The part of L{ISession} that the listener uses."""
 
+    durable = False
+
     def __init__(self, protocol: ListenerProtocol) -> None:
         self.protocol = protocol
         self.sent: list[bytes] = []
