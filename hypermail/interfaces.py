@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, Union
 
 from zope.interface import Attribute, Interface
 
-from hypermail.errors import Reason
+from hypermail.errors import HypermailError, Reason
 from hypermail.options import Delivery, Way
 
 if TYPE_CHECKING:
@@ -200,6 +200,15 @@ class ISessionProtocol(Interface):
 
         @param session: its id, as messages of durable lanes (L{Message}) have it.
         @return: for each durable lane the number below which all messages were taken, as far as that is known.
+        """
+
+    def messageSettled(message: Message, error: HypermailError | None) -> Answer[None]:
+        """
+        The fate of a message on a durable lane is known that was sent before a restart of this process, so that there
+        is no Deferred which could tell.
+
+        @param message: its content is empty when the peer had settled it before it was looked at again.
+        @param error: why the peer has not taken it (L{MessageRejected}, L{MessageExpired}); None when it has.
         """
 
     def messageUndelivered(message: Message) -> Answer[None]:

@@ -18,7 +18,14 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hypermail import events
-from hypermail.errors import HypermailError, PeerSilent, Reason, SessionAborted, SessionClosed
+from hypermail.errors import (
+    HypermailError,
+    MessageUndelivered,
+    PeerSilent,
+    Reason,
+    SessionAborted,
+    SessionClosed,
+)
 from hypermail.interfaces import ISession, ISessionFactory, ISessionProtocol, ISessionStore
 from hypermail.internet.address import HypermailAddress, addressOf
 from hypermail.internet.asking import ReceivedAsks, SentAsks
@@ -30,6 +37,7 @@ from hypermail.internet.residents import Residents
 from hypermail.internet.streaming import SessionStreams
 from hypermail.internet.whereabouts import Whereabouts
 from hypermail.internet.writing import Writing
+from hypermail.messages.durable_sending import DurableMessage
 from hypermail.options import Way
 
 if TYPE_CHECKING:
@@ -394,6 +402,13 @@ class SessionLife:
         protocol = self.protocol
         if protocol is not None and (message.lane, message.number) not in self.sent.told:
             self._tell(protocol.messageUndelivered, message)
+
+    def settledEarlier(self, message: DurableMessage) -> None:
+        """The fate of a message is known that was sent before a restart."""
+        protocol = self.protocol
+        if protocol is not None and not isinstance(message.error, MessageUndelivered):
+            sent = Message(message.data, self.sessionID, message.lane, message.number, message.note)
+            self._tell(protocol.messageSettled, sent, message.error)
 
     def park(self, text: str) -> None:
         """

@@ -28,6 +28,7 @@ from hypermail.interfaces import ISessionProtocol, Octets
 from hypermail.internet.callbacks import meantForPeer, pending, verdict
 from hypermail.internet.message import Message, SentMessage
 from hypermail.internet.production import Production
+from hypermail.messages.durable_sending import DurableMessage
 
 if TYPE_CHECKING:
     from hypermail.connection import Connection
@@ -60,6 +61,9 @@ class MessagesUser(Protocol):
 
     def touch(self) -> None:
         """The core has something new to send."""
+
+    def settledEarlier(self, message: DurableMessage) -> None:
+        """The fate of a message is known that was sent before a restart."""
 
 
 class SentMessages:
@@ -142,7 +146,9 @@ class SentMessages:
         for message in messages:
             deferred = waiting.pop(message, None)
             if deferred is None:
-                continue  # cancelled
+                if isinstance(message, DurableMessage) and message.restored:
+                    self._session.settledEarlier(message)
+                continue  # or it was cancelled
             if message.error is None:
                 deferred.callback(None)
                 continue

@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from hypermail.errors import MessageRejected
+from hypermail.errors import HypermailError, MessageRejected
 from hypermail.events import SessionRequested, StreamOptions
 from hypermail.interfaces import Answer, ISession, ISessionFactory, ISessionProtocol, Octets
 
@@ -60,6 +60,23 @@ class SessionProtocol:
             a Deferred or coroutine of that. What hypermail has on disk counts when it is more.
         """
         return {}
+
+    def messageSettled(self, message: Message, error: HypermailError | None) -> Answer[None]:
+        """
+        The fate of a message on a durable lane is known that was sent before a restart of this process.
+
+        @param message: its content is empty when the peer had settled it before it was looked at again.
+        @param error: why the peer has not taken it; None when it has.
+        """
+        if error is not None:
+            self._log.warn(
+                "message {number} of lane {lane} of session {session} was not taken: {reason}",
+                number=message.number,
+                lane=message.lane,
+                session=message.session.hex(),
+                reason=error.text,
+            )
+        return None
 
     def messageUndelivered(self, message: Message) -> Answer[None]:
         """

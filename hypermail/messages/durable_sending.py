@@ -28,6 +28,22 @@ LOAD = 1 << 20
 FEW = 256
 
 
+class DurableMessage(OutgoingMessage):
+    """
+    One message of a durable lane.
+
+    @ivar note: what its sender has put down with it.
+    @ivar restored: whether it was sent before a restart, so that nobody waits for it.
+    """
+
+    __slots__ = ("note", "restored")
+
+    def __init__(self, outgoing: OutgoingLane, data: bytes, wanted: bool) -> None:
+        super().__init__(outgoing, data, wanted)
+        self.note = b""
+        self.restored = False
+
+
 class _Batch:
     """
     Messages that are written together.
@@ -54,6 +70,8 @@ class DurableOutgoingLane(OutgoingLane):
 
     @ivar stored: messages that are safe on disk since this was looked at last.
     """
+
+    message = DurableMessage
 
     __slots__ = (
         "_allocated",
@@ -188,14 +206,13 @@ class DurableOutgoingLane(OutgoingLane):
         @return: those that expire, with the time in s.
         """
         self._loading = False
-        expiring = []
-        for number, (data, expires, _) in messages:
+        expiring: list[tuple[OutgoingMessage, float]] = []
+        for number, (data, expires, note) in messages:
             if number < self._loaded:  # settled meanwhile
                 continue
             self._skip_to(number)
-            message = self.message(self, data, False)
-            message.number = number
-            self._budget.queued(len(data))
+            message = self._restored(number, data)
+            message.note = note
             self._enqueue([message])
             self._loaded = number + 1
             if expires is not None:
@@ -215,13 +232,19 @@ class DurableOutgoingLane(OutgoingLane):
     def _skip_to(self, number: int) -> None:
         """Whatever is not on disk below a number was withdrawn: its number is passed over."""
         while self._loaded < number:
-            message = self.message(self, b"", False)
-            message.number = self._loaded
+            message = self._restored(self._loaded, b"")
+            message.wanted = False
             message.state = State.CLEARING
-            self._budget.queued(0)
             self._passed_over += 1
             self._enqueue([message])
             self._loaded += 1
+
+    def _restored(self, number: int, data: bytes) -> DurableMessage:
+        message = DurableMessage(self, data, True)
+        message.restored = True
+        message.number = number
+        self._budget.queued(len(data))
+        return message
 
     # Giving up
 
@@ -307,9 +330,7 @@ class DurableOutgoingLane(OutgoingLane):
                 message = self._queue.popleft()
                 self._passed_over -= message.state is State.CLEARING
             else:  # it was not brought back yet, and need not be
-                message = self.message(self, b"", False)
-                message.number = self._next
-                self._budget.queued(0)
+                message = self._restored(self._next, b"")
             if message.state is State.QUEUED:
                 message.state = OUTGOING.next(message.state, Input.BEGIN)
             self._budget.began(len(message.data), 1)

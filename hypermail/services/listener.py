@@ -324,11 +324,23 @@ class ListenerService(Service):
         self._binding = listening(self._reactor, self._log, binding, self._bound, self._whyNotBound)
 
     def _openStore(self, security: Security) -> ISessionStore | None:
-        """Where sessions are kept whose starters want that. @raise StoreFailed: when it cannot be opened."""
-        owner, file = owner_of(security), file_of(self._doing.settings, self._doing.listening)
-        if owner is None or file is None:
+        """
+        Where sessions are kept whose starters want that. Without a state directory of its own a listener does without.
+
+        @raise StoreFailed: when it cannot be opened where it was asked for.
+        """
+        settings = self._doing.settings
+        owner = owner_of(security)
+        try:
+            file = file_of(settings, self._doing.listening)
+            if owner is None or file is None:
+                return None
+            self._kept = KeptSessions(self._reactor, file, owner)
+        except HypermailError as error:
+            if settings.state is not None:
+                raise
+            self._log.warn("no sessions are kept over restarts: {reason}, or give --state DIR", reason=error.text)
             return None
-        self._kept = KeptSessions(self._reactor, file, owner)
         return self._kept.store
 
     def _bound(self, port: IListeningPort) -> None:

@@ -53,7 +53,7 @@ class Command(usage.Options):
         ["outbox", "o", None, "With --connect: directory whose files leave for the listener's inbox when it is there."],
         ["pin", None, None, "With --connect: the pin of the listener's key; what its log says at the start."],
         ["identity", None, None, "PEM file with the own key and certificate; see `hypermail identity`."],
-        ["state", None, None, "Directory of the identity that is made without --identity [$XDG_STATE_HOME/hypermail]."],
+        ["state", None, None, "Directory of durable sessions, and of identities made [$XDG_STATE_HOME/hypermail]."],
         [
             "trust-roots",
             None,
