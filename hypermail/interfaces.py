@@ -144,6 +144,15 @@ class ISession(Interface):
     def abort(text: str = "", code: int = Reason.APPLICATION) -> None:
         """End the session at once (C{SessionDeath}); the peer reads code and text."""
 
+    def park(text: str = "the session is kept") -> None:
+        """
+        Let a durable session leave this process: it is over here, and goes on when it is claimed, or asked for by its
+        name, from the same store. What this process has not been told of is told to the next.
+
+        @param text: what C{sessionLost} is told, with the code C{SHUTTING_DOWN}.
+        @raise UsageError: when the session is not durable, or over.
+        """
+
     def getHost() -> HypermailAddress:
         """Our address."""
 

@@ -410,14 +410,11 @@ class SessionLife:
             sent = Message(message.data, self.sessionID, message.lane, message.number, message.note)
             self._tell(protocol.messageSettled, sent, message.error)
 
-    def park(self, text: str) -> None:
-        """
-        The session is to leave this process, and to stay on disk.
-
-        @raise UsageError: when it does not outlive the process.
-        """
+    def park(self, text: str = "the session is kept") -> None:
+        """See L{ISession.park}."""
         error = SessionAborted(text, Reason.SHUTTING_DOWN)
         self._owner.send(self.connection.park(error, now=self._owner.seconds()))
+        self.write()
         self.touch()
 
     @property

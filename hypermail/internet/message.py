@@ -36,8 +36,11 @@ class Message(bytes):
 class SentMessage(Deferred[None]):
     """
     What L{hypermail.interfaces.ISession.sendMessage} returns for a durable lane.
+
+    @ivar number: of the message, within its lane.
     """
 
+    number = -1
     _stored: Failure | bool | None = None
     _queued: Deferred[None] | None = None
 

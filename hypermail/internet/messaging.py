@@ -93,8 +93,12 @@ class SentMessages:
             )
         except HypermailError as error:
             return self._sendDirect(content) if connection.is_direct(lane) else defer.fail(error)
-        make = SentMessage if connection.is_durable(lane) else Deferred
-        deferred: Deferred[None] = make(partial(self._cancel, message))
+        deferred: Deferred[None]
+        if connection.is_durable(lane):
+            deferred = SentMessage(partial(self._cancel, message))
+            deferred.number = message.number
+        else:
+            deferred = Deferred(partial(self._cancel, message))
         self.waiting[message] = deferred
         self.wrote()
         return deferred

@@ -26,6 +26,7 @@ from hypermail.services.ending import cannotStart, causeOf, listening
 from hypermail.services.flows import DatagramEntrance, Flows
 from hypermail.services.keeping import StarterService
 from hypermail.services.outbox import OutboxService
+from hypermail.services.outbox_messages import MessageOutbox
 from hypermail.services.passages import SERVER_EXAMPLE, Passage, endpoint_of, parse_udp_source
 from hypermail.services.paths import printable
 from hypermail.services.pipes import PipeEnd, PipeFactory
@@ -152,7 +153,7 @@ class TunnelService(MultiService):
     def __init__(
         self,
         reactor: Any,
-        endpoint: Callable[[], SessionClientEndpoint],
+        endpoint: Callable[..., SessionClientEndpoint],
         passages: Iterable[Passage],
         status: Status | None = None,
         spool: Spool | None = None,
@@ -160,7 +161,7 @@ class TunnelService(MultiService):
         """
         @param spool: an outbox, whose files leave through the session, too.
         @param endpoint: makes the listener's endpoint: at the start, which ends with what it raises, and with each
-            L{reload}.
+            L{reload}; given a store, that of a durable session.
         @param status: is told of each session, when somebody may want to look.
         """
         MultiService.__init__(self)
@@ -189,6 +190,7 @@ class TunnelService(MultiService):
             cannotStart(self._log, error.text)
         if self._spool is not None:
             services.append(OutboxService(self._reactor, self._spool, starter))
+            services.append(MessageOutbox(self._reactor, self._spool.path, self._endpoint, remove=self._spool.remove))
         self.starter = starter
         for service in (*services, starter):
             service.setServiceParent(self)

@@ -93,7 +93,9 @@ class StarterService(Service):
         while self._waiting:
             self._waiting.popitem()[0].errback(SessionAborted("the service has stopped"))
         protocol = self.protocol
-        if protocol is not None:
+        if protocol is not None and protocol.session.durable:
+            protocol.session.park("the service has stopped; the session is kept")
+        elif protocol is not None:
             closing = protocol.session.close()
             closing.addTimeout(CLOSING, self._reactor)
             closing.addErrback(lambda _: None)

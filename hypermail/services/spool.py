@@ -70,12 +70,14 @@ class Spool:
     @param path: of the directory; made when it is missing.
     @param remove: whether files are removed when they are delivered, and not moved to C{sent}.
     @param chance: so many random bytes.
+    @ivar path: absolute.
+    @ivar remove: as above.
     """
 
     def __init__(self, path: str, *, remove: bool, chance: Callable[[int], bytes] = secrets.token_bytes) -> None:
         self.path = os.path.abspath(path)
         self._shown = path
-        self._remove = remove
+        self.remove = remove
         self._chance = chance
         self._lock = -1
         self._secret = b""
@@ -137,8 +139,8 @@ class Spool:
         finally:
             os.close(descriptor)
         os.replace(path + ".new", path)
-        _sync(os.path.dirname(path))
-        _sync(self.path)
+        sync(os.path.dirname(path))
+        sync(self.path)
 
     def close(self) -> None:
         """Let others take it."""
@@ -176,20 +178,21 @@ class Spool:
                 elif entry.is_file(follow_symlinks=False):
                     yield Ready(prefix + entry.name, Version.of(entry.stat(follow_symlinks=False)))
 
-    def deliver(self, file: Ready) -> str | None:
+    def deliver(self, file: Ready, name: str | None = None) -> str | None:
         """
         A file is delivered: put it where it does not leave again, and sync that.
 
+        @param name: its path in C{sent}; None for the one that it has in the outbox.
         @return: its path in C{sent}; None when it was removed, or is not there any more, or is another file by now.
         @raise NotTaken: when it cannot be moved.
         """
         try:
-            return self._deliver(file)
+            return self._deliver(file, name or file.path)
         except OSError as error:
-            what = "removed" if self._remove else f"moved to {SENT!r}"
+            what = "removed" if self.remove else f"moved to {SENT!r}"
             raise NotTaken(f"it is delivered, and cannot be {what}: {reason(error)}") from None
 
-    def _deliver(self, file: Ready) -> str | None:
+    def _deliver(self, file: Ready, name: str) -> str | None:
         source = os.path.join(self.path, file.path)
         try:
             status = os.lstat(source)
@@ -198,11 +201,11 @@ class Spool:
         if Version.of(status) != file.version:
             return None
         final = None
-        if not self._remove:
-            final = self._put(source, status, os.path.join(SENT, file.path))
+        if not self.remove:
+            final = self._put(source, status, os.path.join(SENT, name))
         with suppress(FileNotFoundError):
             os.unlink(source)
-        _sync(os.path.dirname(source))
+        sync(os.path.dirname(source))
         return final
 
     def _put(self, source: str, status: os.stat_result, wanted: str) -> str:
@@ -222,7 +225,7 @@ class Spool:
                     raise
                 os.rename(source, target)  # who knows no links has nobody else in here: it is locked
             break
-        _sync(os.path.dirname(target))
+        sync(os.path.dirname(target))
         return final
 
 
@@ -236,11 +239,12 @@ def _make(top: str, directory: str) -> None:
         inner = os.path.join(top, part)
         with suppress(FileExistsError):
             os.mkdir(inner)
-            _sync(top)
+            sync(top)
         top = inner
 
 
-def _sync(directory: str) -> None:
+def sync(directory: str) -> None:
+    """Wait until a directory's entries are on the disk."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

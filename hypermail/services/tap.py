@@ -25,6 +25,7 @@ from hypermail.services.passages import parse_forwards, parse_listens
 from hypermail.services.rates import parse_rate
 
 if TYPE_CHECKING:
+    from hypermail.interfaces import ISessionStore
     from hypermail.services.status import Status
 
 _DIRECTORIES = ("inbox", "outbox", "trace", "state")
@@ -215,14 +216,22 @@ def _starter(reactor: Any, options: Command, session: SessionOptions, status: St
     from hypermail.internet.endpoints import SessionClientEndpoint
     from hypermail.services.directory import check_trace_directory
     from hypermail.services.entrances import TunnelService
+    from hypermail.services.outbox_messages import SESSION as OUTBOX_SESSION
     from hypermail.services.spool import Spool
 
-    def endpoint() -> SessionClientEndpoint:
+    def endpoint(store: ISessionStore | None = None) -> SessionClientEndpoint:
         check_trace_directory(options["trace"])
         host, port = options["destination"]
         security = options["settings"].security()
         return SessionClientEndpoint(
-            reactor, host, port, options=session, security=security, traceDirectory=options["trace"]
+            reactor,
+            host,
+            port,
+            options=session,
+            security=security,
+            traceDirectory=options["trace"],
+            store=store,
+            name=OUTBOX_SESSION,
         )
 
     outbox = options["outbox"]

@@ -1,0 +1,129 @@
+"""
+Tests for L{hypermail.services.outbox_messages}: real processes over loopback, some of which are killed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import time
+
+from hypermail.services.outbox_messages import _note, _read_note
+from hypermail.services.reading import Version
+from hypermail.services.spool import Ready
+from hypermail.test.services import ServiceProcess
+from hypermail.test.test_services_programs import ProgramCase
+
+
+class _OutboxProcess(ServiceProcess):
+    """C{twistd hypermail --outbox} of an outbox with messages."""
+
+    def started(self) -> None:
+        """Read the log until it has found them."""
+        self.expect("messages in .* leave")
+
+
+class MessageOutboxTests(ProgramCase):
+    """Files in C{messages} leave as messages."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = f"udp:{probe.getsockname()[1]}:interface=127.0.0.1"
+        self.out = self.here / "out"
+        (self.out / "messages").mkdir(parents=True)
+
+    def start(self, *options: str) -> _OutboxProcess:
+        """The process of the outbox, which is stopped after the test."""
+        process = _OutboxProcess(self.here, "--connect", self.where, *self.trust, "--outbox", "out", *options)
+        self.addCleanup(process.stop)
+        return process
+
+    def put(self, name: str, content: bytes) -> None:
+        """A message is put into the outbox."""
+        path = self.out / "messages" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+
+    def contents(self) -> list[bytes]:
+        """What has arrived."""
+        return sorted(path.read_bytes() for path in self.inbox.glob("message-*.txt"))
+
+    def left(self) -> list[str]:
+        """The names in C{messages}, hidden ones apart."""
+        top = self.out / "messages"
+        found = [path.relative_to(top).as_posix() for path in top.rglob("*") if path.is_file()]
+        return sorted(name for name in found if not name.startswith("."))
+
+    def queued(self) -> list[str]:
+        """The files whose messages are in the store."""
+        return os.listdir(self.out / "messages" / ".hypermail" / "queued")
+
+    def until(self, what: str, number: int) -> None:
+        """Wait until so many files are queued."""
+        for _ in range(1_500):
+            if len(self.queued()) == number:
+                return
+            time.sleep(0.01)
+        self.fail(f"{what}: {self.queued()}")
+
+    def test_bothKilled(self) -> None:
+        """Each message arrives once, whoever is killed, today or tomorrow; its file is moved when it has."""
+        listener = self.listen("--inbox", "in", port=self.port)
+        process = self.start()
+        self.put("a", b"first")
+        self.put("d/b", b"second")
+        for _ in range(2):
+            process.expect("sent '(a|d/b)' as a message")
+        self.assertEqual(self.contents(), [b"first", b"second"])
+        self.assertEqual(self.left(), ["sent/a", "sent/d/b"])
+        listener.signal(signal.SIGKILL)
+        listener.stop()
+        self.put("c", b"third")
+        self.until("c is written down", 1)
+        process.signal(signal.SIGKILL)
+        process.stop()
+        process = self.start("--outbox-remove")
+        self.listen("--inbox", "in", port=self.port)
+        for _ in range(3_000):
+            if not self.queued():
+                break
+            time.sleep(0.01)
+        self.assertEqual(self.contents(), [b"first", b"second", b"third"])
+        self.assertEqual(self.left(), ["sent/a", "sent/d/b"])
+
+    def test_refused(self) -> None:
+        """A message that nobody takes is put back, and the log says why."""
+        self.listen(port=self.port)
+        process = self.start()
+        self.put("a", b"content")
+        process.expect("'a' is not sent: .*refused")
+        self.assertEqual((self.left(), self.queued()), (["a"], []))
+
+    def test_notMoved(self) -> None:
+        """A file whose message is in the store, and that was not put aside before the process died, leaves once."""
+        listener = self.listen("--inbox", "in", port=self.port)
+        process = self.start()
+        self.put("a", b"opens the session")
+        process.expect("sent 'a'")
+        listener.signal(signal.SIGKILL)
+        listener.stop()
+        self.put("b", b"content")
+        self.until("b is written down", 1)
+        process.signal(signal.SIGKILL)
+        process.stop()
+        (queued,) = self.queued()
+        os.rename(self.out / "messages" / ".hypermail" / "queued" / queued, self.out / "messages" / "b")
+        process = self.start()
+        self.listen("--inbox", "in", port=self.port)
+        process.expect("sent 'b'")
+        self.assertEqual(self.contents(), [b"content", b"opens the session"])
+        self.assertEqual((self.left(), self.queued()), (["sent/a", "sent/b"], []))
+
+    def test_note(self) -> None:
+        """The note of a message tells which file it is, whatever that is called."""
+        for name in ("a", "with blanks in it", "d/\udcff"):
+            ready = Ready(name, Version(1, 2, 3, 1 << 62))
+            self.assertEqual(_read_note(_note(ready)), ready)
