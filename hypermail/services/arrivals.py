@@ -127,8 +127,10 @@ class Arrival:
         if self.descriptor < 0:
             return
         try:
-            # The record of a name that was about to be taken goes first: without its part it means that it was.
-            self._directory.parts.remove(self.transfer + STORED, self.partial, self.transfer + SYNCED)
+            parts = self._directory.parts
+            if self._directory.disk.look(self.partial, parts.descriptor) is not None:
+                # The record of a name that was about to be taken goes first: without its part it means that it was.
+                parts.remove(self.transfer + STORED, self.partial, self.transfer + SYNCED)
         finally:
             self.close()
 

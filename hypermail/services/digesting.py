@@ -43,7 +43,7 @@ class FollowingDigest:
                 self._hash.update(piece)
                 self.position += len(piece)
 
-    def follow(self, end: int, steps: int = PACE) -> bool:
+    def follow(self, end: int, steps: int) -> bool:
         """
         Hash some of what is behind.
 

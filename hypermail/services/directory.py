@@ -24,6 +24,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain
 
 from hypermail.errors import NotSupported
@@ -170,6 +171,7 @@ class InboxDirectory:
             raise NotStored("this transfer is arriving already") from None
         except FileNotFoundError:
             if record is not None:
+                self._sync_names(parent)
                 disk.close(parent)
                 return Stored(record)
             return Arrival(self, parts, parent, partial, disk.create(partial, self.parts.descriptor), transfer)
@@ -287,17 +289,24 @@ class InboxDirectory:
             if not self._is_ours(arrival, final):
                 return False
         try:
-            self.disk.change_mode(arrival.descriptor, self._mode)
-        except PermissionError:
-            pass  # it knows no modes either
-        try:
+            with suppress(PermissionError):  # it knows no modes either
+                self.disk.change_mode(arrival.descriptor, self._mode)
             self.disk.replace(arrival.partial, self.parts.descriptor, final, arrival.parent)
-            self.disk.sync(arrival.parent)
-            self.parts.sync()
         except OSError:
             self.disk.unlink(final, arrival.parent)
             raise
+        try:
+            self._sync_names(arrival.parent)
+        except OSError:
+            # A transfer that is offered again finds its record, and is answered when the names are synced.
+            if not arrival.transfer:
+                self.disk.unlink(final, arrival.parent)
+            raise
         return True
+
+    def _sync_names(self, parent: int) -> None:
+        self.disk.sync(parent)
+        self.parts.sync()
 
     def _is_ours(self, arrival: Arrival, final: str) -> bool:
         """Whether a name is the empty file that was reserved for this transfer before the process died."""

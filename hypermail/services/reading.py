@@ -13,7 +13,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hypermail.errors import HypermailError
-from hypermail.services.digesting import CATCHING_UP, FollowingDigest
+from hypermail.services.digesting import CATCHING_UP, PACE, FollowingDigest
 from hypermail.services.workers import Run
 
 BLOCK = 256 * 1024
@@ -96,7 +96,7 @@ class FileReader:
             data = self._read_at(min(BLOCK, self.size - self._position), self._position)
             self._digest.feed(self._position, (data,))
             self._position += len(data)
-            hashed = self._digest.follow(self._position, *(() if data else (CATCHING_UP,)))
+            hashed = self._digest.follow(self._position, PACE if data else CATCHING_UP)
             version = Version.of(os.fstat(self._descriptor))
         except OSError as error:
             raise NotSent(f"it cannot be read: {error.strerror}") from None

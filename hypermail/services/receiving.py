@@ -275,7 +275,7 @@ class FileReceiver(Protocol):
         self._busy = True
         settling = self._inbox.forget(self.name) if self._unwanted else self._inbox.remember(self.name, self._final)
         settling.addErrback(self._stuck).addBoth(lambda _: self._finish())
-        if not self._unwanted and not self._gone and not self._failed:
+        if not self._unwanted and not self._gone:
             self.transport.abortConnection()
 
     def _fail(self, text: str, *, keep: bool = False) -> None:

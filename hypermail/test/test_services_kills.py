@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 import time
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ class MortalDisk(Disk):
 
     @param steps: after so many the process is killed; the next one is not done.
     @param links: whether the file system knows links.
+    @ivar failing: the step at which the disk fails, and the process lives on; None for none.
     @ivar done: the steps that were done.
     """
 
@@ -54,6 +56,7 @@ class MortalDisk(Disk):
     def __init__(self, steps: float, *, links: bool) -> None:
         self.steps = steps
         self.links = links
+        self.failing: int | None = None
         self.done: list[str] = []
         self._open: set[int] = set()
 
@@ -73,6 +76,8 @@ class MortalDisk(Disk):
         if len(self.done) >= self.steps:
             raise Killed
         self.done.append(name)
+        if len(self.done) - 1 == self.failing:
+            raise OSError(errno.EIO, "the disk has failed")
         if name == "link" and not self.links:
             raise OSError(errno.EPERM, "no links here")
 
@@ -108,7 +113,7 @@ class KillCase(SynchronousTestCase):
     """One transfer after the other, in an inbox of its own each."""
 
     def live(
-        self, top: Path, steps: float, *, links: bool, again: bool, confirm: bool = False
+        self, top: Path, steps: float, *, links: bool, again: bool, confirm: bool = False, failing: int | None = None
     ) -> tuple[str | None, MortalDisk]:
         """
         One life of a process, in which the transfer is offered.
@@ -118,6 +123,7 @@ class KillCase(SynchronousTestCase):
         @return: the answer that it gave, and its disk.
         """
         disk = MortalDisk(steps, links=links)
+        disk.failing = failing
         answer = None
         try:
             directory = InboxDirectory(str(top), disk)
@@ -130,8 +136,11 @@ class KillCase(SynchronousTestCase):
                 middle = LEAST + 7
                 if arrival.size < middle:
                     arrival.write([CONTENT[arrival.size : middle]])
-                arrival.write([CONTENT[arrival.size :]])
-                answer = arrival.store(DIGEST)
+                try:
+                    arrival.write([CONTENT[arrival.size :]])
+                    answer = arrival.store(DIGEST)
+                except OSError:
+                    arrival.abandon()
             if confirm:
                 directory.parts.forget((NAME,))
         except Killed:
@@ -159,6 +168,9 @@ class KillCase(SynchronousTestCase):
         self.assertEqual(answer, "dir/a")
         self.assertEqual(tree(str(top)), {"dir/a": CONTENT})
         self.assertEqual(kept(top), {})
+        mask = os.umask(0)
+        os.umask(mask)
+        self.assertEqual(stat.S_IMODE((top / "dir" / "a").stat().st_mode), 0o666 & ~mask)
 
 
 class KilledTests(KillCase):
@@ -191,7 +203,8 @@ class KilledTests(KillCase):
             done = self.steps(links=links)
             taken = max(index for index, step in enumerate(done) if step == taking)
             wrote = max(index for index, step in enumerate(done[:taken]) if step == "write")
-            self.assertIn("sync", done[wrote:taken])
+            # The content, and the names of the hidden directory; without links the record, and its name.
+            self.assertEqual(done[wrote:taken].count("sync"), 2)
             self.assertEqual(done[taken + 1 :].count("sync"), 2)
 
     def test_taken(self) -> None:
@@ -209,6 +222,19 @@ class KilledTests(KillCase):
             taken += self.take(top)
             unknown = done[steps - 1] == "link" and steps > done.index("write")
             self.assertEqual(taken, 2 if unknown else 1, done[:steps])
+
+    def test_failing(self) -> None:
+        """The disk fails at a step of the storing, and the process is killed while it clears up, or is not."""
+        for links in (True, False):
+            done = self.steps(links=links)
+            first = max(index for index, step in enumerate(done) if step == "write" and step not in done[index + 1 :])
+            for failing in range(first, len(done)):
+                for steps in (*range(failing + 1, failing + 7), float("inf")):
+                    top = Path(self.mktemp())
+                    answer, _ = self.live(top, steps, links=links, again=False, failing=failing)
+                    self.assertIsNone(answer)
+                    self.check(top, links=links)
+                    self.finish(top, links=links, again=True)
 
     def test_remembering(self) -> None:
         """Killed while it notes that a file was stored, whose sender has gone without a word."""

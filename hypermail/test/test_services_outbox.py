@@ -180,7 +180,7 @@ class LeavingTests(OutboxCase):
         for size in range(1, 10):
             self.pass_(REST - 0.25)
             os.truncate(path, size)
-        self.assertEqual(self.streams(), [])
+        self.assertEqual((self.streams(), self.log()), ([], []))
         self.rest()
         self.assertEqual(self.streams()[0].options.attributes["size"], b"9")
 
@@ -311,6 +311,30 @@ class StayingTests(OutboxCase):
         self.assertNotIn("again", second.options.attributes)
         second.accept()
         self.assertEqual(second.end.value()[:-32], b"another")
+
+    def test_changedBefore(self) -> None:
+        """So is one that changes while it waits for a session."""
+        self.starter.session = None
+        self.put("a")
+        self.rest()
+        self.put("a", b"another")
+        self.starter.open()
+        self.assertEqual(self.streams(), [])
+        self.assertEqual(self.log(), ["'a': it changed while it was being sent; it is sent when it has come to rest"])
+        self.rest()
+        self.assertEqual(self.streams()[0].options.attributes["size"], b"7")
+
+    def test_takenAwayMeanwhile(self) -> None:
+        """A file that its owner takes away while it is on its way may be stored all the same."""
+        path = self.put("a")
+        self.rest()
+        (stream,) = self.streams()
+        stream.accept()
+        path.unlink()
+        self.rest()
+        stream.protocol.dataReceived(b"stored a\n")
+        self.assertEqual(self.log(), ["sent 'a' (7 bytes), stored as 'a'"])
+        self.assertEqual(tree(str(self.top)), {})
 
     def test_changedAfterwards(self) -> None:
         """A file that is replaced when it was sent, before it was moved, stays, and leaves, too."""

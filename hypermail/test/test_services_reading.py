@@ -11,7 +11,8 @@ from pathlib import Path
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.services.reading import BLOCK, FileProducer, FileReader, NotSent
+from hypermail.services import digesting, reading
+from hypermail.services.reading import BLOCK, FileProducer, FileReader, NotSent, SourceChanged
 from hypermail.test.privileges import obeying
 from hypermail.test.services import LaterJobs, StreamEnd
 
@@ -69,6 +70,30 @@ class FileReaderTests(ReadingCase):
             self.assertEqual(
                 error.text, f"it had {2 * BLOCK} bytes and now has {size}: it changed while it was being sent"
             )
+
+    def test_rewritten(self) -> None:
+        """A file that keeps its size, and is written to, is given up."""
+        reader = self.open(bytes(2 * BLOCK))
+        reader.read()
+        os.utime(self.path, ns=(0, reader.version.modified + 1))
+        error = self.assertRaises(SourceChanged, reader.read)
+        self.assertEqual(error.text, "it changed while it was being sent")
+
+    def test_goingOn(self) -> None:
+        """From the middle on: the SHA-256 is of all, in steps that bear no content when there is none left."""
+        content = os.urandom(3 * BLOCK)
+        for most, number in ((1, 3), (100, 1)):
+            self.patch(reading, "CATCHING_UP", most)
+            self.patch(digesting, "STEP", BLOCK if most == 1 else BLOCK // 4)
+            self.patch(reading, "PACE", most)
+            reader = self.open(content)
+            reader.go_on(3 * BLOCK - 1)
+            found = [reader.read()]
+            while found[-1].digest is None:
+                found.append(reader.read())
+            self.assertEqual(b"".join(block.data for block in found), content[-1:])
+            self.assertEqual(found[-1].digest, hashlib.sha256(content).digest())
+            self.assertEqual(len(found), number)
 
     def test_readError(self) -> None:
         """A read that fails is told; a directory's does."""

@@ -245,6 +245,20 @@ class OnceTests(TransferCase):
         self.confirm(receiver, end)
         self.assertEqual(self.tree(), {"big": CONTENT})
 
+    def test_offeredAnew(self) -> None:
+        """A sender that has forgotten that it has offered the transfer is answered, and what it sends is ignored."""
+        receiver, _ = self.store()
+        self.lose(receiver)
+        receiver, end = self.receive("big", len(CONTENT), TRANSFER)
+        receiver.dataReceived(CONTENT[:100])
+        self.clock.advance(0)
+        self.jobs.runAll()
+        receiver.dataReceived(CONTENT[100:] + DIGEST + b"!")
+        self.assertEqual(end.value(), b"stored big\n")
+        self.done.clear()
+        self.confirm(receiver, end)
+        self.assertEqual(self.tree(), {"big": CONTENT})
+
     def test_taken(self) -> None:
         """... even if the file has been taken out of the inbox since."""
         receiver, _ = self.store()
@@ -379,12 +393,21 @@ class CheckpointTests(TransferCase):
         self.patch(arrivals, "CHECKPOINT", 100_000)
         receiver, end = self.offer(again=False)
         self.disk.calls.clear()
-        for offset in range(0, 250_000, 50_000):
+        for offset in range(0, 300_000, 50_000):
             receiver.dataReceived(CONTENT[offset : offset + 50_000])
             self.jobs.runAll()
         notes = [content for name, content in kept(self.top).items() if name.endswith(".synced")]
-        self.assertEqual(notes, [b"200000"])
-        self.assertEqual(self.disk.calls, ["write", "write", "sync", "create", "write", "replace"] * 2 + ["write"])
-        receiver.dataReceived(CONTENT[250_000:] + DIGEST)
+        self.assertEqual(notes, [b"300000"])
+        self.assertEqual(self.disk.calls, ["write", "write", "sync", "create", "write", "replace"] * 3)
+        # Who goes on begins to count where it goes on.
+        self.lose(receiver)
+        self.patch(arrivals, "CHECKPOINT", 150_000)
+        receiver, end = self.offer()
+        self.disk.calls.clear()
+        receiver.dataReceived(CONTENT[300_000:350_000])
+        self.jobs.runAll()
+        self.assertEqual(self.disk.calls, ["write"])
+        self.done.clear()
+        receiver.dataReceived(CONTENT[350_000:] + DIGEST)
         self.jobs.runAll()
         self.confirm(receiver, end)

@@ -461,6 +461,7 @@ class GoingOnTests(SendingCase):
             elif step == 2:
                 stream.protocol.dataReceived(b"from 5\n")
                 jobs.runOne()
+                jobs.runOne()
         self.finished.cancel()
         cast(FileSender, stream.protocol).connectionLost(Failure(ConnectionAborted()))
         jobs.runAll()
