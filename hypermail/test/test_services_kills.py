@@ -236,6 +236,16 @@ class KilledTests(KillCase):
                     self.check(top, links=links)
                     self.finish(top, links=links, again=True)
 
+    def test_syncedLate(self) -> None:
+        """Without links: when only the syncing of the name has failed, it is done before the next offer is answered."""
+        done = self.steps(links=False)
+        top = Path(self.mktemp())
+        failing = max(index for index, step in enumerate(done) if step == "replace") + 1
+        answer, _ = self.live(top, float("inf"), links=False, again=False, failing=failing)
+        self.assertIsNone(answer)
+        answer, disk = self.live(top, float("inf"), links=False, again=True)
+        self.assertEqual((answer, disk.done.count("sync")), ("dir/a", 2))
+
     def test_remembering(self) -> None:
         """Killed while it notes that a file was stored, whose sender has gone without a word."""
         for links in (True, False):

@@ -445,6 +445,22 @@ class GoingOnTests(SendingCase):
         self.assertTrue(stream.end.aborted)
         self.assertIn("the other side has 0 bytes", self.notes.failures[-1][1])
 
+    def test_lostWhileReading(self) -> None:
+        """Nothing is written to a stream that is lost while the file is read."""
+        self.two()
+        jobs = LaterJobs()
+        _, stream = self.begin(10, jobs)
+        self.sessions.sessions.append(MemorySession())
+        self.lose(stream)
+        jobs.runAll()
+        (stream,) = self.sessions.sessions[0].streams
+        stream.accept()
+        stream.protocol.dataReceived(b"from 5\n")
+        self.lose(stream)
+        jobs.runAll()
+        self.assertEqual(stream.end.value(), b"")
+        self.assertIsNone(stream.end.producer)
+
     def test_closed(self) -> None:
         """Whenever a stream of a file that goes on is lost, the file is closed."""
         self.sessions.sessions += [MemorySession() for _ in range(5)]
