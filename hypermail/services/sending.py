@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IAddress, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
 
-from hypermail.errors import HypermailError, Reason, SessionLost, StreamError
+from hypermail.errors import HypermailError, Reason, SessionLost
 from hypermail.interfaces import ISession
 from hypermail.services.carrying import FileSender
 from hypermail.services.files import NAME, TRANSFER_SIZE, file_options
@@ -233,7 +233,7 @@ class FileDispatch:
             except SessionLost as lost:
                 error = lost
             except HypermailError as ended:
-                if not isinstance(ended, StreamError) or ended.code not in PASSING:
+                if ended.code not in PASSING:
                     await self._over(journey, stored=False)
                     raise
                 error = ended
