@@ -436,6 +436,8 @@ class Connection(Commands):
             if session.state is State.ENDED:
                 raise unknown_session()
             session.survival.check(claim.generation, claim.proof, channel)
+            if not session.may_restart(claim.parameters.incarnation):
+                raise unknown_session()
         except SessionRejected as error:
             self.reject(error.code, error.text, now=self._now)
             return False

@@ -330,6 +330,10 @@ class Session:
         """What the session outlives: what both sides bear."""
         return Persistence(min(self._parameters.persistence, self._peer.persistence))
 
+    def may_restart(self, incarnation: int) -> bool:
+        """Whether the peer may have this memory of the session: it has lost none where nothing outlives its process."""
+        return incarnation == self.survival.peer_incarnation or self.persistence is Persistence.STORE
+
     def suspend(self, error: HypermailError, now: float) -> bool:
         """
         The link is lost.
@@ -464,10 +468,12 @@ class Session:
             return None
         if not survival.proves(packet.proof, survival.generation, channel):
             raise ProtocolViolation("the listener cannot prove that it knows the session")
-        if packet.incarnation is not None:
-            self._peer_restarted(packet.incarnation, now)
+        incarnation = packet.parameters.incarnation if packet.parameters is not None else packet.incarnation
+        if incarnation is None or not self.may_restart(incarnation):
+            raise ProtocolViolation("the listener was restarted, which the session does not outlive")
+        if packet.parameters is None:
+            self._peer_restarted(incarnation, now)
             return SessionReset("the listener was restarted")
-        assert packet.parameters is not None  # as the packet's form has it
         self._resume(packet.parameters, now)
         return None
 

@@ -4,6 +4,7 @@ Tests for claims to sessions of before: who may make them, how they are answered
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
@@ -28,6 +29,7 @@ from hypermail.test.reopening import DARK, NEAR, OPTIONS, ReopeningTestCase, is_
 from hypermail.testing import Pair, World, secret_handshakes
 from hypermail.testing.node import Side
 from hypermail.wire import packets as p
+from hypermail.wire.parameters import Parameters
 
 
 class ProofTests(SynchronousTestCase):
@@ -133,6 +135,43 @@ class RefusedTests(ReopeningTestCase):
         self.suspend(pair)
         session_of(pair.listener).survival.secret = b""
         self.refused(pair, Reason.CANNOT_REOPEN, SessionRejected)
+
+    def test_incarnation(self) -> None:
+        """Who says to have been restarted, in a session that outlives no process, has no part in it."""
+        pair = self.pair()
+        session_of(pair.starter).survival.incarnation += 1
+        self.suspend(pair)
+        self.refused(pair, Reason.SESSION_UNKNOWN, SessionReset)
+
+    def test_listenersIncarnation(self) -> None:
+        """Nor does a listener that says so: it breaks the rules, and nothing of the session is dropped for it."""
+        pair = self.pair()
+        self.suspend(pair)
+        stream = pair.starter.open_stream()
+        session_of(pair.listener).survival.incarnation += 1
+        pair.network.set_conditions(NEAR)
+        pair.run(lambda: pair.starter.application.error, limit=60)
+        error = pair.starter.application.error
+        assert error is not None
+        self.assertEqual(error.code, Reason.PROTOCOL_VIOLATION)
+        self.assertIs(stream.error, error)
+
+    def test_listenersOtherIncarnation(self) -> None:
+        """Likewise when it lets the session go on nevertheless."""
+        pair = self.pair()
+        self.suspend(pair)
+        usual = Session.carry_on
+
+        def carry_on(session: Session, parameters: Parameters, learn: Callable[[Parameters], None]) -> None:
+            usual(session, parameters._replace(incarnation=99), learn)
+
+        pair.network.set_conditions(NEAR)
+        pair.run(lambda: session_of(pair.starter).survival.claiming, limit=60)
+        self.patch(Session, "carry_on", carry_on)
+        pair.run(lambda: pair.starter.application.error, limit=60)
+        error = pair.starter.application.error
+        assert error is not None
+        self.assertEqual(error.code, Reason.PROTOCOL_VIOLATION)
 
     def test_text(self) -> None:
         """The starter reads why."""
