@@ -73,13 +73,12 @@ def _revive(socket: ReopeningSocket, candidate: SessionLife, sessionID: bytes) -
         candidate.reject(closed.code, closed.text)
     elif store is None:
         _unknown(candidate)
-    elif not residents.beginReviving(sessionID):
+    elif not residents.beginReviving(sessionID, candidate):
         candidate.reject(Reason.TOO_MANY_SESSIONS, "the session is being taken up already")
     else:
         finding = store.find(sessionID)
         finding.addCallbacks(_found, _notFound, callbackArgs=(socket, candidate), errbackArgs=(candidate,))
         finding.addErrback(lambda failure: _log.failure("A session cannot be taken up", failure))
-        finding.addBoth(lambda _: residents.endReviving(sessionID))
 
 
 def _found(stored: StoredSession | None, socket: ReopeningSocket, candidate: SessionLife) -> None:

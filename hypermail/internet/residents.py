@@ -32,7 +32,7 @@ class Residents:
         self._mostSuspended = mostSuspended
         self._seed = seed
         self._parked = 0
-        self._reviving: set[bytes] = set()
+        self._reviving: dict[bytes, SessionLife] = {}
         self._sessions: dict[bytes, SessionLife] = {}
         self._suspended: dict[bytes, object] = {}
         self._byPrefix: Counter[object] = Counter()
@@ -46,9 +46,12 @@ class Residents:
     def enter(self, session: SessionLife) -> None:
         """A session has opened."""
         self._sessions[session.sessionID] = session
+        self._reviving.pop(session.sessionID, None)
 
     def leave(self, session: SessionLife) -> None:
         """A session is over, or has never opened."""
+        for name in [name for name, candidate in self._reviving.items() if candidate is session]:
+            del self._reviving[name]
         if self._sessions.get(session.sessionID) is session:
             del self._sessions[session.sessionID]
             self.resume(session)
@@ -71,16 +74,14 @@ class Residents:
         """A session has left this process's memory, and stays on disk."""
         self._parked += 1
 
-    def beginReviving(self, sessionID: bytes) -> bool:
-        """A session is being looked for on disk. @return: False when that is under way."""
-        if sessionID in self._reviving:
-            return False
-        self._reviving.add(sessionID)
-        return True
+    def beginReviving(self, sessionID: bytes, candidate: SessionLife) -> bool:
+        """
+        A session is to be taken up from the disk, until the candidate enters or leaves: its application may take its
+        time, and were the session taken up once more meanwhile there would be two of it.
 
-    def endReviving(self, sessionID: bytes) -> None:
-        """It was found, or was not."""
-        self._reviving.discard(sessionID)
+        @return: False when that is under way.
+        """
+        return self._reviving.setdefault(sessionID, candidate) is candidate
 
     def find(self, sessionID: bytes) -> SessionLife | None:
         """The session of a name."""

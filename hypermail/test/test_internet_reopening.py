@@ -443,6 +443,22 @@ class ResidentsTests(SynchronousTestCase):
         self.assertEqual((self.residents.suspended, len(self.residents._byPrefix)), (0, 0))
         self.assertEqual([session for session in sessions if session.error], [])
 
+    def test_revivedOnce(self) -> None:
+        """A session of before a restart is taken up by one candidate at a time, until that has opened it or is over."""
+        first, second, third = (self.enter("10.1.0.1") for _ in range(3))
+        for session in (first, second, third):
+            self.residents.leave(session)
+        name = b"claimed by three"
+        self.assertTrue(self.residents.beginReviving(name, first))
+        self.assertFalse(self.residents.beginReviving(name, second))
+        self.residents.leave(second)
+        self.assertFalse(self.residents.beginReviving(name, third))
+        self.residents.leave(first)
+        self.assertTrue(self.residents.beginReviving(name, third))
+        third.sessionID = name
+        self.residents.enter(third)
+        self.assertTrue(self.residents.beginReviving(name, second))
+
     def test_closed(self) -> None:
         """Those that were closed in order are remembered as such, for a while; no others."""
         first = self.enter("10.1.0.1")

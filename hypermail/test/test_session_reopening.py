@@ -212,6 +212,18 @@ class WithoutLinkTests(ReopeningTestCase):
         self.finish(pair)
         self.assertEqual(pair.listener.application.directs, [b"there"])
 
+    def test_directsThatWaited(self) -> None:
+        """Likewise those that were waiting for the window when the link was lost."""
+        pair = self.pair()
+        pair.network.set_conditions(DARK)
+        for number in range(100):
+            pair.starter.send_direct(b"%d" % number * 300)
+        self.suspend(pair)
+        self.assertGreater(pair.starter.connection.statistics()["directs_dropped"], 20)
+        self.resume(pair)
+        self.finish(pair)
+        self.assertEqual(pair.listener.application.directs, [])
+
     def test_ping(self) -> None:
         """Pings fail with what the link was lost for; one that was under way is not answered by another link."""
         pair = self.pair()
@@ -367,6 +379,8 @@ class TimeTests(ReopeningTestCase):
         pair.run(lambda: not starter.connection.suspended, limit=60)
         host, port = starter.node.address
         pair.network.set_conditions(NEAR)
+        pair.run(lambda: len(pair.listener_node.demux), limit=1)  # the hello has come, the answer is on its way
+        self.assertFalse(starter.connection.linked)
         before = pair.now
         starter.node.move((host, port + 1))
         pair.run(lambda: starter.connection.linked, limit=1)

@@ -511,6 +511,7 @@ class OffsetTests(ReopeningTestCase):
             pair = self.said(p.StreamReopen(0, offset, limit))
             self.assertIsNone(pair.starter.application.error)
             (theirs,) = session_of(pair.listener).streams._streams.values()
+            self.assertEqual(theirs.outgoing._limit, max(limit, OPTIONS.stream_window))
             theirs.write(b"z" * 1_000)
             theirs.finish()
             pair.listener.touch()
