@@ -403,7 +403,10 @@ class Connection(Commands):
             room.carry(session)
         parameters = parameters_of(self.options, self._reset_token, session.survival.incarnation)
         session.carry_on(parameters, self._learn)
-        session.claimed(claim, self._channel, self._now)
+        try:
+            session.claimed(claim, self._channel, self._now)
+        except HypermailError as error:
+            self._ending.broke(error, self._now)
         if session.survival.linked:
             self._take_held()
 
@@ -516,7 +519,10 @@ class Connection(Commands):
         self._now = now
         session = self._session
         if session.journal is not None:
-            session.journal.tell(safe, now)
+            try:
+                session.journal.tell(safe, now)
+            except HypermailError as error:
+                self._ending.broke(error, now)
         if session.store_error is not None and not self._ending.over:
             self._ending.gave_out(session.store_error, now)
         elif session.carrying and session.survival.linked:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from struct import Struct
+from sys import maxsize
 from typing import cast
 
 from hypermail.errors import ProtocolViolation, UsageError
@@ -149,6 +150,10 @@ class AskedLane(IncomingLane):
         """
         self._check(number)
         super().reject(number, code, text)
+
+    def detach(self, left: Holdings) -> None:
+        """See L{IncomingLane.detach}; its asks are taken back from the application."""
+        super().detach(Holdings(maxsize, maxsize))
 
     def _check(self, number: int) -> None:
         if not self._is_with_application(number) or number in self._answered:

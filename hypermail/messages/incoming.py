@@ -383,11 +383,19 @@ class IncomingLane:
             self._verdicts.pop(number, None)
         self._news = self._news or bool(self._verdicts)
 
-    def detach(self) -> None:
-        """Its sender knows the lane no more: what the application still says of its messages concerns nobody."""
+    def detach(self, left: Holdings) -> None:
+        """
+        Its sender knows the lane no more: what the application still says of its messages concerns nobody.
+
+        @param left: counts those that the application has, until it has settled them.
+        @raise LimitExceeded: when these are too many.
+        """
         self._holdings.release(sum(self._sizes.values()), len(self._sizes))
-        self._holdings = Holdings(0, 0)
+        for number in (*self._partial, *self._held):
+            del self._sizes[number]
+        self._holdings = left
         self.forget()
+        left.admit(sum(self._sizes.values()), len(self._sizes))
 
     def forget(self) -> None:
         """The session is over: free what waits."""

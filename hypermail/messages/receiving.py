@@ -42,6 +42,7 @@ class Receiving:
         "_control",
         "_directs",
         "_lanes",
+        "_left",
         "_options",
         "_waiting",
         "allowed",
@@ -65,6 +66,7 @@ class Receiving:
         self.asks: AskLane | None = None
         self.holdings = Holdings(options.allowance_bytes, options.allowance_messages)
         self.reply_holdings: Holdings | None = None
+        self._left: Holdings | None = None  # of what a peer has forgotten that was restarted
         self.journal: Journal | None = None
 
     @property
@@ -209,13 +211,18 @@ class Receiving:
     def peer_restarted(self) -> None:
         """
         The peer remembers durable lanes, but not what it was told; of others nothing, so that their numbers begin
-        again. What the application has of them stays there.
+        again. What the application has of them stays there, and counts: of all that the peer has forgotten so, as much
+        as of what it knows.
+
+        @raise LimitExceeded: when that is too much.
         """
+        options = self._options
+        left = self._left = self._left or Holdings(options.allowance_bytes, options.allowance_messages)
         for number, lane in list(self._lanes.items()):
             if isinstance(lane, DurableIncomingLane):
                 lane.retell()
             else:
-                lane.detach()
+                lane.detach(left)
                 del self._lanes[number]
         self._waiting = self.asked = None
         self.reply_holdings = None

@@ -143,6 +143,31 @@ class RefusedTests(ReopeningTestCase):
         self.suspend(pair)
         self.refused(pair, Reason.SESSION_UNKNOWN, SessionReset)
 
+    def test_restartsWithoutEnd(self) -> None:
+        """A peer that is restarted again and again cannot make an application hold more than twice its allowance."""
+        self.patch(Session, "may_restart", lambda session, incarnation: True)
+        pair = self.pair(replace(OPTIONS, allowance_bytes=40_000, max_message=10_000))
+        listener = pair.listener
+        listener.application.pause()
+        for _ in range(4):
+            if listener.application.error is not None:
+                break
+            for _ in range(30):
+                pair.starter.send_message(bytes(1_000))
+            pair.run_for(1)
+            session_of(pair.starter).survival.incarnation += 1
+            session_of(pair.starter).sending.peer_restarted(SessionReset("as it says"))
+            pair.network.set_conditions(DARK)
+            pair.run_for(8)
+            pair.network.set_conditions(NEAR)
+            pair.run(lambda: pair.starter.application.error or pair.starter.connection.linked, limit=60)
+        for side in (pair.starter, listener):
+            error = side.application.error
+            assert error is not None
+            self.assertEqual(error.code, Reason.LIMIT_EXCEEDED)
+        held = sum(len(messages) for messages in listener.application.received.values())
+        self.assertLessEqual(held * 1_000, 2 * 40_000)
+
     def test_listenersIncarnation(self) -> None:
         """Nor does a listener that says so: it breaks the rules, and nothing of the session is dropped for it."""
         pair = self.pair()
