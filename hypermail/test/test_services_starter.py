@@ -143,7 +143,7 @@ class OpeningTests(StarterCase):
         Deferred.fromCoroutine(calling.open(self.clock, 3))
         (((_, host, port), options),) = self.endpoints
         self.assertEqual((host, port), tuple(WHERE))
-        self.assertEqual(options["options"], Options(connection_timeout=3, congestion="vegas"))
+        self.assertEqual(options["options"], Options(connection_timeout=3, session_timeout=3, congestion="vegas"))
         self.assertEqual(options["security"], Plain(allowRemote=True))
 
     def test_refused(self) -> None:
