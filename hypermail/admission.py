@@ -22,7 +22,7 @@ from hypermail.session.states import State
 _PREFIX6 = 6
 
 
-class Verdict(Enum):
+class Ruling(Enum):
     """What becomes of a stranger's hello."""
 
     ADMIT = auto()  #: it is let in
@@ -88,7 +88,7 @@ class Admission:
         """How many have been let in, and neither opened nor gone."""
         return len(self._places)
 
-    def judge(self, token: bytes, address: Any, first_tag: int, now: float) -> Verdict:
+    def judge(self, token: bytes, address: Any, first_tag: int, now: float) -> Ruling:
         """
         Whether a stranger is let in.
 
@@ -98,12 +98,12 @@ class Admission:
         """
         prefix = prefix_of(address)
         if token and not self._proved.has_place(prefix):
-            return Verdict.DROP
+            return Ruling.DROP
         if token and self._tokens.spend(token, address, first_tag, now):
-            return Verdict.PROVED
+            return Ruling.PROVED
         if self._unproved.has_place(prefix) and self._hellos.has_place(prefix):
-            return Verdict.ADMIT
-        return Verdict.RETRY
+            return Ruling.ADMIT
+        return Ruling.RETRY
 
     def token(self, address: Any, first_tag: int, now: float) -> bytes:
         """For a stranger that shall come back."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypermail.admission import Admission, Verdict
+from hypermail.admission import Admission, Ruling
 from hypermail.connection import Connection, RandomBytes, TraceFactory
 from hypermail.errors import Reason, SessionRejected, UsageError
 from hypermail.link.congestion import controller
@@ -95,12 +95,12 @@ class Reception:
         if head.token and not self._is_hello(datagram, head):  # before its token is spent
             return None
         verdict = self.admission.judge(head.token, address, tag, now)
-        if verdict is Verdict.RETRY:
+        if verdict is Ruling.RETRY:
             return header.encode_retry(header.Retry(head.source, tag, self.admission.token(address, tag, now)))
-        if verdict is Verdict.DROP or not (head.token or self._is_hello(datagram, head)):
+        if verdict is Ruling.DROP or not (head.token or self._is_hello(datagram, head)):
             return None
-        connection = self._begin(head, address, verdict is Verdict.PROVED, connections, now)
-        self.admission.begun(connection, verdict is Verdict.PROVED)
+        connection = self._begin(head, address, verdict is Ruling.PROVED, connections, now)
+        self.admission.begun(connection, verdict is Ruling.PROVED)
         return connection
 
     def _is_hello(self, datagram: memoryview, head: header.Long) -> bool:

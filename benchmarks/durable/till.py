@@ -79,8 +79,6 @@ async def give(reactor: Any, arguments: argparse.Namespace) -> None:
     await Deferred()  # until it is told to end
 
 
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, required=True)

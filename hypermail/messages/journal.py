@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from hypermail.messages.lanes import LaneProperties
-from hypermail.wire.packets import Verdict
+from hypermail.wire import message_packets
 
 #: Is told whether a change is safe, and the time, in s.
 Written = Callable[[bool, float], None]
@@ -74,7 +74,7 @@ class Taken(NamedTuple):
     id: bytes
     lane: int
     below: int
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[message_packets.Verdict, ...]
 
 
 class Heard(NamedTuple):

@@ -21,7 +21,7 @@ from hypermail.messages.journal import Withdrawn as Withdrawn
 from hypermail.messages.lanes import LaneProperties
 from hypermail.options import Role, Way
 from hypermail.session.survival import Survival
-from hypermail.wire.packets import Verdict
+from hypermail.wire import message_packets
 from hypermail.wire.parameters import Parameters
 
 
@@ -100,7 +100,7 @@ class StoredReceiving:
     """
 
     taken: int
-    verdicts: tuple[Verdict, ...] = ()
+    verdicts: tuple[message_packets.Verdict, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
