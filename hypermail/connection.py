@@ -366,7 +366,9 @@ class Connection(Commands):
 
     def release(self, *, now: float) -> Session:
         """Give the session away: to the connection over whose link it goes on. This one is over."""
+        self._now = now
         session = self._session
+        self._trace_end(session.survival.error or SessionReset("the session goes on over another link"))
         found = self.statistics()
         session.survival.counted = {name: found[name] for name in COUNTERS}
         if not self._ending.suspended:

@@ -5,6 +5,7 @@ Tests of L{hypermail.internet.reopening} and what is around it: sessions that go
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 from twisted.internet import reactor
@@ -29,6 +30,7 @@ from hypermail.internet.address import HypermailAddress
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.residents import MOST_CLOSED, Residents
 from hypermail.internet.security import ListenerTLS, Security, StarterTLS
+from hypermail.internet.traces import TraceFile
 from hypermail.internet.wakings import LATE, LOOK, Wakings, sleeplessClock, sleeplessClockOf
 from hypermail.options import ListenerOptions, Options
 from hypermail.test.producers import Producer
@@ -75,8 +77,9 @@ class ReopeningTests(SecuredTestCase):
     ) -> tuple[SurvivingProtocol, SurvivingProtocol]:
         """Open a session. @return: the starter's protocol and the listener's."""
         hosts = self.listen(listening, options=options, **settings)
+        traces = {name: value for name, value in settings.items() if name == "traceDirectory"}
         hosts.listening.make = hosts.starting.make = SurvivingProtocol
-        ours: Any = hosts.run(hosts.ask(NAME, security=starting, options=options))
+        ours: Any = hosts.run(hosts.ask(NAME, security=starting, options=options, **traces))
         theirs: Any = hosts.listening.built[-1]
         hosts.settle()
         return ours, theirs
@@ -355,6 +358,27 @@ class ReopeningTests(SecuredTestCase):
         self.resume()
         self.assertIsInstance(errorOf(ours), SessionReset)
         self.assertEqual(second.calls[-1], "sessionResumed")
+
+    def test_traces(self) -> None:
+        """The trace of a link is closed when the session leaves it, an attempt's when that was in vain."""
+        directory = Path(self.mktemp())
+        opened: list[TraceFile] = []
+        usual = TraceFile.__init__
+
+        def open(file: TraceFile, path: Path) -> None:
+            usual(file, path)
+            opened.append(file)
+
+        self.patch(TraceFile, "__init__", open)
+        ours, _ = self.open(traceDirectory=directory)
+        self.suspend(60)
+        self.resume()
+        self.hosts.run(ours.session.close())
+        self.hosts.settle(10)
+        self.assertGreaterEqual(len(opened), 2)
+        self.assertEqual([file.path.name for file in opened if not file._file.closed], [])
+        for file in opened:
+            self.assertIn("connection_closed", file.path.read_text(encoding="utf-8").splitlines()[-1])
 
     def test_memory(self) -> None:
         """A new link takes nothing of the old one along, on either side."""
