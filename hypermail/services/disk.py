@@ -57,7 +57,8 @@ class Disk:
         @raise FileExistsError: when it did, or when a sweep took it for a leftover in that very moment.
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(name, flags, 0o600 | MARK, dir_fd=parent)
+        # As open to others as the umask says, once it leaves this directory, which is its owner's alone.
+        descriptor = os.open(name, flags, 0o666 | MARK, dir_fd=parent)
         if self._lock(descriptor):
             return descriptor
         os.close(descriptor)

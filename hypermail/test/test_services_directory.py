@@ -77,7 +77,7 @@ class ArrivalTests(DirectoryCase):
         assert isinstance(self.disk, FaultyDisk)
         self.disk.calls.clear()
         self.store("a")
-        self.assertEqual(self.disk.calls, ["create", "write", "sync", "link", "change_mode", "sync", "sync", "unlink"])
+        self.assertEqual(self.disk.calls, ["create", "write", "sync", "link", "change_mode", "sync", "unlink"])
 
     def test_paths(self) -> None:
         """Directories are made as they are needed."""
