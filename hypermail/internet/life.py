@@ -413,6 +413,7 @@ class SessionLife:
     def park(self, text: str = "the session is kept") -> None:
         """See L{ISession.park}."""
         error = SessionAborted(text, Reason.SHUTTING_DOWN)
+        self._owner.residents.parked()
         self._owner.send(self.connection.park(error, now=self._owner.seconds()))
         self.write()
         self.touch()
@@ -489,7 +490,7 @@ class SessionLife:
             self._owner.failedHandshakes.note(self.getPeer(), error, self._owner.seconds())
         elif not self._rejected:
             self._note("session {session} with {peer} ended: {reason}", error.code, error.text)
-        self._owner.residents.leave(self)
+        self._leave()
         if self.whereabouts is not None:
             self.whereabouts.forget()
         if self._decision is not None:
@@ -503,6 +504,26 @@ class SessionLife:
             opening.errback(error)
         if self._release is None:
             self._closed()
+
+    def _leave(self) -> None:
+        """Nobody finds the session in this process any more, and on disk not before all is written there."""
+        residents = self._owner.residents
+        residents.leave(self)
+        if self._factory is not None and self.connection.has_changes:
+            residents.occupy(self.sessionID, self)
+        elif self._writing is None or not self._writing.busy:
+            self.writtenDown(True)
+
+    def writtenDown(self, safe: bool) -> None:
+        """
+        The session is over, and nothing more of it is to be written.
+
+        @param safe: whether the disk has the last word.
+        """
+        residents = self._owner.residents
+        if not safe:
+            residents.parked()
+        residents.vacate(self)
 
     def _note(self, format: str, code: int, text: str) -> None:
         session = self.sessionID.hex() or f"{self.connection.first_tag:016x}"

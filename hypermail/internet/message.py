@@ -48,7 +48,8 @@ class SentMessage(Deferred[None]):
     def queued(self) -> Deferred[None]:
         """
         Fires with None once the message is on disk, so that it will be delivered even if this process is killed.
-        Errbacks with L{hypermail.errors.StoreFailed}, as this Deferred does, when it is not.
+        Errbacks with L{hypermail.errors.StoreFailed}, as this Deferred does, when it is not; and as this one when that
+        errbacks before.
         """
         if self._queued is None:
             self._queued = Deferred(lambda _: None)
@@ -57,12 +58,13 @@ class SentMessage(Deferred[None]):
         return self._queued
 
     def stored(self, outcome: Failure | bool) -> None:
-        """It is on disk; or is not, and why."""
-        self._stored = outcome
+        """It is on disk; or is not, and why. What was said first counts."""
+        if self._stored is None:
+            self._stored = outcome
         queued = self._queued
         if queued is not None and not queued.called:
-            if isinstance(outcome, Failure):
-                queued.errback(outcome)
+            if isinstance(self._stored, Failure):
+                queued.errback(self._stored)
             else:
                 queued.callback(None)
 

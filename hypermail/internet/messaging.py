@@ -22,7 +22,6 @@ from hypermail.errors import (
     MessageCancelled,
     MessageUndelivered,
     Reason,
-    StoreFailed,
 )
 from hypermail.interfaces import ISessionProtocol, Octets
 from hypermail.internet.callbacks import meantForPeer, pending, verdict
@@ -142,7 +141,7 @@ class SentMessages:
             return
         self._session.connection.cancel_message(message, now=self._session.seconds())
         self._session.touch()
-        deferred.errback(MessageCancelled("the message was cancelled by its sender"))
+        self._failed(message, deferred, MessageCancelled("the message was cancelled by its sender"))
 
     def settled(self, messages: list[OutgoingMessage]) -> None:
         """The fate of messages is known."""
@@ -156,9 +155,7 @@ class SentMessages:
             if message.error is None:
                 deferred.callback(None)
                 continue
-            if isinstance(deferred, SentMessage) and isinstance(message.error, StoreFailed):
-                deferred.stored(Failure(message.error))
-            deferred.errback(message.error)
+            self._failed(message, deferred, message.error)
         if not waiting:
             waiting.clear()  # gives back the room that a burst took
 
@@ -186,9 +183,14 @@ class SentMessages:
         for message in [*self.waiting]:
             deferred = self.waiting.pop(message, None)
             if deferred is not None:  # the errback of one before may have cancelled it
-                if isinstance(deferred, SentMessage):
-                    self.told.add((message.lane, message.number))
-                deferred.errback(MessageUndelivered(error, Delivered.UNKNOWN))
+                self._failed(message, deferred, MessageUndelivered(error, Delivered.UNKNOWN))
+
+    def _failed(self, message: OutgoingMessage, deferred: Deferred[None], error: HypermailError) -> None:
+        if isinstance(deferred, SentMessage):
+            if isinstance(error, MessageUndelivered):
+                self.told.add((message.lane, message.number))
+            deferred.stored(Failure(error))
+        deferred.errback(error)
 
 
 class ReceivedMessages:

@@ -73,27 +73,32 @@ def _revive(socket: ReopeningSocket, candidate: SessionLife, sessionID: bytes) -
         candidate.reject(closed.code, closed.text)
     elif store is None:
         _unknown(candidate)
-    elif not residents.beginReviving(sessionID, candidate):
-        candidate.reject(Reason.TOO_MANY_SESSIONS, "the session is being taken up already")
+    elif not residents.occupy(sessionID, candidate):
+        candidate.reject(Reason.TOO_MANY_SESSIONS, "the session is being taken up, or put away; try again")
     else:
         finding = store.find(sessionID)
-        finding.addCallbacks(_found, _notFound, callbackArgs=(socket, candidate), errbackArgs=(candidate,))
-        finding.addErrback(lambda failure: _log.failure("A session cannot be taken up", failure))
+        finding.addCallback(_found, socket, candidate)
+        finding.addErrback(_notTakenUp, socket, candidate)
 
 
 def _found(stored: StoredSession | None, socket: ReopeningSocket, candidate: SessionLife) -> None:
-    if candidate.error is not None:
-        return
-    if stored is None:
+    revived = False
+    if candidate.error is None and stored is None:
         _unknown(candidate)
-    else:
+    elif candidate.error is None and stored is not None:
         incarnation = socket.residents.incarnation(stored.identity.id)
-        candidate.connection.revive(stored, incarnation, now=socket.seconds())
+        revived = candidate.connection.revive(stored, incarnation, now=socket.seconds())
         candidate.touch()
+    if not revived:
+        socket.residents.vacate(candidate)
 
 
-def _notFound(failure: Failure, candidate: SessionLife) -> None:
-    _log.error("a session cannot be taken up: {reason}", reason=failure.getErrorMessage())
+def _notTakenUp(failure: Failure, socket: ReopeningSocket, candidate: SessionLife) -> None:
+    socket.residents.vacate(candidate)
+    if failure.check(HypermailError):
+        _log.error("a session cannot be taken up: {reason}", reason=failure.getErrorMessage())
+    else:
+        _log.failure("A session cannot be taken up", failure)
     if candidate.error is None:
         candidate.reject(Reason.STORE_FAILED, "the listener cannot read what it has kept of the session")
 

@@ -32,7 +32,8 @@ class Residents:
         self._mostSuspended = mostSuspended
         self._seed = seed
         self._parked = 0
-        self._reviving: dict[bytes, SessionLife] = {}
+        self._occupied: dict[bytes, SessionLife] = {}
+        self._occupiers: dict[SessionLife, bytes] = {}
         self._sessions: dict[bytes, SessionLife] = {}
         self._suspended: dict[bytes, object] = {}
         self._byPrefix: Counter[object] = Counter()
@@ -45,13 +46,11 @@ class Residents:
 
     def enter(self, session: SessionLife) -> None:
         """A session has opened."""
+        self.vacate(session)
         self._sessions[session.sessionID] = session
-        self._reviving.pop(session.sessionID, None)
 
     def leave(self, session: SessionLife) -> None:
         """A session is over, or has never opened."""
-        for name in [name for name, candidate in self._reviving.items() if candidate is session]:
-            del self._reviving[name]
         if self._sessions.get(session.sessionID) is session:
             del self._sessions[session.sessionID]
             self.resume(session)
@@ -74,14 +73,24 @@ class Residents:
         """A session has left this process's memory, and stays on disk."""
         self._parked += 1
 
-    def beginReviving(self, sessionID: bytes, candidate: SessionLife) -> bool:
+    def occupy(self, sessionID: bytes, session: SessionLife) -> bool:
         """
-        A session is to be taken up from the disk, until the candidate enters or leaves: its application may take its
-        time, and were the session taken up once more meanwhile there would be two of it.
+        A session is on its way from the disk, until it has opened, or to the disk. Nobody else is to look for it there.
 
-        @return: False when that is under way.
+        @param session: L{vacate} has to follow for it, unless L{enter} does.
+        @return: False when it is on its way already.
         """
-        return self._reviving.setdefault(sessionID, candidate) is candidate
+        if sessionID in self._occupied:
+            return False
+        self._occupied[sessionID] = session
+        self._occupiers[session] = sessionID
+        return True
+
+    def vacate(self, session: SessionLife) -> None:
+        """It is there, or will not come."""
+        sessionID = self._occupiers.pop(session, None)
+        if sessionID is not None:
+            del self._occupied[sessionID]
 
     def find(self, sessionID: bytes) -> SessionLife | None:
         """The session of a name."""
@@ -102,7 +111,6 @@ class Residents:
             self.resume(oldest)
             text = f"more than {self._mostSuspended} sessions wait for a link, this one for the longest time"
             if oldest.durable:
-                self.parked()
                 oldest.park(text)
             else:
                 oldest.fail(SessionAborted(text, Reason.TOO_MANY_SESSIONS))

@@ -12,10 +12,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hypermail.errors import HypermailError, SessionClosed
+from hypermail.errors import HypermailError, SessionClosed, StoreFailed
 from hypermail.events import MessagesWanted
 from hypermail.interfaces import ISessionStore
 from hypermail.internet.message import Message
@@ -39,7 +40,7 @@ class Writing:
 
     _log = Logger()
 
-    __slots__ = ("_busy", "_failing", "_session", "_store", "_wall")
+    __slots__ = ("_busy", "_failing", "_pause", "_session", "_store", "_wall")
 
     def __init__(self, session: SessionLife, store: ISessionStore, wall: Callable[[], float]) -> None:
         self._session = session
@@ -47,12 +48,25 @@ class Writing:
         self._wall = wall
         self._busy = False
         self._failing = False
+        self._pause: IDelayedCall | None = None
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being written, or is to be written again."""
+        return self._busy
 
     def look(self) -> None:
         """Write what there is to write, unless something is being written."""
         session = self._session
         connection = session.connection
-        if self._busy or not connection.has_changes:
+        if self._pause is not None and session.error is not None:
+            self._pause.cancel()
+            self._resume()
+        if self._busy:
+            return
+        if not connection.has_changes:
+            if session.error is not None:
+                session.writtenDown(not self._failing)
             return
         self._busy = True
         changes = connection.take_changes()
@@ -72,7 +86,8 @@ class Writing:
         ]
 
     def _written(self, _: object) -> None:
-        self._busy = self._failing = False
+        self._failing = False
+        self._busy = False
         self._told(True)
 
     def _notWritten(self, failure: Failure) -> None:
@@ -81,20 +96,26 @@ class Writing:
                 "session {session}: {reason}", session=self._session.sessionID.hex(), reason=failure.getErrorMessage()
             )
             self._failing = True
-        if self._session.error is not None:
-            return
-        self._session.reactor.callLater(PAUSE, self._again)
+        if self._session.error is None:
+            self._pause = self._session.reactor.callLater(PAUSE, self._again)
+        else:  # what is left is tried at once, and once
+            self._busy = False
         self._told(False)
 
     def _again(self) -> None:
-        self._busy = False
+        self._resume()
         self.look()
+
+    def _resume(self) -> None:
+        self._pause = None
+        self._busy = False
 
     def _told(self, safe: bool) -> None:
         session = self._session
         session.connection.changes_written(safe, now=session.seconds())
-        session.touch()
-        if session.error is not None:
+        if session.error is None:
+            session.touch()
+        else:
             self.look()
 
     # When the session is over
@@ -102,7 +123,9 @@ class Writing:
     async def _endWith(self, changes: list[Change]) -> None:
         """The session is over, and had not delivered everything: tell the application what it can't know otherwise."""
         session, store = self._session, self._store
-        await store.write(self._dated(changes[:-1], self._wall() - session.seconds()))
+        if changes[:-1]:
+            with suppress(StoreFailed):  # then more is told than has to be
+                await store.write(self._dated(changes[:-1], self._wall() - session.seconds()))
         stored = await store.find(session.sessionID) if session.tellsUndelivered else None
         for lane, sending in () if stored is None else stored.sending.items():
             first = sending.settled

@@ -27,7 +27,7 @@ class DurableIncomingLane(IncomingLane):
 
     durable = True
 
-    __slots__ = ("_journal", "_kept", "_most", "_noted", "_safe", "_tells")
+    __slots__ = ("_excused_below", "_journal", "_kept", "_most", "_noted", "_safe", "_tells")
 
     def __init__(
         self,
@@ -45,6 +45,7 @@ class DurableIncomingLane(IncomingLane):
         self._noted = 0  # the watermark that was given to the journal last
         self._safe = 0  # ... and that is on disk
         self._tells = False
+        self._excused_below = 0  # numbers below it, from the watermark on, are not counted in the allowance
 
     def restore(self, taken: int, verdicts: tuple[Verdict, ...]) -> None:
         """
@@ -63,9 +64,31 @@ class DurableIncomingLane(IncomingLane):
         return tuple(self._kept.values())
 
     def retell(self) -> None:
-        """The peer has been restarted: it may not know what it was told."""
+        """The peer may not know what it was told; where nothing was, it may not know the lane."""
         self._verdicts.update(self._kept)
-        self._tells = True
+        self._tells = self._tells or self._safe > 0
+
+    def peer_restarted(self) -> None:
+        """
+        The peer has been restarted. It sends again all that is not settled, and counts its allowance from nothing: what
+        is not with the application goes, and what is there is not counted any more, as far as that may be.
+        """
+        self._partial.clear()
+        self._held.clear()
+        if not self._settled:
+            self._top = self._next
+        gone = [number for number in self._sizes if number >= self._next]
+        self._holdings.release(sum(self._sizes.pop(number) for number in gone), len(gone))
+        counted = [number for number in self._sizes if number >= self._excused_below]
+        if counted and self._holdings.excuse(sum(self._sizes[number] for number in counted), len(counted)):
+            self._excused_below = self._next
+        self.retell()
+
+    def _settle(self, start: int, stop: int, verdict: Verdict | None = None) -> None:
+        excused = range(start, min(stop, self._excused_below))
+        if excused:
+            self._holdings.count_again(sum(self._sizes[number] for number in excused), len(excused))
+        super()._settle(start, stop, verdict)
 
     def acknowledge(self) -> None:
         """Write down what is settled, if there is news; tell the peer what was written down."""
@@ -95,9 +118,10 @@ class DurableIncomingLane(IncomingLane):
         if safe:
             self._safe = max(self._safe, watermark)
             self._tells = True
-        else:
+        elif self._noted > self._safe:
+            # At once: what was noted later has to come with the verdicts that were to come before it, or not at all.
             self._noted = self._safe
-            self._news = True
+            self._note()
 
     def _confirm(self, numbers: tuple[int, ...]) -> None:
         """The peer's link has these verdicts; the next ones may go."""
@@ -106,9 +130,14 @@ class DurableIncomingLane(IncomingLane):
         self._tells = self._tells or bool(self._verdicts)
 
     def clear(self, clear: MessageClear) -> None:
-        """See L{IncomingLane.clear}. Of a number that is settled: its fate is known to the peer for good."""
+        """
+        See L{IncomingLane.clear}. Of a number that is settled: its fate is known to the peer for good, unless that can
+        not be yet: then the peer has withdrawn the message, and is told its fate (again).
+        """
         if clear.number >= self._watermark:
             super().clear(clear)
+        elif clear.number in self._verdicts:
+            self._tells = True
         elif self._kept.pop(clear.number, None) is not None:
             self._verdicts.pop(clear.number, None)
             self._journal.put(Heard(self._journal.id, self.number, (clear.number,)))

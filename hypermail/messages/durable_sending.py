@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import islice
+from itertools import islice, takewhile
 
 from hypermail.errors import HypermailError, StoreFailed
 from hypermail.link.payload import Payload
@@ -20,7 +20,7 @@ from hypermail.messages.journal import Journal, LaneUsed, Queued, QueuedMessage,
 from hypermail.messages.lanes import LaneProperties
 from hypermail.messages.outgoing import OutgoingLane, OutgoingMessage
 from hypermail.messages.states import OUTGOING, Input, State
-from hypermail.wire.packets import MessageClear, StreamBlockAck
+from hypermail.wire.packets import MAX_RUN, MessageClear, StreamBlockAck
 from hypermail.wire.ranges import RangeSet
 
 #: Bytes of messages that are brought back from the disk at once after a restart, when no more than so many are left.
@@ -219,11 +219,14 @@ class DurableOutgoingLane(OutgoingLane):
                 expiring.append((message, expires))
         if not messages:
             self._skip_to(self._backlog_stop)
-        if self._loaded >= self._backlog_stop:
-            self._skip_to(self._backlog_stop)
+        self._go_on_with_fresh()
+        return expiring
+
+    def _go_on_with_fresh(self) -> None:
+        """What was sent since the restart follows when nothing of before is left on disk."""
+        if self._fresh and self._loaded >= self._backlog_stop:
             self._enqueue(self._fresh)
             self._fresh = deque()
-        return expiring
 
     def not_loaded(self) -> None:
         """They could not be brought back; it is to be tried again."""
@@ -288,8 +291,8 @@ class DurableOutgoingLane(OutgoingLane):
         if not self._passed_over:
             super()._begin_run(payload, queue)
             return
-        until = next((at for at, message in enumerate(queue) if message.state is State.CLEARING), len(queue))
-        run = deque(islice(queue, until))
+        run = deque(takewhile(lambda message: message.state is not State.CLEARING, islice(queue, MAX_RUN)))
+        until = len(run)
         super()._begin_run(payload, run)
         for _ in range(until - len(run)):
             queue.popleft()
@@ -320,8 +323,16 @@ class DurableOutgoingLane(OutgoingLane):
         fresh = [verdict.number for verdict in ack.verdicts if before <= verdict.number < self._watermark]
         self._told(known, True, 0.0)
         if self._watermark > before:
-            change = Settled(self._journal.id, self.number, self._watermark)
-            self._journal.put(change, partial(self._told, fresh) if fresh else None)
+            self._note(fresh)
+
+    def _note(self, fresh: list[int]) -> None:
+        """
+        Write down how far all is settled.
+
+        @param fresh: messages that were not taken, of which the peer is to hear that this is known.
+        """
+        change = Settled(self._journal.id, self.number, self._watermark)
+        self._journal.put(change, partial(self._told, fresh) if fresh else None)
 
     def _advance(self, watermark: int) -> None:
         """The peer may have settled, before a restart, what was not begun again after it."""
@@ -337,12 +348,15 @@ class DurableOutgoingLane(OutgoingLane):
             self._begun[self._next] = message
             self._next += 1
         self._loaded = max(self._loaded, watermark)
+        self._go_on_with_fresh()
 
     def _told(self, numbers: list[int], safe: bool, now: float) -> None:
-        """What the peer has said of these messages is known here for good."""
-        if safe:
-            for number in numbers:
-                self._tell(MessageClear(self.number, self._flags, number))
+        """What the peer has said of these messages is known here for good; or has to be written down again."""
+        if not safe:
+            self._note(numbers)
+            return
+        for number in numbers:
+            self._tell(MessageClear(self.number, self._flags, number))
 
     def forget(self) -> None:
         """See L{OutgoingLane.forget}."""

@@ -90,12 +90,15 @@ class Journal:
     The changes of one session, in order.
 
     @ivar id: of the session; empty until it has one, before which nothing is written.
+    @ivar known: whether there is anything of the session on disk, or will be.
     """
 
-    __slots__ = ("_serial", "_taken", "_waiting", "_writing", "id")
+    __slots__ = ("_finished", "_serial", "_taken", "_waiting", "_writing", "id", "known")
 
     def __init__(self) -> None:
         self.id = b""
+        self.known = False
+        self._finished = False
         self._serial = 0
         self._taken = 0
         self._waiting: list[tuple[Any, Written | None]] = []
@@ -108,20 +111,32 @@ class Journal:
 
     def begin(self, identity: Any, written: Written | None) -> None:
         """The session has its id: what it is comes before what waits already; see L{put}."""
+        if self._finished:
+            return
         self.id = identity.id
+        self.known = True
         lanes = [(change._replace(id=self.id), told) for change, told in self._waiting]
         self._waiting = [(identity, written), *lanes]
 
     def put(self, change: Any, written: Written | None = None) -> int:
         """
-        Have a change written.
+        Have a change written. What follows the last is not: it would bring back what is gone.
 
         @param written: called when it is safe, or cannot be written.
         @return: by what it is known to L{waits}.
         """
-        self._waiting.append((change, written))
-        self._serial += 1
+        if not self._finished:
+            self._waiting.append((change, written))
+            self._serial += 1
         return self._serial
+
+    def finish(self, last: Any) -> None:
+        """Have the last of all changes written, if anything of the session was."""
+        if self.known:
+            self.put(last)
+        else:
+            self._waiting.clear()
+        self._finished = True
 
     def waits(self, serial: int) -> bool:
         """Whether a change was not taken yet, so that one that grows may grow on."""

@@ -220,7 +220,7 @@ class Receiving:
         left = self._left = self._left or Holdings(options.allowance_bytes, options.allowance_messages)
         for number, lane in list(self._lanes.items()):
             if isinstance(lane, DurableIncomingLane):
-                lane.retell()
+                lane.peer_restarted()
             else:
                 lane.detach(left)
                 del self._lanes[number]

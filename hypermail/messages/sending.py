@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from heapq import heappop, heappush
 
 from hypermail.errors import (
@@ -34,6 +35,8 @@ from hypermail.wire.parameters import Parameters
 
 #: C{MessageClear}s on their way, at most.
 MOST_CLEARS = 1_024
+#: Messages of which the peer waits to hear that their fate is known here: it has no reason to tell of so many.
+MOST_KNOWN = 65_536
 
 
 class _Gone:
@@ -68,12 +71,14 @@ class Sending:
         "_control",
         "_directs",
         "_expiries",
+        "_known",
         "_lanes",
         "_most_lanes",
         "_most_message",
         "_options",
         "_properties",
         "_serial",
+        "_telling",
         "_was_full",
         "asks",
         "budget",
@@ -96,6 +101,8 @@ class Sending:
         self._serial = 0
         self._clearing: deque[OutgoingMessage] | None = None  # the peer is to be asked about them; made for the first
         self._clears = 0  # asked and not arrived
+        self._known: deque[MessageClear] | None = None  # the peer is to be told so; made for the first
+        self._telling: set[tuple[int, int]] | None = None  # of them on their way: (lane, number)
         self._was_full = False
         self.budget = Budget(options.outgoing_bytes, peer.allowance_bytes, peer.allowance_messages)
         self.asks: AskLane | None = None
@@ -205,7 +212,24 @@ class Sending:
             self._expire_at(expires, message)
 
     def _tell_known(self, clear: MessageClear) -> None:
-        self._control.put(("known", clear.lane, clear.number), clear)
+        """The peer is told that the fate of a message is known here for good; not of too many at once."""
+        if self._known is None or self._telling is None:
+            self._known, self._telling = deque(), set()
+        if len(self._known) < MOST_KNOWN:
+            self._known.append(clear)
+        self._tell_more(self._known, self._telling)
+
+    def _tell_more(self, known: deque[MessageClear], telling: set[tuple[int, int]]) -> None:
+        while known and len(telling) < MOST_CLEARS:
+            clear = known.popleft()
+            name = clear.lane, clear.number
+            if name not in telling:
+                telling.add(name)
+                self._control.put(("known", *name), clear, partial(self._told, name, known, telling))
+
+    def _told(self, name: tuple[int, int], known: deque[MessageClear], telling: set[tuple[int, int]]) -> None:
+        telling.discard(name)
+        self._tell_more(known, telling)
 
     def _clear(self, message: OutgoingMessage) -> None:
         """The peer is to be asked about a message that is withdrawn."""
@@ -327,7 +351,7 @@ class Sending:
         @param error: why.
         """
         self._clears = 0
-        self._clearing = None
+        self._clearing = self._known = self._telling = None
         if self.replies is not None:
             self._drop_lane(REPLIES, self.replies)
             self.replies = None

@@ -105,7 +105,6 @@ class Session:
         "_learn",
         "_options",
         "_parameters",
-        "_parked",
         "_peer",
         "_role",
         "_safe",
@@ -145,7 +144,6 @@ class Session:
         self._told_end = False
         self._heard = role is Role.STARTER  # whether the peer knows that the session is open
         self._told_open = False
-        self._parked = False
         self._claimed = False  # whether the claim was sent over this link
         self._channel: Channel | None = None  # of the link over which it is to be sent
         self._safe = True  # whether what has to be on disk before anything is sent is there
@@ -175,6 +173,7 @@ class Session:
         survival, journal = session.survival, session.journal
         assert journal is not None  # as it has just become
         survival.id = journal.id = identity.id
+        journal.known = True
         survival.secret, survival.generation = identity.secret, identity.generation
         survival.peer_incarnation, survival.peer_key = identity.peer_incarnation, identity.peer_key
         survival.name, survival.worker, survival.timeout = identity.name, identity.worker, identity.timeout
@@ -226,6 +225,7 @@ class Session:
             if first:
                 self.journal.begin(identity, written)
             else:
+                self.journal.known = True
                 self.journal.put(identity, written)
 
     def _asking_written(self, safe: bool, now: float) -> None:
@@ -344,6 +344,9 @@ class Session:
         waits = survival.claiming or (self.state in _LIVING and self._heard and self.persistence > Persistence.LINK)
         if not (waits and survival.secret):
             return False
+        if self.journal is not None and self.state in _LIVING and not self._told_open:
+            self.journal.finish(Suspended(survival.id))  # taken up from the disk, and not gone on yet: it goes back
+            return False
         if survival.linked:
             self.events.append(SessionSuspended(error))
         survival.lost(error, now)
@@ -392,7 +395,7 @@ class Session:
 
     def _generation_written(self, generation: int, safe: bool, now: float) -> None:
         """Starter: the generation is on disk, so that it is never used again."""
-        if generation != self.survival.generation or not self.survival.claiming:
+        if generation != self.survival.generation or not self.survival.claiming or self.state is State.ENDED:
             return
         self._safe = safe
         if not safe:
@@ -437,7 +440,7 @@ class Session:
 
     def _claim_accepted(self, claim: p.SessionReopen, channel: Channel, safe: bool, now: float) -> None:
         survival = self.survival
-        if claim.generation != survival.generation or not survival.claiming:
+        if claim.generation != survival.generation or not survival.claiming or self.state is State.ENDED:
             return
         if not safe:
             self.store_error = StoreFailed("the claim could not be written down")
@@ -565,8 +568,7 @@ class Session:
         """
         if self.journal is None or self.state not in _LIVING:
             raise UsageError("the session does not outlive its process")
-        self._parked = True
-        self.journal.put(Suspended(self.journal.id))
+        self.journal.finish(Suspended(self.journal.id))
         self.end(error)
 
     def end(self, error: HypermailError) -> None:
@@ -576,8 +578,8 @@ class Session:
 
     def _over(self, error: HypermailError) -> None:
         self.error = error
-        if self.journal is not None and self.journal.id and not self._parked:
-            self.journal.put(Over(self.journal.id))
+        if self.journal is not None:
+            self.journal.finish(Over(self.journal.id))
         self.streams.end_all(error)
         self.control.retain(("session", "closeack", "death"))
         if not isinstance(error, SessionClosed):  # what came before a close is still told

@@ -473,15 +473,15 @@ class ResidentsTests(SynchronousTestCase):
         for session in (first, second, third):
             self.residents.leave(session)
         name = b"claimed by three"
-        self.assertTrue(self.residents.beginReviving(name, first))
-        self.assertFalse(self.residents.beginReviving(name, second))
-        self.residents.leave(second)
-        self.assertFalse(self.residents.beginReviving(name, third))
-        self.residents.leave(first)
-        self.assertTrue(self.residents.beginReviving(name, third))
+        self.assertTrue(self.residents.occupy(name, first))
+        self.assertFalse(self.residents.occupy(name, second))
+        self.residents.vacate(second)
+        self.assertFalse(self.residents.occupy(name, third))
+        self.residents.vacate(first)
+        self.assertTrue(self.residents.occupy(name, third))
         third.sessionID = name
         self.residents.enter(third)
-        self.assertTrue(self.residents.beginReviving(name, second))
+        self.assertTrue(self.residents.occupy(name, second))
 
     def test_closed(self) -> None:
         """Those that were closed in order are remembered as such, for a while; no others."""
