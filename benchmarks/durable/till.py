@@ -33,6 +33,10 @@ OPTIONS = Options(ping_interval=0.3)
 class Till(SessionProtocol):
     """Says what should never happen."""
 
+    def messageSettled(self, message: Any, error: Any) -> None:
+        if error is not None:
+            print("not taken:", message.number, error.text, flush=True)
+
     def messageUndelivered(self, message: Any) -> None:
         print("undelivered:", message.number, flush=True)
 

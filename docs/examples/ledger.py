@@ -119,6 +119,15 @@ class Ledger(SessionProtocol):
         return self.book.taken(session)
 
 
+class Till(SessionProtocol):
+    def messageSettled(self, message, error):
+        """Told of messages that were sent before a restart; others have a Deferred."""
+        self.settled(message.number + 1, error)
+
+    def settled(self, line, error=None):
+        print("booked: line" if error is None else "refused: line", line, flush=True)
+
+
 async def sessionsIn(reactor, directory, owner):
     """The store of a directory; a program that is told to end closes it in time."""
     workers = Workers(reactor, threads=1)
@@ -145,19 +154,22 @@ async def give(reactor, port, pin, directory, file):
     stored = await store.named("till")
     # The number of a message is that of its line: so the store knows how many lines were sent before.
     sent = stored.sending[LANE].next if stored is not None and LANE in stored.sending else 0
+    begun = Path(directory, "begun")
+    if stored is None and begun.exists():
+        raise SystemExit("the session is over: see what was booked, and begin with the rest in another directory")
     security = StarterTLS(pin=pin)
     endpoint = SessionClientEndpoint(reactor, "127.0.0.1", int(port), security=security, store=store, name="till")
-    session = (await endpoint.connect(SessionFactory.forProtocol(SessionProtocol))).session
-    session.lane(LANE, durable=True)
+    till = await endpoint.connect(SessionFactory.forProtocol(Till))
+    till.session.lane(LANE, durable=True)
+    begun.touch()
     with open(file, "rb") as lines:
         for _ in range(sent):
             lines.readline()
         while True:
             group = lines.readlines(65_536)
-            messages = [session.sendMessage(line, lane=LANE) for line in group]
+            messages = [till.session.sendMessage(line, lane=LANE) for line in group]
             for line, message in enumerate(messages, sent + 1):
-                message.addCallback(lambda _, line=line: print("booked: line", line, flush=True))
-                message.addErrback(lambda why, line=line: print(f"line {line}: {why.getErrorMessage()}", flush=True))
+                message.addBoth(lambda error, line=line: till.settled(line, error))
             await gatherResults([message.queued for message in messages])  # a kill loses none of these any more
             sent += len(group)
             if not group:
