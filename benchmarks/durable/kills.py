@@ -171,7 +171,9 @@ def happenings(chance: random.Random, kills: int, cuts: int) -> list[tuple[str, 
     """What is killed, or cut, in which order."""
     together = int(kills * TOGETHER)
     alone = kills - together
-    found = [("ledger", "till")] * together + [("ledger",)] * alone + [("till",)] * alone + [()] * cuts
+    found: list[tuple[str, ...]] = (
+        [("ledger", "till")] * together + [("ledger",)] * alone + [("till",)] * alone + [()] * cuts
+    )
     chance.shuffle(found)
     return found
 
