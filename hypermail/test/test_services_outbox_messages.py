@@ -94,6 +94,24 @@ class MessageOutboxTests(ProgramCase):
         self.assertEqual(self.contents(), [b"first", b"second", b"third"])
         self.assertEqual(self.left(), ["sent/a", "sent/d/b"])
 
+    def test_listenerStops(self) -> None:
+        """A listener that is stopped under load takes its session back when it is started; nothing is lost, or twice."""
+        listener = self.listen("--inbox", "in", port=self.port)
+        process = self.start("--outbox-remove")
+        contents = sorted(b"%04d" % number for number in range(60))
+        for content in contents:
+            self.put(content.decode(), content)
+        for _ in range(2):
+            process.expect("sent '.*' as a message")
+            listener.stop()
+            listener = self.listen("--inbox", "in", port=self.port)
+        for _ in range(3_000):
+            if len(self.contents()) == len(contents) and not self.queued():
+                break
+            time.sleep(0.01)
+        self.assertEqual(self.contents(), contents)
+        self.assertEqual((self.left(), self.queued()), ([], []))
+
     def test_refused(self) -> None:
         """A message that nobody takes is put back, and the log says why."""
         self.listen(port=self.port)
