@@ -95,7 +95,7 @@ class MessageOutboxTests(ProgramCase):
         self.assertEqual(self.left(), ["sent/a", "sent/d/b"])
 
     def test_listenerStops(self) -> None:
-        """A listener that is stopped under load takes its session back when it is started; nothing is lost, or twice."""
+        """A listener that is stopped under load takes its session back when it starts; nothing is lost, or twice."""
         listener = self.listen("--inbox", "in", port=self.port)
         process = self.start("--outbox-remove")
         contents = sorted(b"%04d" % number for number in range(60))
