@@ -46,6 +46,7 @@ from hypermail.internet.shared import sharedSession
 from hypermail.internet.sockets import Lease, StarterSocket, starterSocket
 from hypermail.internet.whereabouts import Whereabouts
 from hypermail.options import ListenerOptions, Mode, Options
+from hypermail.session.journal import Over
 
 #: Interfaces to listen on when none is named: both families, apart.
 EVERYWHERE = ("0.0.0.0", "::")
@@ -254,6 +255,10 @@ class SessionClientEndpoint:
         settings = self._settings
         store = settings.store
         stored = None if store is None else await store.named(self._name)
+        if store is not None and stored is not None and not stored.opened:
+            # The listener may never have heard of it; a new one takes its name.
+            await store.write([Over(stored.identity.id)])
+            stored = None
         taken: Any = {} if stored is None else await maybeDeferred(protocol.messagesTaken, stored.identity.id)
         factory.doStart()
         options, seconds = settings.options, settings.seconds

@@ -24,6 +24,9 @@ from hypermail.session.survival import Survival
 from hypermail.wire import message_packets
 from hypermail.wire.parameters import Parameters
 
+#: Of a peer that has not told its own.
+EARLY_INCARNATION = 0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionIdentity:
@@ -115,6 +118,11 @@ class StoredSession:
     identity: SessionIdentity
     sending: dict[int, StoredSending] = field(default_factory=dict)
     receiving: dict[int, StoredReceiving] = field(default_factory=dict)
+
+    @property
+    def opened(self) -> bool:
+        """Whether a starter had heard that the session is open; before that nothing in it was said to be on disk."""
+        return self.identity.peer_incarnation != EARLY_INCARNATION
 
 
 def identity_of(survival: Survival, role: Role, way: Way, peer: Parameters) -> SessionIdentity:

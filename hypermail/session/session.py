@@ -42,7 +42,7 @@ from hypermail.messages.outgoing import OutgoingMessage
 from hypermail.messages.receiving import Receiving
 from hypermail.messages.sending import Sending
 from hypermail.options import KIB, Options, Persistence, Role, Way
-from hypermail.session.journal import Over, StoredSession, Suspended, identity_of
+from hypermail.session.journal import EARLY_INCARNATION, Over, StoredSession, Suspended, identity_of
 from hypermail.session.states import SESSION, Input, State
 from hypermail.session.survival import Channel, Survival
 from hypermail.streams.set import Streams
@@ -61,7 +61,7 @@ EARLY = Parameters(
     receive_buffer=16 * KIB,
     max_datagram=1_200,
     silence=30_000,
-    incarnation=0,
+    incarnation=EARLY_INCARNATION,
     persistence=Persistence.PROCESS,
 )
 #: With what a claim is refused for now only.

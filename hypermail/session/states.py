@@ -83,6 +83,7 @@ CARRIAGE = Table(
         (Carriage.LINKED, CarriageInput.CLAIM): Carriage.CLAIMING,
         (Carriage.SUSPENDED, CarriageInput.CLAIM): Carriage.CLAIMING,
         (Carriage.CLAIMING, CarriageInput.LINK_LOST): Carriage.SUSPENDED,
+        (Carriage.CLAIMING, CarriageInput.CLAIM): Carriage.CLAIMING,  # again, before the first claim was written down
         (Carriage.CLAIMING, CarriageInput.RESUME): Carriage.LINKED,
     },
 )

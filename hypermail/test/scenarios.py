@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from hypermail.test import deferreds, storms
 from hypermail.test.bbr import BBR
+from hypermail.test.durability import RESTARTS, DurableWorld
 from hypermail.test.faults import FAULTS
 from hypermail.test.handshaking import OPENING
 from hypermail.test.load import LOAD
@@ -65,6 +66,12 @@ def _world(run: Callable[[int], World], seed: int) -> tuple[float, int]:
     return world.now - world.network.start, lost
 
 
+def _restarts(run: Callable[[int], DurableWorld], seed: int) -> tuple[float, int]:
+    world = run(seed)
+    lost = sum(side.connection.statistics()["bytes_lost"] for side in world.sides)
+    return world.now - world.network.start, lost
+
+
 def _deferreds(seed: int) -> tuple[float, int]:
     network, retransmitted = deferreds.storm(seed)
     return network.now - network.start, retransmitted
@@ -79,6 +86,7 @@ SCENARIOS: dict[str, Scenario] = {
     "storm": Scenario(partial(_world, storms.storm), 1_000),
     "sealed-storm": Scenario(partial(_world, storms.sealed_storm), 1_000),
     "deferreds": Scenario(_deferreds, 1_000),
+    **{name: Scenario(partial(_restarts, run), 100) for name, run in RESTARTS.items()},
     **{name: Scenario(partial(_world, run), _SEEDS.get(name, 100)) for name, run in _WORLDS.items()},
 }
 

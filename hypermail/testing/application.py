@@ -5,7 +5,7 @@ Applications on the raw core: what a side of a simulated session does with what 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypermail import events as e
@@ -64,6 +64,7 @@ class Application:
     @param decision_delay: s that the decision about a session takes.
     @param verdict_delay: s that the verdict on messages takes.
     @param refusal: when given, streams are refused with its code and text.
+    @param taken: what it has taken in a session of before a restart, by its own records; see L{Connection.accept}.
 
     @ivar side: set before the first callback.
     @ivar opened: whether the session has opened.
@@ -85,11 +86,13 @@ class Application:
         decision_delay: float = 0.0,
         verdict_delay: float = 0.0,
         refusal: HypermailError | None = None,
+        taken: Mapping[int, int] = {},
     ) -> None:
         self.rejection = rejection
         self.decision_delay = decision_delay
         self.verdict_delay = verdict_delay
         self.refusal = refusal
+        self.taken = taken
         self.opened = False
         self.received: dict[int, list[Received]] = {}
         self.directs: list[bytes] = []
@@ -116,7 +119,7 @@ class Application:
             return
 
         def fire() -> None:
-            if self.error is None:
+            if self.error is None and not self.side.node.stopped:
                 call()
                 self.side.touch()
 
@@ -185,7 +188,7 @@ class Application:
     def _decide(self) -> None:
         connection, now = self.side.connection, self.side.network.now
         if self.rejection is None:
-            connection.accept(now=now)
+            connection.accept(self.taken, now=now)
         else:
             connection.reject(self.rejection.code, self.rejection.text, now=now)
 

@@ -4,18 +4,18 @@ A simulated UDP socket with the connections that live on it, and what drives the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from random import Random
 from typing import TYPE_CHECKING
 
 from hypermail.connection import Connection
 from hypermail.demux import Demux
-from hypermail.errors import HypermailError, SessionClosed, StoreFailed
+from hypermail.errors import HypermailError, Reason, SessionClosed, SessionRejected, StoreFailed
 from hypermail.events import Event, MessagesWanted, ReopenDue, SessionClaimed, StreamOptions
 from hypermail.messages.outgoing import OutgoingMessage
 from hypermail.options import Delivery, ListenerOptions, Options, Role
-from hypermail.session.journal import Change
+from hypermail.session.journal import Change, Over
 from hypermail.session.states import State
 from hypermail.session.survival import closed_session, unknown_session
 from hypermail.streams.stream import Stream
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 MOST_ROUNDS = 10_000
 #: s; an acknowledgement that is delayed, or a train that is paced, comes within this time.
 NOT_IDLE = 0.03
+#: s after which what could not be written is tried again.
+WRITE_AGAIN = 0.1
 
 
 class Side:
@@ -46,6 +48,7 @@ class Side:
     @ivar outgoing: every message that was sent with L{send_message}.
     @ivar asks: every ask that was sent with L{ask}.
     @ivar unordered: lanes that were configured so.
+    @ivar revived: the id of the session that was claimed over its connection, and taken up from the store.
     """
 
     def __init__(self, node: Node, connection: Connection, application: Application) -> None:
@@ -57,6 +60,7 @@ class Side:
         self.outgoing: list[OutgoingMessage] = []
         self.asks: list[OutgoingMessage] = []
         self.unordered: set[int] = set()
+        self.revived = b""
         self.timer = node.network.timer(self._timeout)
         self._soon = node.network.timer(self.pump)
         self._pumping = False
@@ -94,10 +98,11 @@ class Side:
         delivery: Delivery = Delivery.ACKED,
         priority: int = 0,
         redundancy: int = 0,
+        durable: bool = False,
     ) -> None:
         """See L{Connection.configure_lane}."""
         self.connection.configure_lane(
-            number, ordered=ordered, delivery=delivery, priority=priority, redundancy=redundancy
+            number, ordered=ordered, delivery=delivery, priority=priority, redundancy=redundancy, durable=durable
         )
         if not ordered:
             self.unordered.add(number)
@@ -149,6 +154,8 @@ class Side:
 
     def pump(self) -> None:
         """Drain events into the application, then trains into the network, then set the timer."""
+        if self.node.stopped:
+            return
         self._pumping = True
         try:
             self._drain()
@@ -241,6 +248,7 @@ class Node:
 
     @ivar demux: the core's.
     @ivar store_delay: s that writing takes.
+    @ivar stopped: whether the process was killed.
     @ivar sides: of all sessions so far, in the order of their beginning.
     """
 
@@ -266,7 +274,8 @@ class Node:
         self._by_connection: dict[Connection, Side] = {}
         self._random_bytes = Random(f"{network.seed}: {address} {network.now}").randbytes
         self._incarnation = int.from_bytes(self._random_bytes(8), "big")
-        self._stopped = False
+        self.stopped = False
+        self._writing: set[Side] = set()
         self.demux = Demux(
             options=self.options,
             listener_options=listener_options or ListenerOptions(),
@@ -282,21 +291,28 @@ class Node:
         *,
         options: Options | None = None,
         name: str = "",
+        taken: Mapping[int, int] = {},
     ) -> Side:
         """
         Ask for a session.
 
         @param address: of the listener.
         @param name: of a durable one; one that the store has goes on.
+        @param taken: see L{Connection.accept}.
         """
+        stored = None if self.store is None else self.store.named(name)
+        if self.store is not None and stored is not None and not stored.opened:
+            self.store.apply([Over(stored.identity.id)])
+            stored = None
         connection = Connection.starter(
             address,
             options=options or self.options,
             now=self.network.now,
             random_bytes=self._random_bytes,
             handshake=self._handshakes.starter,
-            stored=None if self.store is None else self.store.named(name),
+            stored=stored,
             name=name,
+            taken=taken,
         )
         self.demux.add(connection)
         side = self._add(connection, application or Application())
@@ -322,14 +338,16 @@ class Node:
         """A session of a listener's is claimed over another link."""
         connection, now = candidate.connection, self.network.now
         for side in self.sides:
-            if side is not candidate and side.connection.session_id == event.session_id:
+            if side.application.opened and side.connection.session_id == event.session_id:
                 break
         else:
             stored = None if self.store is None else self.store.find(event.session_id)
             if stored is None:
                 self._refuse(connection, unknown_session())
-            elif connection.state is State.DECIDING:
-                connection.revive(stored, self._incarnation, now=now)
+            elif any(side.revived == event.session_id and not side.connection.ended for side in self.sides):
+                self._refuse(connection, SessionRejected("it is being taken up", Reason.TOO_MANY_SESSIONS))
+            elif connection.state is State.DECIDING and connection.revive(stored, self._incarnation, now=now):
+                candidate.revived = event.session_id
             return
         if side.connection.state is State.ENDED:
             closed = isinstance(side.application.error, SessionClosed)
@@ -344,20 +362,28 @@ class Node:
             side.touch()
 
     def write(self, side: Side) -> None:
-        """Have it written what a session has to be written."""
-        while side.connection.has_changes:
+        """Have it written what a session has to be written; of each one write at a time is under way."""
+        if side not in self._writing and side.connection.has_changes:
+            self._writing.add(side)
             changes = side.connection.take_changes()
             self.network.call_at(self.network.now + self.store_delay, partial(self._write, side, changes))
 
     def _write(self, side: Side, changes: list[Change]) -> None:
-        if self._stopped or self.store is None:
+        if self.stopped or self.store is None:
             return
         try:
             self.store.apply(changes)
         except StoreFailed:
+            self.network.call_at(self.network.now + WRITE_AGAIN, partial(self._write_again, side))
             side.written(False)
         else:
+            self._writing.discard(side)
             side.written(True)
+
+    def _write_again(self, side: Side) -> None:
+        self._writing.discard(side)
+        if not self.stopped:
+            self.write(side)
 
     def bring(self, side: Side, event: MessagesWanted) -> None:
         """Bring messages back from the store."""
@@ -434,7 +460,7 @@ class Node:
 
     def stop(self) -> None:
         """Close the socket, as a process that is killed does."""
-        self._stopped = True
+        self.stopped = True
         for side in self.live:
             side.timer.cancel()
         self.network.detach(self.address)
