@@ -210,7 +210,9 @@ class DurableOutgoingLane(OutgoingLane):
         for number, (data, expires, note) in messages:
             if number < self._loaded:  # settled meanwhile
                 continue
-            self._skip_to(number)
+            self._skip_to(min(number, self._backlog_stop))
+            if number >= self._backlog_stop:  # written since the restart: it is here already
+                break
             message = self._restored(number, data)
             message.note = note
             self._enqueue([message])
