@@ -433,14 +433,20 @@ class Sending:
                 lane.settled = []
         return settled
 
-    def give_up(self, error: HypermailError) -> list[OutgoingMessage]:
-        """The session is over: what isn't settled is undelivered, certainly or not. @return: what is wanted."""
+    def give_up(self, error: HypermailError, parked: bool = False) -> list[OutgoingMessage]:
+        """
+        The session is over: what isn't settled is undelivered, certainly or not.
+
+        @param parked: whether it stays on disk, and with it the messages of durable lanes, which may yet be delivered.
+        @return: what is wanted.
+        """
         wanted = []
         for lane in self._lanes.values():
+            stays = parked and lane.properties.durable
             for message in lane:
-                begun = message.state is not State.QUEUED
+                certain = message.state is State.QUEUED and not stays
                 message.state = State.SETTLED
-                message.error = MessageUndelivered(error, Delivered.UNKNOWN if begun else Delivered.NO)
+                message.error = MessageUndelivered(error, Delivered.NO if certain else Delivered.UNKNOWN)
                 if message.wanted and lane is not self.replies:
                     wanted.append(message)
             lane.forget()

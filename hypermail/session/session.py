@@ -658,7 +658,7 @@ class Session:
         events += [MessagesWanted(*wanted) for wanted in self.sending.take_wanted()]
         settled = self.sending.take_settled()
         if self.error is not None:
-            settled += self.sending.give_up(self.error)
+            settled += self.sending.give_up(self.error, self._parked)
         if settled:
             events.append(MessagesSettled(settled))
         events += self.streams.take_events(now, round_trip)
