@@ -7,6 +7,7 @@ What it has queued it knows from its store alone: the number of a message in its
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
 from itertools import islice
@@ -15,6 +16,13 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater, react
+from twisted.logger import (
+    FilteringLogObserver,
+    LogLevel,
+    LogLevelFilterPredicate,
+    globalLogBeginner,
+    textFileLogObserver,
+)
 
 from hypermail import Options, SessionClientEndpoint, SessionFactory, SessionProtocol, StarterTLS
 from hypermail.services.store import STORE_FILE, openStore
@@ -53,6 +61,10 @@ def bookings(first: int, stop: int, size: int) -> Iterator[bytes]:
 
 async def give(reactor: Any, arguments: argparse.Namespace) -> None:
     """Send the rest."""
+    warnings = LogLevelFilterPredicate(LogLevel.warn)
+    globalLogBeginner.beginLoggingTo(
+        [FilteringLogObserver(textFileLogObserver(sys.stdout), [warnings])], redirectStandardIO=False
+    )
     workers = Workers(reactor, threads=1)
     workers.start()
     reactor.addSystemEventTrigger("during", "shutdown", workers.stop)

@@ -18,7 +18,7 @@ from queue import Queue
 from typing import Any, TypeVar
 
 from click.testing import CliRunner, Result
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred, succeed
 from twisted.internet.testing import StringTransport
 
 import hypermail.services
@@ -39,6 +39,20 @@ COMMAND = [sys.executable, "-m", "hypermail.cli"]
 def atOnce(job: Callable[[], T], /) -> Deferred[T]:
     """A L{hypermail.services.workers.Run} without threads: the job is done when this returns."""
     return maybeDeferred(job)
+
+
+class ImmediateWorkers:
+    """L{hypermail.services.workers.Workers} without threads."""
+
+    def __init__(self, reactor: Any, threads: int = 4, name: str = "") -> None:
+        self.run = atOnce
+
+    def start(self) -> None:
+        """Jobs may come."""
+
+    def stop(self) -> Deferred[None]:
+        """They are done already."""
+        return succeed(None)
 
 
 class LaterJobs:

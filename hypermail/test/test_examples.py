@@ -7,7 +7,10 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+import threading
+from functools import partial
 from pathlib import Path
+from typing import Any
 from unittest import SkipTest
 
 from twisted.trial.unittest import SynchronousTestCase
@@ -91,6 +94,51 @@ class ExamplesTests(SynchronousTestCase):
         """Messages are kept, or refused with a reason, and asked about."""
         printed = self.runOnce("readings.py", str(self.free(socket.SOCK_DGRAM)))
         self.assertEqual(printed, ["kept", "refused: a temperature is a number of degrees", "mean: 19.0"])
+
+    def test_ledger(self) -> None:
+        """What is given to a ledger that is not there is booked once it is, and nothing twice when both are killed."""
+        port, top = str(self.free(socket.SOCK_DGRAM)), Path(self.mktemp()).absolute()
+        for directory in ("ledger", "till"):
+            (top / directory).mkdir(parents=True)
+        ledger = self.begin("take", port, str(top / "ledger"))
+        pin = self.line(ledger).removeprefix("pin ")
+        lines = top / "lines"
+        lines.write_text('{"account": "tea", "cents": 250}\n' * 2 + "nonsense\n")
+        giving = ("give", port, pin, str(top / "till"), str(lines))
+        till = self.begin(*giving)
+        told = sorted(self.line(till) for _ in range(3))
+        self.assertEqual(told, ["booked: line 1", "booked: line 2", "refused: line 3"])
+        ledger.kill()
+        till.kill()
+        with lines.open("a") as more:
+            more.write('{"account": "milk", "cents": 120}\n{"account": "tea", "cents": 250}\n')
+        till = self.begin(*giving)
+        self.begin("take", port, str(top / "ledger"))
+        told = [*iter(partial(self.line, till), "booked: line 5")]  # what was told before may be told once more
+        self.assertEqual(told[-1], "booked: line 4")
+        self.assertEqual(self.runOnce("ledger.py", "show", str(top / "ledger")), ["milk 120", "tea 750"])
+
+    def begin(self, *arguments: str) -> Any:
+        """Begin C{ledger.py}; it is killed in the end, or when it says nothing for too long."""
+        command = [sys.executable, str(EXAMPLES / "ledger.py"), *arguments]
+        process = subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment()
+        )
+        watchdog = threading.Timer(PATIENCE, process.kill)
+        watchdog.start()
+
+        def end() -> None:
+            watchdog.cancel()
+            process.kill()
+            process.communicate()
+
+        self.addCleanup(end)
+        return process
+
+    def line(self, process: Any) -> str:
+        """The next line that a process prints."""
+        line: str = process.stdout.readline()
+        return line.rstrip()
 
     def test_ssh(self) -> None:
         """Conch's client runs a command at Conch's server, through a tunnel."""

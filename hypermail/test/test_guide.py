@@ -1,5 +1,5 @@
 """
-Tests that the examples of C{docs/guide/session.rst} and C{docs/guide/endpoints.rst} run as they stand there.
+Tests that the examples of the guide's C{session.rst}, C{durable.rst} and C{endpoints.rst} run as they stand there.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from io import StringIO
 from typing import Any
 
 from twisted.internet import error
+from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
@@ -25,8 +26,10 @@ from hypermail import (
 )
 from hypermail.internet.credentials import readIdentity
 from hypermail.internet.security import ListenerTLS
+from hypermail.services import workers
 from hypermail.test.securing import STARTER, STRANGER
-from hypermail.test.sessions import RecordingFactory, RecordingProtocol, RecordingStream
+from hypermail.test.services import ImmediateWorkers
+from hypermail.test.sessions import RecordingFactory, RecordingProtocol, RecordingStream, identityOf
 from hypermail.test.test_testing_docs import GUIDE, blocks
 from hypermail.testing import Conditions, SimulatedNetwork
 
@@ -76,6 +79,78 @@ class SessionTests(GuideTestCase):
             self.network.advance(1)
         self.assertEqual(protocol.messages[:1], [b"you said hello"])
         self.assertEqual(self.printed.getvalue().splitlines()[2:4], ["sum: b'108'", "refused: numbers, please"])
+
+
+class DurableTests(GuideTestCase):
+    """C{durable.rst}"""
+
+    def test_blocks(self) -> None:
+        """What is sold arrives once, when the listener is away, and when both are restarted."""
+        self.patch(workers, "Workers", ImmediateWorkers)  # a simulated reactor has no threads
+        booked: dict[tuple[bytes, int, int], bytes] = {}
+
+        async def book(session: bytes, lane: int, number: int, data: bytes) -> None:
+            self.assertNotIn((session, lane, number), booked)
+            booked[session, lane, number] = data
+
+        async def taken(session: bytes) -> dict[int, int]:
+            return {1: len(booked)}
+
+        self.names |= {"identity": identityOf("127.0.0.1"), "book": book, "booked": taken}
+        self.assertEqual(len(list(self.blocks("durable.rst"))), 4)
+        os.makedirs(self.state)
+        with redirect_stdout(self.printed):
+            listener, till = self.begin("listen"), self.begin("start")
+            self.sell(till, b"tea")
+            self.end(listener)
+            self.sell(till, b"milk")
+            self.end(till)
+            self.begin("listen")
+            till = self.begin("start")
+            self.sell(till, b"bread")
+            self.network.run_until(till[0].session.close())
+            self.network.advance(1)
+        self.assertEqual([*booked.values()], [b"tea", b"milk", b"bread"])
+        self.assertEqual(
+            self.printed.getvalue().splitlines(),
+            [
+                "on disk: b'tea'",
+                "taken: b'tea'",
+                "waiting: the peer does not know this session any more; was it restarted?",
+                "on disk: b'milk'",
+                "session lost, delivered: unknown (this side is shutting down; the session is kept)",
+                "over: this side is shutting down; the session is kept",
+                "waiting: the peer has lost the link",
+                "going on",
+                "taken after a restart: b'milk' b'receipt 4711'",
+                "on disk: b'bread'",
+                "taken: b'bread'",
+                "over: the session was closed",
+            ],
+        )
+
+    def begin(self, name: str) -> Any:
+        """Start one of the programs. @return: its port or protocol, its store, its thread."""
+        path = os.path.join(self.state, name)
+        begun = self.network.run_until(Deferred.fromCoroutine(self.names[name](path)))
+        self.network.advance(1)
+        return begun
+
+    def end(self, program: Any) -> None:
+        """Stop it."""
+        what, store, thread = program
+        if hasattr(what, "stopListening"):
+            self.network.run_until(what.stopListening())
+        else:
+            what.session.park("this side is shutting down; the session is kept")
+        self.network.advance(1)
+        self.network.run_until(store.close())
+        self.network.run_until(thread.stop())
+
+    def sell(self, till: Any, what: bytes) -> None:
+        """Have a till sell something, and give it time."""
+        till[0].sell(what)
+        self.network.advance(1)
 
 
 class Streams(Factory):
