@@ -105,6 +105,7 @@ class Session:
         "_learn",
         "_options",
         "_parameters",
+        "_parked",
         "_peer",
         "_role",
         "_safe",
@@ -144,6 +145,7 @@ class Session:
         self._told_end = False
         self._heard = role is Role.STARTER  # whether the peer knows that the session is open
         self._told_open = False
+        self._parked = False
         self._claimed = False  # whether the claim was sent over this link
         self._channel: Channel | None = None  # of the link over which it is to be sent
         self._safe = True  # whether what has to be on disk before anything is sent is there
@@ -568,6 +570,7 @@ class Session:
         """
         if self.journal is None or self.state not in _LIVING:
             raise UsageError("the session does not outlive its process")
+        self._parked = True
         self.journal.finish(Suspended(self.journal.id))
         self.end(error)
 
