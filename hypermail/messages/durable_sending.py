@@ -208,6 +208,8 @@ class DurableOutgoingLane(OutgoingLane):
         self._loading = False
         expiring: list[tuple[OutgoingMessage, float]] = []
         for number, (data, expires, note) in messages:
+            if number >= self._backlog_stop:  # sent since the restart, and here already
+                break
             if number < self._loaded:  # settled meanwhile
                 continue
             self._skip_to(min(number, self._backlog_stop))
@@ -219,7 +221,7 @@ class DurableOutgoingLane(OutgoingLane):
             self._loaded = number + 1
             if expires is not None:
                 expiring.append((message, expires))
-        if not messages:
+        if not messages or messages[-1][0] >= self._backlog_stop:
             self._skip_to(self._backlog_stop)
         self._go_on_with_fresh()
         return expiring
