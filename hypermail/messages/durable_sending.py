@@ -83,6 +83,7 @@ class DurableOutgoingLane(OutgoingLane):
         "_loaded",
         "_loading",
         "_passed_over",
+        "_settled_on_disk",
         "_tell",
         "stored",
     )
@@ -108,6 +109,7 @@ class DurableOutgoingLane(OutgoingLane):
         self._loading = False
         self._fresh: deque[OutgoingMessage] = deque()  # safe, and behind what has not been brought back
         self._passed_over = 0  # withdrawn ones in the queue
+        self._settled_on_disk = 0  # all below it are
         self.stored: list[OutgoingMessage] = []
 
     def restore(self, settled: int, next: int) -> None:
@@ -117,7 +119,7 @@ class DurableOutgoingLane(OutgoingLane):
         @param settled: the numbers below it are settled.
         @param next: of the next message.
         """
-        self._watermark = self._next = self._loaded = settled
+        self._watermark = self._next = self._loaded = self._settled_on_disk = settled
         self._allocated = self._backlog_stop = next
 
     @property
@@ -323,9 +325,10 @@ class DurableOutgoingLane(OutgoingLane):
         if ack.watermark <= self._backlog_stop:
             self._advance(ack.watermark)
         super().take_ack(ack)
-        known = [verdict.number for verdict in ack.verdicts if verdict.number < before]
+        known = [verdict.number for verdict in ack.verdicts if verdict.number < self._settled_on_disk]
         fresh = [verdict.number for verdict in ack.verdicts if before <= verdict.number < self._watermark]
-        self._told(known, True, 0.0)
+        for number in known:
+            self._tell(MessageClear(self.number, self._flags, number))
         if self._watermark > before:
             self._note(fresh)
 
@@ -335,8 +338,8 @@ class DurableOutgoingLane(OutgoingLane):
 
         @param fresh: messages that were not taken, of which the peer is to hear that this is known.
         """
-        change = Settled(self._journal.id, self.number, self._watermark)
-        self._journal.put(change, partial(self._told, fresh) if fresh else None)
+        below = self._watermark
+        self._journal.put(Settled(self._journal.id, self.number, below), partial(self._noted, fresh, below))
 
     def _advance(self, watermark: int) -> None:
         """The peer may have settled, before a restart, what was not begun again after it."""
@@ -354,11 +357,12 @@ class DurableOutgoingLane(OutgoingLane):
         self._loaded = max(self._loaded, watermark)
         self._go_on_with_fresh()
 
-    def _told(self, numbers: list[int], safe: bool, now: float) -> None:
+    def _noted(self, numbers: list[int], below: int, safe: bool, now: float) -> None:
         """What the peer has said of these messages is known here for good; or has to be written down again."""
         if not safe:
             self._note(numbers)
             return
+        self._settled_on_disk = max(self._settled_on_disk, below)
         for number in numbers:
             self._tell(MessageClear(self.number, self._flags, number))
 

@@ -207,6 +207,7 @@ class SendingTests(SynchronousTestCase):
         reject = Verdict(0, False, 7, "no")
         sender.acknowledge(1, reject)
         self.assertIsInstance(message.error, MessageRejected)
+        sender.acknowledge(1, reject)
         self.assertEqual(sender.told, [])
         self.assertEqual(sender.write(), [Settled(ID, 1, 1)])
         self.assertEqual(sender.told, [MessageClear(1, DURABLE, 0)])
