@@ -1,0 +1,421 @@
+"""
+Durable sessions as applications see them: what is told when, restarts, and stores that are slow or fail.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from twisted.internet.defer import Deferred, execute, fail, succeed
+from zope.interface import implementer
+
+from hypermail.errors import (
+    MessageCancelled,
+    MessageExpired,
+    MessageUndelivered,
+    SessionAborted,
+    SessionRejected,
+    StoreFailed,
+)
+from hypermail.interfaces import ISessionStore
+from hypermail.internet.datagrams import HypermailDatagramProtocol
+from hypermail.internet.message import Message
+from hypermail.options import Options
+from hypermail.session.journal import Change
+from hypermail.test.securing import NAME, SecuredTestCase
+from hypermail.test.sessions import errorOf
+from hypermail.test.test_internet_reopening import DARK, LISTENING, NEAR, STARTING, SurvivingProtocol
+from hypermail.testing.store import MemoryStore
+
+OPTIONS = Options(ping_interval=1.0, ping_packet_count=2, connection_timeout=3.0)
+LANE = 1
+
+
+@implementer(ISessionStore)
+class HeldStore:
+    """
+    A store that waits when it is told to, and fails when it is told to.
+
+    @ivar holds: whether what is asked waits for L{release}.
+    @ivar fails: whether it fails.
+    """
+
+    def __init__(self) -> None:
+        self.memory = MemoryStore()
+        self.holds = self.fails = False
+        self._waiting: list[tuple[Deferred[Any], Callable[[], Any]]] = []
+
+    def release(self) -> None:
+        """Do what waits, and wait no more."""
+        self.holds = False
+        while self._waiting:
+            done, job = self._waiting.pop(0)
+            if self.fails:
+                done.errback(StoreFailed("the disk is broken"))
+            else:
+                execute(job).chainDeferred(done)
+
+    def _ask(self, job: Callable[[], Any]) -> Deferred[Any]:
+        if self.holds:
+            done: Deferred[Any] = Deferred()
+            self._waiting.append((done, job))
+            return done
+        return fail(StoreFailed("the disk is broken")) if self.fails else execute(job)
+
+    def write(self, changes: Sequence[Change]) -> Deferred[None]:
+        """See L{ISessionStore.write}."""
+
+        def apply() -> None:
+            try:
+                self.memory.apply(changes)
+            except (AssertionError, KeyError) as error:
+                raise StoreFailed("it does not fit what is kept") from error
+
+        return self._ask(apply)
+
+    def find(self, id: bytes) -> Deferred[Any]:
+        """See L{ISessionStore.find}."""
+        return self._ask(lambda: self.memory.find(id))
+
+    def named(self, name: str) -> Deferred[Any]:
+        """See L{ISessionStore.named}."""
+        return self._ask(lambda: self.memory.named(name))
+
+    def messages(self, id: bytes, lane: int, first: int, most: int) -> Deferred[Any]:
+        """See L{ISessionStore.messages}."""
+        return self._ask(lambda: self.memory.messages(id, lane, first, most))
+
+    def close(self) -> Deferred[None]:
+        """See L{ISessionStore.close}."""
+        return self._ask(lambda: None)
+
+
+class DurableProtocol(SurvivingProtocol):
+    """Remembers what it is told of messages that outlive processes, and says what it has taken."""
+
+    says: Any = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.undelivered: list[Message] = []
+
+    def messagesTaken(self, session: bytes) -> Any:
+        return {} if self.says is None else self.says
+
+    def messageUndelivered(self, message: Message) -> Any:
+        self.undelivered.append(message)
+
+
+class DurableTestCase(SecuredTestCase):
+    """Sessions between two hosts that have stores."""
+
+    def setUp(self) -> None:
+        self.ourStore, self.theirStore = HeldStore(), HeldStore()
+        self.makes: Callable[[], DurableProtocol] = DurableProtocol
+
+    def open(self) -> tuple[Any, Any]:
+        """Open a session whose lane L{LANE} is durable."""
+        self.listen(LISTENING, options=OPTIONS, store=self.theirStore)
+        self.addCleanup(self.stopStarter)
+        self.hosts.listening.make = self.hosts.starting.make = lambda: self.makes()
+        return self.connect()
+
+    def connect(self) -> tuple[Any, Any]:
+        """Ask for the session."""
+        hosts = self.hosts
+        ours: Any = hosts.run(hosts.ask(NAME, security=STARTING, options=OPTIONS, store=self.ourStore))
+        hosts.settle()
+        ours.session.lane(LANE, durable=True)
+        return ours, hosts.listening.built[-1]
+
+    def restartListener(self, between: Callable[[], object] = lambda: None, seconds: float = 10.0) -> Any:
+        """Stop listening, and begin again. @return: the protocol that has the session then."""
+        self.hosts.run(self._stopped())
+        between()
+        self.hosts.listen(security=LISTENING, options=OPTIONS, store=self.theirStore)
+        self.hosts.settle(seconds)
+        return self.hosts.listening.built[-1]
+
+    async def _stopped(self) -> None:
+        port = self.hosts.port
+        assert port is not None
+        await port.stopListening()
+
+    def suspend(self) -> None:
+        """Take the network away, until both sides have noticed."""
+        self.hosts.network.set_conditions(DARK)
+        self.hosts.settle(8)
+
+    def resume(self, seconds: float = 40.0) -> None:
+        """Bring it back, until both sides go on."""
+        self.hosts.network.set_conditions(NEAR)
+        self.hosts.settle(seconds)
+
+    def stopStarter(self) -> None:
+        """Close the starter's socket, as at the end of its process."""
+        self.ourStore.release()
+        for port in list(self.hosts.client.ports):
+            port.stopListening()
+        self.hosts.settle(0.1)
+
+
+class QueuedTests(DurableTestCase):
+    """What the Deferreds of messages tell."""
+
+    def test_queued(self) -> None:
+        """A message arrives after it is on disk, and C{queued} fires between."""
+        ours, theirs = self.open()
+        self.ourStore.holds = True
+        sent = ours.session.sendMessage(b"a", lane=LANE, note=b"n")
+        self.hosts.settle()
+        self.assertNoResult(sent.queued)
+        self.assertEqual(theirs.messages, [])
+        self.ourStore.release()
+        self.hosts.settle(0.01)
+        self.successResultOf(sent.queued)
+        self.assertNoResult(sent)
+        self.hosts.settle()
+        self.successResultOf(sent)
+        (message,) = theirs.messages
+        self.assertEqual(
+            (message, message.session, message.lane, message.number, message.note),
+            (b"a", ours.session.sessionID, LANE, 0, b""),
+        )
+
+    def test_notQueued(self) -> None:
+        """When it cannot be written both Deferreds fail; when it can again, messages go on."""
+        ours, theirs = self.open()
+        self.ourStore.fails = True
+        sent = ours.session.sendMessage(b"a", lane=LANE)
+        queued = sent.queued
+        self.hosts.settle(0.5)
+        for deferred in (sent, queued):
+            self.failureResultOf(deferred, StoreFailed)
+        self.ourStore.fails = False
+        self.hosts.run(ours.session.sendMessage(b"b", lane=LANE))
+        self.assertEqual([(message, message.number) for message in theirs.messages], [(b"b", 0)])
+
+    def test_withdrawn(self) -> None:
+        """What is cancelled, or expires, before it is on disk fails both; it never arrives."""
+        ours, theirs = self.open()
+        self.ourStore.holds = True
+        cancelled = ours.session.sendMessage(b"a", lane=LANE)
+        expired = ours.session.sendMessage(b"b", lane=LANE, expires=0.1)
+        waiting = [cancelled.queued, expired.queued]
+        cancelled.cancel()
+        self.hosts.settle()
+        for deferred, error in zip([cancelled, expired, *waiting], [MessageCancelled, MessageExpired] * 2, strict=True):
+            self.failureResultOf(deferred, error)
+        self.ourStore.release()
+        self.hosts.run(ours.session.sendMessage(b"c", lane=LANE))
+        self.assertEqual([(message, message.number) for message in theirs.messages], [(b"c", 2)])
+
+    def test_lost(self) -> None:
+        """A session that ends before fails both."""
+        ours, _ = self.open()
+        self.ourStore.holds = True
+        sent = ours.session.sendMessage(b"a", lane=LANE)
+        queued = sent.queued
+        ours.session.abort()
+        self.hosts.settle()
+        for deferred in (sent, queued):
+            self.failureResultOf(deferred, MessageUndelivered)
+        self.ourStore.release()
+        self.assertEqual(len(self.ourStore.memory), 0)
+
+
+class UndeliveredTests(DurableTestCase):
+    """What is told of messages that are on disk when their session ends."""
+
+    def test_onceEach(self) -> None:
+        """Those that no Deferred has told of, and no others; nothing of the session stays on disk."""
+        ours, _ = self.open()
+        self.suspend()
+        sent = ours.session.sendMessage(b"a", lane=LANE, note=b"1")
+        ours.session.sendMessages([b"b", b"c"], lane=LANE)
+        self.hosts.settle(0.1)
+        ours.session.abort("enough")
+        self.hosts.settle(0.1)
+        self.failureResultOf(sent, MessageUndelivered)
+        self.assertEqual([(message, message.number) for message in ours.undelivered], [(b"b", 1), (b"c", 2)])
+        self.assertEqual(len(self.ourStore.memory), 0)
+        self.resume(1)
+
+    def test_ofAnotherProcess(self) -> None:
+        """All of those that were sent before a restart."""
+        ours, _ = self.open()
+        self.suspend()
+        sent = ours.session.sendMessage(b"a", lane=LANE, note=b"1")
+        sent.addErrback(lambda _: None)
+        self.hosts.settle(0.1)
+        self.stopStarter()
+        self.hosts.settle()
+        self.assertEqual(ours.undelivered, [])
+        again, _ = self.connect()
+        again.session.abort("enough")
+        self.hosts.settle(0.1)
+        self.assertEqual([(m, m.number, m.note) for m in again.undelivered], [(b"a", 0, b"1")])
+        self.assertEqual(len(self.ourStore.memory), 0)
+        self.resume(1)
+
+    def test_diskFails(self) -> None:
+        """A write that is under way at the end, and fails, does not keep the session on disk."""
+        ours, _ = self.open()
+        self.ourStore.holds = True
+        ours.session.sendMessages([b"a"], lane=LANE)
+        self.hosts.settle(0.1)
+        ours.session.sendMessages([b"b"], lane=LANE)
+        ours.session.abort()
+        self.hosts.settle(0.1)
+        self.ourStore.fails = True
+        done, _ = self.ourStore._waiting.pop(0)
+        self.ourStore.fails = False
+        done.errback(StoreFailed("the disk was broken"))
+        self.ourStore.release()
+        self.assertEqual(len(self.ourStore.memory), 0)
+
+
+class RestartTests(DurableTestCase):
+    """Listeners and starters that are stopped, and start again."""
+
+    def test_listener(self) -> None:
+        """Its starter learns of the end at once; what is sent then arrives after the restart."""
+        ours, _ = self.open()
+        self.hosts.run(ours.session.sendMessage(b"a", lane=LANE))
+        sent: list[Any] = []
+
+        def between() -> None:
+            self.hosts.settle(0.2)
+            self.assertEqual(ours.calls, ["sessionOpened", "sessionSuspended"])
+            sent.append(ours.session.sendMessage(b"b", lane=LANE))
+
+        theirs = self.restartListener(between)
+        self.successResultOf(sent[0])
+        self.assertEqual([(message, message.number) for message in theirs.messages], [(b"b", 1)])
+        self.assertEqual(ours.calls, ["sessionOpened", "sessionSuspended", "sessionResumed"])
+        self.assertEqual(theirs.calls, ["sessionOpened"])
+
+    def test_starter(self) -> None:
+        """Its session is open at once; what it has sent before arrives."""
+        ours, theirs = self.open()
+        self.suspend()
+        ours.session.sendMessages([b"a"], lane=LANE)
+        self.hosts.settle(0.1)
+        self.stopStarter()
+        again, _ = self.connect()
+        self.assertEqual(again.calls[0], "sessionOpened")
+        self.assertTrue(again.session.durable)
+        self.resume()
+        self.assertEqual([(message, message.number) for message in theirs.messages], [(b"a", 0)])
+
+    def test_expires(self) -> None:
+        """A message expires by the wall clock, which goes on between two processes."""
+        ours, theirs = self.open()
+        self.suspend()
+        sent = ours.session.sendMessage(b"a", lane=LANE, expires=5.0)
+        sent.addErrback(lambda _: None)
+        ours.session.sendMessages([b"b"], lane=LANE)
+        self.hosts.settle(0.1)
+        self.stopStarter()
+        self.hosts.settle(20)
+        begin: Any = HypermailDatagramProtocol.__init__
+        self.patch(begin, "__kwdefaults__", {**begin.__kwdefaults__, "wall": lambda: time.time() + 20.0})
+        self.hosts.network.set_conditions(NEAR)
+        self.connect()
+        self.hosts.settle(20)
+        self.assertEqual(theirs.messages, [b"b"])
+
+    def test_taken(self) -> None:
+        """What the application says that it has taken does not come again; what it says may come later."""
+        ours, theirs = self.open()
+        theirs.answer = lambda message: Deferred()
+        ours.session.sendMessages([b"a", b"b"], lane=LANE)
+        self.hosts.settle()
+        self.assertEqual(theirs.messages, [b"a", b"b"])
+        says: Deferred[Any] = Deferred()
+        self.patch(DurableProtocol, "says", says)
+        theirs = self.restartListener(seconds=2)
+        self.assertEqual(theirs.calls, [])
+        says.callback({LANE: 1, 7: 0})
+        self.hosts.settle(20)
+        self.assertEqual([(message, message.number) for message in theirs.messages], [(b"b", 1)])
+
+    def test_refused(self) -> None:
+        """A listener that does not want the session any more says so."""
+        ours, _ = self.open()
+        sent = ours.session.sendMessage(b"a", lane=LANE)
+        self.hosts.settle()
+        self.successResultOf(sent)
+        self.hosts.listening.decide = lambda request: fail(SessionRejected("not today", 77))
+        self.restartListener()
+        self.assertEqual((type(errorOf(ours)), errorOf(ours).code), (SessionRejected, 77))
+
+    def test_oneAtATime(self) -> None:
+        """A session that is claimed again while it is being looked for is taken up once."""
+        ours, _ = self.open()
+        self.hosts.run(ours.session.sendMessage(b"a", lane=LANE))
+
+        def between() -> None:
+            self.theirStore.holds = True
+
+        self.restartListener(between)
+        self.hosts.settle(10)
+        self.assertEqual(len(self.hosts.listening.built), 1)
+        self.theirStore.release()
+        self.hosts.settle(40)
+        self.assertEqual(len(self.hosts.listening.built), 2)
+        self.hosts.run(ours.session.sendMessage(b"b", lane=LANE))
+        self.assertEqual(self.hosts.listening.built[-1].messages, [b"b"])
+
+    def test_slowDisk(self) -> None:
+        """A session whose claim takes long to be written down is taken up nevertheless, by a later claim, once."""
+        ours, _ = self.open()
+        self.hosts.run(ours.session.sendMessage(b"a", lane=LANE))
+        decisions: list[Deferred[Any]] = []
+
+        def decide(request: Any) -> Any:
+            self.theirStore.holds = True
+            decisions.append(succeed(None))
+            return decisions[-1]
+
+        self.hosts.listening.decide = decide
+        self.restartListener()
+        self.hosts.settle(20)
+        self.assertEqual(ours.calls[-1], "sessionSuspended")
+        self.hosts.listening.decide = lambda request: None
+        self.theirStore.release()
+        self.hosts.settle(60)
+        self.hosts.run(ours.session.sendMessage(b"b", lane=LANE))
+        opened = [protocol for protocol in self.hosts.listening.built if "sessionOpened" in protocol.calls]
+        self.assertEqual([protocol.messages for protocol in opened], [[b"a"], [b"b"]])
+
+    def test_findFails(self) -> None:
+        """A store that cannot be read costs an attempt, and no session."""
+        ours, _ = self.open()
+        self.hosts.run(ours.session.sendMessage(b"a", lane=LANE))
+
+        def between() -> None:
+            self.theirStore.fails = True
+
+        self.restartListener(between)
+        self.assertEqual(ours.calls, ["sessionOpened", "sessionSuspended"])
+        self.theirStore.fails = False
+        self.hosts.settle(40)
+        self.assertEqual(ours.calls, ["sessionOpened", "sessionSuspended", "sessionResumed"])
+
+    def test_abortedWhileClaimed(self) -> None:
+        """A session that is over while its claim is being written does not come back on disk."""
+        ours, theirs = self.open()
+        self.suspend()
+        self.theirStore.holds = True
+        self.hosts.network.set_conditions(NEAR)
+        self.hosts.settle(2)
+        theirs.session.abort("enough")
+        self.hosts.settle(0.5)
+        self.theirStore.release()
+        self.hosts.settle(40)
+        self.assertEqual(len(self.theirStore.memory), 0)
+        self.assertIsInstance(errorOf(theirs), SessionAborted)
+        self.assertIsNotNone(ours.reason)
