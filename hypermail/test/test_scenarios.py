@@ -17,6 +17,8 @@ from hypermail.test.bbr import BBR
 from hypermail.test.scenarios import SCENARIOS, Outcome, Scenario, run_one
 from hypermail.test.survivals import SURVIVALS
 
+#: Scenarios in which processes are killed.
+RESTARTS = ("listener-restarts", "starter-restarts", "both-restart")
 #: Scenarios that the suite runs in a smaller size.
 LARGE = {
     "many-streams": partial(load.many_streams, count=500),
@@ -85,6 +87,11 @@ class ScenarioTests(SynchronousTestCase):
         self.stand("long-blackhole", range(3))
         self.stand("survival-storm", range(10))
 
+    def test_restarts(self) -> None:
+        """Durable messages through kills of the listener, the starter, and both."""
+        for name in RESTARTS:
+            self.stand(name, range(3))
+
     def test_bbr(self) -> None:
         """BBR uses lossy, long and changing paths, keeps queues short, and shares."""
         for name in BBR:
@@ -115,7 +122,7 @@ class ScenarioTests(SynchronousTestCase):
         run |= {"transfer-corruption", "reordering", "duplication", "blackhole", "stalled-reader", "idle"}
         run |= {"rebind-port", "rebind-address", "change-address"}
         run |= {"mtu-shrinks", "mtu-grows"}
-        self.assertEqual(run | set(BBR) | set(SURVIVALS) | set(LARGE), set(SCENARIOS))
+        self.assertEqual(run | set(BBR) | set(SURVIVALS) | set(RESTARTS) | set(LARGE), set(SCENARIOS))
 
 
 def stands(seed: int) -> tuple[float, int]:
