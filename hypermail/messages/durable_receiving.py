@@ -27,7 +27,7 @@ class DurableIncomingLane(IncomingLane):
 
     durable = True
 
-    __slots__ = ("_excused_below", "_journal", "_kept", "_most", "_noted", "_safe", "_tell_again", "_telling", "_tells")
+    __slots__ = ("_excused_below", "_journal", "_kept", "_most", "_noted", "_safe", "_tells")
 
     def __init__(
         self,
@@ -45,8 +45,6 @@ class DurableIncomingLane(IncomingLane):
         self._noted = 0  # the watermark that was given to the journal last
         self._safe = 0  # ... and that is on disk
         self._tells = False
-        self._telling = False  # whether verdicts are on their way
-        self._tell_again: set[int] = set()  # of those whose verdict may be on its way: they were withdrawn meanwhile
         self._excused_below = 0  # numbers below it, from the watermark on, are not counted in the allowance
 
     def restore(self, taken: int, verdicts: tuple[Verdict, ...]) -> None:
@@ -68,7 +66,6 @@ class DurableIncomingLane(IncomingLane):
     def retell(self) -> None:
         """The peer may not know what it was told; where nothing was, it may not know the lane."""
         self._verdicts.update(self._kept)
-        self._telling = False
         self._tells = self._tells or self._safe > 0
 
     def peer_restarted(self) -> None:
@@ -101,11 +98,10 @@ class DurableIncomingLane(IncomingLane):
                 self._rest()
             if self._watermark > self._noted:
                 self._note()
-        if self._tells and not self._telling:
+        if self._tells:
             self._tells = False
             told, limit = self._fitting(sorted(self._verdicts), self._safe)
             confirm = partial(self._confirm, tuple(verdict.number for verdict in told)) if told else None
-            self._telling = bool(told)
             self._control.put(("lane", self.number), StreamBlockAck(self.number, limit, (), told), confirm)
 
     def _note(self) -> None:
@@ -129,22 +125,14 @@ class DurableIncomingLane(IncomingLane):
 
     def _confirm(self, numbers: tuple[int, ...]) -> None:
         """The peer's link has these verdicts; the next ones may go."""
-        self._telling = False
         for number in numbers:
-            if number not in self._tell_again:
-                self._verdicts.pop(number, None)
-        self._tell_again.clear()
+            self._verdicts.pop(number, None)
         self._tells = self._tells or bool(self._verdicts)
 
     def clear(self, clear: MessageClear) -> None:
-        """
-        See L{IncomingLane.clear}. Of a number that is settled: its fate is known to the peer for good, unless that can
-        not be, as far as this side can see: then the peer has withdrawn the message, and is told its fate again.
-        """
-        if clear.number >= self._watermark:
+        """See L{IncomingLane.clear}; or the peer knows for good why a message was not taken."""
+        if not clear.known:
             super().clear(clear)
-        elif clear.number in self._verdicts:
-            self._tell_again.add(clear.number)
         elif self._kept.pop(clear.number, None) is not None:
             self._verdicts.pop(clear.number, None)
             self._journal.put(Heard(self._journal.id, self.number, (clear.number,)))

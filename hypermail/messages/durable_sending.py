@@ -328,7 +328,7 @@ class DurableOutgoingLane(OutgoingLane):
         known = [verdict.number for verdict in ack.verdicts if verdict.number < self._settled_on_disk]
         fresh = [verdict.number for verdict in ack.verdicts if before <= verdict.number < self._watermark]
         for number in known:
-            self._tell(MessageClear(self.number, self._flags, number))
+            self._tell(MessageClear(self.number, self._flags, number, True))
         if self._watermark > before:
             self._note(fresh)
 
@@ -364,7 +364,7 @@ class DurableOutgoingLane(OutgoingLane):
             return
         self._settled_on_disk = max(self._settled_on_disk, below)
         for number in numbers:
-            self._tell(MessageClear(self.number, self._flags, number))
+            self._tell(MessageClear(self.number, self._flags, number, True))
 
     def forget(self) -> None:
         """See L{OutgoingLane.forget}."""

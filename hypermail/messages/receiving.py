@@ -158,7 +158,10 @@ class Receiving:
 
     def receive_clear(self, clear: MessageClear) -> None:
         """A message is withdrawn. @raise ProtocolViolation: when the peer breaks a rule."""
-        self._lane(clear.lane, clear.flags).clear(clear)
+        lane = self._lane(clear.lane, clear.flags)
+        if clear.known and not lane.durable:
+            raise ProtocolViolation(f"lane {clear.lane} is not durable, and nothing is kept of its messages")
+        lane.clear(clear)
 
     def receive_direct(self, direct: Direct) -> None:
         """A direct message. @raise ProtocolViolation: when the peer may not send."""

@@ -63,6 +63,7 @@ EXAMPLES: list[tuple[p.Packet, bytes]] = [
     (p.StreamGo(1, 2), _bytes("13", _ONE, _TWO)),
     (p.StreamClear(1, 49, "no"), _bytes("14 00", _ONE, "00000031 02 6e6f")),
     (p.MessageClear(7, 3, 1), _bytes("14 01 07 03", _ONE)),
+    (p.MessageClear(7, 8, 1, True), _bytes("14 02 07 08", _ONE)),
     (p.HealthPing(1), _bytes("15", _ONE)),
     (p.HealthPong(2), _bytes("16", _TWO)),
     (p.Ack(0, ((0, 1),)), _bytes("20 0000000000000000 00000000 0000 00000001")),

@@ -210,9 +210,9 @@ class SendingTests(SynchronousTestCase):
         sender.acknowledge(1, reject)
         self.assertEqual(sender.told, [])
         self.assertEqual(sender.write(), [Settled(ID, 1, 1)])
-        self.assertEqual(sender.told, [MessageClear(1, DURABLE, 0)])
+        self.assertEqual(sender.told, [MessageClear(1, DURABLE, 0, True)])
         sender.acknowledge(1, reject)
-        self.assertEqual(sender.told, [MessageClear(1, DURABLE, 0)] * 2)
+        self.assertEqual(sender.told, [MessageClear(1, DURABLE, 0, True)] * 2)
 
     def test_rejectKnownLater(self) -> None:
         """When that cannot be written, it is tried again."""
@@ -224,7 +224,7 @@ class SendingTests(SynchronousTestCase):
         sender.write(False)
         self.assertEqual(sender.told, [])
         self.assertEqual(sender.write(), [Settled(ID, 1, 1)])
-        self.assertEqual(sender.told, [MessageClear(1, DURABLE, 0)])
+        self.assertEqual(sender.told, [MessageClear(1, DURABLE, 0, True)])
 
     def test_peerRestarted(self) -> None:
         """Everything that has begun leaves again, and those that are withdrawn are asked about again."""
@@ -318,25 +318,22 @@ class ReceivingTests(SynchronousTestCase):
         self.assertEqual(receiver.told(), [StreamBlockAck(1, 1, (), (REJECT,))])
         self.assertEqual(receiver.journal.take(), [])
 
-    def test_withdrawnOnItsWay(self) -> None:
-        """The same while the reject is on its way, which is told again then; what is on its way is not replaced."""
-        receiver = _Receiver()
-        receiver.rejected()
-        self.assertEqual(receiver.told(), [StreamBlockAck(1, 1, (), (REJECT,))])
-        flying = receiver.flying
-        receiver.lane.clear(MessageClear(1, DURABLE, 0))
-        self.assertEqual(receiver.told(), [])
-        for acked in flying:
-            acked()
-        self.assertEqual(receiver.told(), [StreamBlockAck(1, 1, (), (REJECT,))])
-
-    def test_known(self) -> None:
-        """When the peer knows a reject for good it is forgotten, on disk, too."""
+    def test_withdrawnWhenTold(self) -> None:
+        """The same when the reject was told: it is kept until the peer says that it knows it."""
         receiver = _Receiver()
         receiver.rejected()
         receiver.told()
         receiver.arrive()
         receiver.lane.clear(MessageClear(1, DURABLE, 0))
+        self.assertEqual(receiver.journal.take(), [])
+        self.assertEqual(receiver.lane.kept, (REJECT,))
+
+    def test_known(self) -> None:
+        """When the peer knows a reject for good it is forgotten, on disk, too, and is not told any more."""
+        receiver = _Receiver()
+        receiver.rejected()
+        receiver.told()
+        receiver.lane.clear(MessageClear(1, DURABLE, 0, True))
         self.assertEqual(receiver.write(), [Heard(ID, 1, (0,))])
         receiver.lane.peer_restarted()
         self.assertEqual(receiver.told(), [StreamBlockAck(1, 1, (), ())])
@@ -373,7 +370,7 @@ class ReceivingTests(SynchronousTestCase):
         receiver.write()
         receiver.told()
         receiver.arrive()
-        receiver.lane.clear(MessageClear(1, DURABLE, 0))
+        receiver.lane.clear(MessageClear(1, DURABLE, 0, True))
         self.assertEqual(receiver.lane.take_ready(), [(4, [b"more"])])
 
 

@@ -157,7 +157,7 @@ class MalformedTests(SynchronousTestCase):
         self.refuse(b"\x09" + bytes(8) + b"\2" + bytes(20), "flags 2")
         self.refuse(b"\x09" + bytes(8) + b"\0" + b"\0\0" + b"\1" + b"\1\xff" + b"\0\0", "UTF-8")
         self.refuse(b"\x0a" + bytes(8) + b"\2" + bytes(20), "verdict 2")
-        self.refuse(b"\x14\2" + bytes(30), "scope 2")
+        self.refuse(b"\x14\3" + bytes(30), "scope 3")
 
     def test_lacking_ranges(self) -> None:
         """Ranges of StreamLack that are empty, turned round, touching or not ascending are refused."""

@@ -136,8 +136,8 @@ def _clear(payload: memoryview, at: int) -> tuple[p.Packet, int]:
     packet: p.Packet
     if scope == 0:
         packet = p.StreamClear(reader.integer(8), reader.integer(4), reader.text())
-    elif scope == 1:
-        packet = p.MessageClear(reader.integer(1), reader.integer(1), reader.integer(8))
+    elif scope in (1, 2):
+        packet = p.MessageClear(reader.integer(1), reader.integer(1), reader.integer(8), scope == 2)
     else:
         raise MalformedPacket(f"StreamClear with scope {scope}")
     return packet, reader.at

@@ -140,14 +140,19 @@ class StreamBlockAck(NamedTuple):
 
 
 class MessageClear(NamedTuple):
-    """A message is withdrawn; written under the same head as L{StreamClear}."""
+    """
+    A message is withdrawn; written under the same head as L{StreamClear}.
+
+    @ivar known: it is not: on a durable lane, its sender knows for good why it was not taken.
+    """
 
     lane: int
     flags: int
     number: int
+    known: bool = False
 
     def encode(self) -> bytes:
-        return bytes((Head.STREAM_CLEAR, 1, self.lane, self.flags)) + self.number.to_bytes(8, "big")
+        return bytes((Head.STREAM_CLEAR, 1 + self.known, self.lane, self.flags)) + self.number.to_bytes(8, "big")
 
 
 class Direct(NamedTuple):
