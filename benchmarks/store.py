@@ -24,7 +24,7 @@ from twisted.internet.task import LoopingCall, react
 
 from hypermail.messages.lanes import LaneProperties
 from hypermail.options import Role, Way
-from hypermail.services.store import openStore
+from hypermail.services.store import openedStore
 from hypermail.services.workers import Workers
 from hypermail.session.journal import LaneUsed, Queued, QueuedMessage, SessionIdentity, Settled, Taken
 
@@ -130,7 +130,7 @@ async def main(reactor: Any, arguments: argparse.Namespace) -> None:
         for name in ("idle", "busy"):
             workers = Workers(reactor, threads=1, name="store")
             workers.start()
-            store = await openStore(here / f"{name}.db", b"", run=workers.run, now=time.time)
+            store = await openedStore(here / f"{name}.db", b"", run=workers.run, now=time.time)
             busy = LoopingCall(reckon, arguments.turn / 1e3)
             busy.clock = reactor
             if name == "busy":

@@ -70,6 +70,8 @@ if TYPE_CHECKING:
     from hypermail.internet.endpoints import HypermailServerEndpoint as HypermailServerEndpoint
     from hypermail.internet.endpoints import SessionClientEndpoint as SessionClientEndpoint
     from hypermail.internet.endpoints import SessionServerEndpoint as SessionServerEndpoint
+    from hypermail.internet.message import Message as Message
+    from hypermail.internet.message import SentMessage as SentMessage
     from hypermail.internet.naming import NamedStreams as NamedStreams
     from hypermail.internet.protocol import SessionFactory as SessionFactory
     from hypermail.internet.protocol import SessionProtocol as SessionProtocol
@@ -83,6 +85,7 @@ if TYPE_CHECKING:
     from hypermail.options import Way as Way
     from hypermail.security.identity import Identity as Identity
     from hypermail.security.identity import pin_of as pin_of
+    from hypermail.services.kept import openStore as openStore
 
 _HOMES = {
     "hypermail.errors": (
@@ -150,10 +153,12 @@ _HOMES = {
         "SessionClientEndpoint",
         "SessionServerEndpoint",
     ),
+    "hypermail.internet.message": ("Message", "SentMessage"),
     "hypermail.internet.naming": ("NamedStreams",),
     "hypermail.internet.protocol": ("SessionFactory", "SessionProtocol"),
     "hypermail.internet.security": ("ListenerTLS", "Plain", "SharedSecret", "StarterTLS"),
     "hypermail.options": ("Delivery", "ListenerOptions", "Options", "Way"),
     "hypermail.security.identity": ("Identity", "pin_of"),
+    "hypermail.services.kept": ("openStore",),
 }
 __getattr__, __dir__, __all__ = lazily(__name__, _HOMES)

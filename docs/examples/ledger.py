@@ -11,7 +11,6 @@ A line is JSON, {"account": NAME, "cents": NUMBER}. Each DIRECTORY keeps the ses
 import json
 import sqlite3
 import sys
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -28,9 +27,8 @@ from hypermail import (
     SessionServerEndpoint,
     StarterTLS,
     identityIn,
+    openStore,
 )
-from hypermail.services.store import STORE_FILE, openStore
-from hypermail.services.workers import Workers
 
 LANE = 1
 SCHEMA = """
@@ -130,10 +128,7 @@ class Till(SessionProtocol):
 
 async def sessionsIn(reactor, directory, owner):
     """The store of a directory; a program that is told to end closes it in time."""
-    workers = Workers(reactor, threads=1)
-    workers.start()
-    reactor.addSystemEventTrigger("during", "shutdown", workers.stop)
-    store = await openStore(Path(directory, STORE_FILE), owner, run=workers.run, now=time.time)
+    store = await openStore(reactor, Path(directory, "sessions.db"), owner)
     reactor.addSystemEventTrigger("before", "shutdown", store.close)
     return store
 

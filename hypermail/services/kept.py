@@ -4,6 +4,7 @@ Where a program keeps its durable sessions: a store in its state directory, open
 
 from __future__ import annotations
 
+import os
 import time
 from hashlib import sha256
 from pathlib import Path
@@ -11,12 +12,12 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from hypermail.errors import HypermailError
 from hypermail.internet.credentials import stateDirectory
 from hypermail.internet.security import ListenerTLS, Security, SharedSecret
 from hypermail.internet.settings import ListenerSettings
 from hypermail.services.addresses import Listening
-from hypermail.services.store import SessionStore, openNow
+from hypermail.services.store import SessionStore, openedFile
+from hypermail.services.store_file import StoreFile
 from hypermail.services.workers import Workers
 
 
@@ -42,30 +43,54 @@ def file_of(settings: ListenerSettings, listening: Listening) -> Path | None:
     return directory / f"sessions-{listening.port}{interface}.db"
 
 
-class KeptSessions:
-    """
-    A store that is open.
+class OwnStore(SessionStore):
+    """A store with a thread of its own; L{openStore} opens it."""
 
-    @ivar store: itself.
-    """
-
-    def __init__(self, reactor: Any, file: Path, owner: bytes) -> None:
-        """
-        Open it; this takes the time of a few waits for the disk.
-
-        @raise StoreFailed: when that cannot be, with one clear line.
-        """
-        self._workers = Workers(reactor, threads=1, name="hypermail sessions")
-        self.store: SessionStore = openNow(file, owner, run=self._workers.run, now=time.time)
-        self._workers.start()
+    def __init__(self, file: StoreFile, workers: Workers) -> None:
+        super().__init__(file, workers.run)
+        self._workers = workers
 
     def close(self) -> Deferred[None]:
-        """Write what waits, and let go of the file; fires when that is done, whatever happens."""
-        return Deferred.fromCoroutine(self._close())
+        """
+        See L{ISessionStore.close}; fires when the thread has ended, too.
 
-    async def _close(self) -> None:
-        try:
-            await self.store.close()
-        except HypermailError:
-            pass  # who wrote was told
-        await self._workers.stop()
+        @return: a L{Deferred} that errbacks with L{StoreFailed} when what waited could not be written.
+        """
+        return super().close().addBoth(self._stop)
+
+    def _stop(self, result: Any) -> Deferred[Any]:
+        return self._workers.stop().addCallback(lambda _: result)
+
+
+def openStore(reactor: Any, path: str | os.PathLike[str], owner: bytes) -> Deferred[OwnStore]:
+    """
+    Open the store of durable sessions in a file; it is made, with its directory, when it is not there.
+
+    @param path: of the file, on a disk of this machine.
+    @param owner: whom its sessions belong to, as C{identity.pin.encode()}: it is not opened for another one.
+    @return: a L{Deferred} of the store, an L{ISessionStore} for the endpoints of this process; close it when they are.
+        It errbacks with L{StoreFailed}, whose text is one line that says what to do, when the file is in use, damaged,
+        of another owner, of a newer version, no store at all, or cannot be written.
+    """
+    workers = _thread(reactor)
+    workers.start()
+    opening = workers.run(lambda: openedFile(path, owner, time.time))
+    return opening.addCallbacks(
+        lambda file: OwnStore(file, workers), lambda failure: workers.stop().addCallback(lambda _: failure)
+    )
+
+
+def openNow(reactor: Any, path: str | os.PathLike[str], owner: bytes) -> OwnStore:
+    """
+    The same in this thread, for a program that has not started its reactor.
+
+    @raise StoreFailed: as L{openStore}.
+    """
+    workers = _thread(reactor)
+    file = openedFile(path, owner, time.time)
+    workers.start()
+    return OwnStore(file, workers)
+
+
+def _thread(reactor: Any) -> Workers:
+    return Workers(reactor, threads=1, name="hypermail sessions")

@@ -43,7 +43,7 @@ from hypermail.services.exits import Exits
 from hypermail.services.files import NAME
 from hypermail.services.flows import DatagramExits
 from hypermail.services.inbox import Inbox
-from hypermail.services.kept import KeptSessions, file_of, owner_of
+from hypermail.services.kept import OwnStore, file_of, openNow, owner_of
 from hypermail.services.passages import Passage
 from hypermail.services.receiving import FileReceiver
 from hypermail.services.status import Status
@@ -275,7 +275,7 @@ class ListenerService(Service):
         self._binding: Deferred[None] | None = None
         self._port: Any = None
         self._security: Security | None = None
-        self._kept: KeptSessions | None = None
+        self._kept: OwnStore | None = None
         self._workers = Workers(reactor, name="hypermail inbox")
         self._sweeping: LoopingCall | None = None
         self._directory = None if doing.inbox is None else InboxDirectory(doing.inbox, disk)
@@ -335,13 +335,13 @@ class ListenerService(Service):
             file = file_of(settings, self._doing.listening)
             if owner is None or file is None:
                 return None
-            self._kept = KeptSessions(self._reactor, file, owner)
+            self._kept = openNow(self._reactor, file, owner)
         except HypermailError as error:
             if settings.state is not None:
                 raise
             self._log.warn("no sessions are kept over restarts: {reason}, or give --state DIR", reason=error.text)
             return None
-        return self._kept.store
+        return self._kept
 
     def _bound(self, port: IListeningPort) -> None:
         self._port = port
@@ -434,7 +434,8 @@ class ListenerService(Service):
                 await stopping
         kept, self._kept = self._kept, None
         if kept is not None:
-            await kept.close()
+            with suppress(HypermailError):  # whoever wrote was told
+                await kept.close()
         sweeping, self._sweeping = self._sweeping, None
         if sweeping is not None:
             sweeping.stop()

@@ -31,7 +31,7 @@ from hypermail.internet.message import Message
 from hypermail.internet.protocol import SessionFactory, SessionProtocol
 from hypermail.services.ending import cannotStart
 from hypermail.services.keeping import StarterService
-from hypermail.services.kept import KeptSessions
+from hypermail.services.kept import OwnStore, openNow
 from hypermail.services.outbox import LONGEST, POLL, REST, SHORTEST
 from hypermail.services.parts import HIDDEN
 from hypermail.services.paths import printable
@@ -107,7 +107,7 @@ class MessageOutbox(Service):
         self._endpoint = endpoint
         self._spool = Spool(self._path, remove=remove)
         self._workers = Workers(reactor, name="hypermail messages")
-        self._kept: KeptSessions | None = None
+        self._kept: OwnStore | None = None
         self._starter: StarterService | None = None
         self._files: dict[str, _Put] = {}
         self._going: set[Deferred[None]] = set()
@@ -135,14 +135,14 @@ class MessageOutbox(Service):
         try:
             self._spool.open()
             os.makedirs(self._queued(), mode=0o700, exist_ok=True)
-            self._kept = KeptSessions(self._reactor, Path(self._path, HIDDEN, "sessions.db"), _OWNER)
+            self._kept = openNow(self._reactor, Path(self._path, HIDDEN, "sessions.db"), _OWNER)
         except (HypermailError, OSError) as error:
             cannotStart(self._log, error.text if isinstance(error, HypermailError) else str(error))
         factory = SessionFactory.forProtocol(partial(_Sender, self))
         factory.noisy = False
-        self._starter = StarterService(self._reactor, self._endpoint(self._kept.store), factory)
+        self._starter = StarterService(self._reactor, self._endpoint(self._kept), factory)
         self._log.info("messages in {messages!r} leave", messages=self._path)
-        self._run(self._recover(self._kept.store))
+        self._run(self._recover(self._kept))
 
     def _run(self, work: Coroutine[Any, Any, None]) -> None:
         going = Deferred.fromCoroutine(work)
@@ -291,7 +291,8 @@ class MessageOutbox(Service):
         await DeferredList(list(self._going))
         kept, self._kept = self._kept, None
         if kept is not None:
-            await kept.close()
+            with suppress(HypermailError):  # whoever wrote was told
+                await kept.close()
             self._spool.close()
         await self._workers.stop()
         self._workers = Workers(self._reactor, name="hypermail messages")

@@ -39,7 +39,7 @@ class _Asked(NamedTuple):
     job: Callable[[], Any] | None
 
 
-def openStore(
+def openedStore(
     path: str | os.PathLike[str], owner: bytes, *, run: Run, now: Callable[[], float]
 ) -> Deferred[SessionStore]:
     """
@@ -60,26 +60,21 @@ def openStore(
     @return: a L{Deferred} of the store. It errbacks with L{StoreFailed}, whose text is one line, when the file is in
         use, damaged, of another identity, of a newer version, no store at all, or cannot be written.
     """
-    _switchOften()
     name = os.fspath(path)
-    return run(lambda: StoreFile(name, owner, now)).addCallbacks(
+    return run(lambda: openedFile(name, owner, now)).addCallbacks(
         lambda file: SessionStore(file, run), lambda failure: Failure(_failed(name, failure))
     )
 
 
-def openNow(path: str | os.PathLike[str], owner: bytes, *, run: Run, now: Callable[[], float]) -> SessionStore:
+def openedFile(path: str | os.PathLike[str], owner: bytes, now: Callable[[], float]) -> StoreFile:
     """
-    The same for a program that has not started its reactor: it opens the store in this thread.
+    The file of a store; the parameters are those of L{openedStore}.
 
-    @raise StoreFailed: as L{openStore}.
+    @raise StoreFailed: with one clear line.
     """
-    _switchOften()
-    return SessionStore(StoreFile(os.fspath(path), owner, now), run)
-
-
-def _switchOften() -> None:
     if sys.getswitchinterval() > SWITCH_INTERVAL:
         sys.setswitchinterval(SWITCH_INTERVAL)
+    return StoreFile(os.fspath(path), owner, now)
 
 
 def _failed(path: str, failure: Failure) -> StoreFailed:
@@ -91,7 +86,7 @@ def _failed(path: str, failure: Failure) -> StoreFailed:
 @implementer(ISessionStore)
 class SessionStore:
     """
-    Sessions in a file; L{openStore} makes it.
+    Sessions in a file; L{openedStore} makes it.
 
     What waits to be written has no limit here. Its messages have one in their sessions: each pauses the producers of
     its messages at C{Options.outgoing_bytes}, and takes no more than its allowance from its peer before what has

@@ -26,7 +26,7 @@ from hypermail import (
 )
 from hypermail.internet.credentials import readIdentity
 from hypermail.internet.security import ListenerTLS
-from hypermail.services import workers
+from hypermail.services import kept
 from hypermail.test.securing import STARTER, STRANGER
 from hypermail.test.services import ImmediateWorkers
 from hypermail.test.sessions import RecordingFactory, RecordingProtocol, RecordingStream, identityOf
@@ -86,7 +86,7 @@ class DurableTests(GuideTestCase):
 
     def test_blocks(self) -> None:
         """What is sold arrives once, when the listener is away, and when both are restarted."""
-        self.patch(workers, "Workers", ImmediateWorkers)  # a simulated reactor has no threads
+        self.patch(kept, "Workers", ImmediateWorkers)  # a simulated reactor has no threads
         booked: dict[tuple[bytes, int, int], bytes] = {}
 
         async def book(session: bytes, lane: int, number: int, data: bytes) -> None:
@@ -130,7 +130,7 @@ class DurableTests(GuideTestCase):
         )
 
     def begin(self, name: str) -> Any:
-        """Start one of the programs. @return: its port or protocol, its store, its thread."""
+        """Start one of the programs. @return: its port or protocol, and its store."""
         path = os.path.join(self.state, name)
         begun = self.network.run_until(Deferred.fromCoroutine(self.names[name](path)))
         self.network.advance(1)
@@ -138,14 +138,13 @@ class DurableTests(GuideTestCase):
 
     def end(self, program: Any) -> None:
         """Stop it."""
-        what, store, thread = program
+        what, store = program
         if hasattr(what, "stopListening"):
             self.network.run_until(what.stopListening())
         else:
             what.session.park("this side is shutting down; the session is kept")
         self.network.advance(1)
         self.network.run_until(store.close())
-        self.network.run_until(thread.stop())
 
     def sell(self, till: Any, what: bytes) -> None:
         """Have a till sell something, and give it time."""

@@ -141,7 +141,9 @@ class DurableTestCase(SecuredTestCase):
     async def _stopped(self) -> None:
         port = self.hosts.port
         assert port is not None
-        await port.stopListening()
+        stopping = port.stopListening()
+        if stopping is not None:
+            await stopping
 
     def suspend(self) -> None:
         """Take the network away, until both sides have noticed."""

@@ -21,7 +21,7 @@ from zope.interface.verify import verifyObject
 from hypermail.errors import StoreFailed
 from hypermail.interfaces import ISessionStore
 from hypermail.messages.lanes import LaneProperties
-from hypermail.services.store import STORE_FILE, SWITCH_INTERVAL, SessionStore, openStore
+from hypermail.services.store import STORE_FILE, SWITCH_INTERVAL, SessionStore, openedStore
 from hypermail.services.workers import Workers
 from hypermail.session.journal import LaneUsed, Over, Queued, Taken
 from hypermail.test.stores import NOW, OWNER, identity, queued, session_id
@@ -73,7 +73,7 @@ class StoreTestCase(SynchronousTestCase):
 
     def open(self) -> SessionStore:
         """The store."""
-        opening = openStore(self.path, OWNER, run=self.thread.run, now=lambda: NOW)
+        opening = openedStore(self.path, OWNER, run=self.thread.run, now=lambda: NOW)
         self.assertNoResult(opening)
         self.thread.work()
         return self.successResultOf(opening)
@@ -260,7 +260,7 @@ class FailureTests(StoreTestCase):
     def test_opening(self) -> None:
         """What cannot be opened errbacks, whatever the reason."""
         for path in (self.path, "no\0name"):
-            asked = openStore(path, OWNER, run=self.thread.run, now=lambda: NOW)
+            asked = openedStore(path, OWNER, run=self.thread.run, now=lambda: NOW)
             self.thread.all()
             self.failureResultOf(asked, StoreFailed)
 
@@ -275,7 +275,7 @@ class ThreadTests(TestCase):
         workers = Workers(reactor, threads=1)
         workers.start()
         path = os.path.join(self.mktemp(), STORE_FILE)
-        store = await openStore(path, OWNER, run=workers.run, now=lambda: NOW)
+        store = await openedStore(path, OWNER, run=workers.run, now=lambda: NOW)
         store.write([identity(), LaneUsed(ID, 0, LaneProperties(durable=True))])
         fired: list[int] = []
         writes = [store.write([Queued(ID, 0, number, queued(b"%d" % number))]) for number in range(2000)]
@@ -284,7 +284,7 @@ class ThreadTests(TestCase):
         await gatherResults(writes)
         self.assertEqual(fired, list(range(2000)))
         await store.close()
-        store = await openStore(path, OWNER, run=workers.run, now=lambda: NOW)
+        store = await openedStore(path, OWNER, run=workers.run, now=lambda: NOW)
         messages = await store.messages(ID, 0, 0, 1 << 20)
         self.assertEqual(messages, list(enumerate(queued(*(b"%d" % number for number in range(2000))))))
         await store.close()
