@@ -182,8 +182,8 @@ def run(top: Path, seed: int, count: int, kills: int, cuts: int, between: tuple[
     """One run. @param between: least and most s between two kills or cuts."""
     chance = random.Random(seed)
     plan = happenings(chance, kills, cuts)
-    # While it starts the sender sends nothing: it has to be faster than the average that fills the time.
-    rate = 1.6 * count / (len(plan) * sum(between) / 2)
+    # While it starts the sender sends nothing: it has to be a little faster than the average that fills the time.
+    rate = 1.3 * count / (len(plan) * sum(between) / 2)
     ends = Ends(top, ["--count", str(count), "--rate", str(rate)])
     began = time.monotonic()
     within: Counter[str] = Counter()

@@ -136,8 +136,9 @@ class ExamplesTests(SynchronousTestCase):
         return process
 
     def line(self, process: Any) -> str:
-        """The next line that a process prints."""
+        """The next line that a process prints; it has to go on."""
         line: str = process.stdout.readline()
+        self.assertNotEqual(line, "", "the process has ended")
         return line.rstrip()
 
     def test_ssh(self) -> None:
