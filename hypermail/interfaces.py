@@ -208,7 +208,10 @@ class ISessionProtocol(Interface):
         gets each exactly once; to any other some may come again, which it had dealt with when the process was killed.
 
         @param session: its id, as messages of durable lanes (L{Message}) have it.
-        @return: for each durable lane the number below which all messages were taken, as far as that is known.
+        What was rejected or withdrawn below the numbers that it returns, and was not on disk yet, counts as taken.
+
+        @return: for each durable lane, one more than the greatest number that was dealt with, all those before it
+            having been, too; lanes on which nothing was need not be there.
         """
 
     def messageSettled(message: Message, error: HypermailError | None) -> Answer[None]:
