@@ -350,6 +350,7 @@ def restarts(seed: int, *, listener: bool, starter: bool) -> DurableWorld:
     world.start_listener()
     world.start_starter()
     world.run(lambda: world.starter.sides)
+    world.run_for(0.01)  # what the starter has heard of the session is on its disk
     world.listener.exact = world.starter.exact = not rejected
     hosts = [world.listener] * listener + [world.starter] * starter
     for _ in range(12):
