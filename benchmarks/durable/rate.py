@@ -16,7 +16,6 @@ import json
 import os
 import sys
 import tempfile
-import time
 from itertools import repeat
 from pathlib import Path
 from statistics import median
@@ -35,11 +34,11 @@ from hypermail import (
     SessionFactory,
     SessionProtocol,
     SessionServerEndpoint,
+    openStore,
     readIdentity,
     writeIdentity,
 )
-from hypermail.services.store import STORE_FILE, openStore
-from hypermail.services.workers import Workers
+from hypermail.services.store import STORE_FILE
 
 HOST = "127.0.0.1"
 LANES = {"others": 0, "durable": 1}
@@ -63,13 +62,6 @@ def factory(make: Any) -> SessionFactory:
     return found
 
 
-async def opened(reactor: Any, directory: str) -> tuple[Any, Workers]:
-    """A store, and its thread."""
-    workers = Workers(reactor, threads=1)
-    workers.start()
-    return await openStore(Path(directory, STORE_FILE), OWNER, run=workers.run, now=time.time), workers
-
-
 class Answers(Protocol):
     """
     Prints the processor time of this process whenever that is asked.
@@ -89,7 +81,7 @@ class Answers(Protocol):
 
 async def listen(reactor: Any, directory: str) -> None:
     """The receiver's process."""
-    store, workers = await opened(reactor, directory)
+    store = await openStore(reactor, Path(directory, STORE_FILE), OWNER)
     identity = readIdentity(os.path.join(directory, IDENTITY))
     endpoint = SessionServerEndpoint(
         reactor, 0, security=securing.listening("tls", identity), interface=HOST, store=store
@@ -101,7 +93,6 @@ async def listen(reactor: Any, directory: str) -> None:
     await answers.over
     await port.stopListening()
     await store.close()
-    await workers.stop()
 
 
 class Many:
@@ -189,7 +180,7 @@ async def send(reactor: Any, arguments: argparse.Namespace, top: str) -> dict[st
             print(file=asking, flush=True)
             return float(answers.readline())
 
-        store, workers = await opened(reactor, os.path.join(top, "sender"))
+        store = await openStore(reactor, Path(top, "sender", STORE_FILE), OWNER)
         security = securing.starting("tls", pin=identity.pin)
         endpoint = SessionClientEndpoint(reactor, HOST, port, security=security, store=store)
         session = (await endpoint.connect(factory(SessionProtocol))).session
@@ -210,7 +201,6 @@ async def send(reactor: Any, arguments: argparse.Namespace, top: str) -> dict[st
                         )
         await session.close()
         await store.close()
-        await workers.stop()
         asking.close()
     return {
         name: dict(zip(("per_s", "sender_us", "receiver_us"), (round_(median(column)) for column in zip(*found))))

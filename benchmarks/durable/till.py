@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -24,9 +23,8 @@ from twisted.logger import (
     textFileLogObserver,
 )
 
-from hypermail import Options, SessionClientEndpoint, SessionFactory, SessionProtocol, StarterTLS
-from hypermail.services.store import STORE_FILE, openStore
-from hypermail.services.workers import Workers
+from hypermail import Options, SessionClientEndpoint, SessionFactory, SessionProtocol, StarterTLS, openStore
+from hypermail.services.store import STORE_FILE
 
 OWNER = b"till"
 NAME = "till"
@@ -65,10 +63,7 @@ async def give(reactor: Any, arguments: argparse.Namespace) -> None:
     globalLogBeginner.beginLoggingTo(
         [FilteringLogObserver(textFileLogObserver(sys.stdout), [warnings])], redirectStandardIO=False
     )
-    workers = Workers(reactor, threads=1)
-    workers.start()
-    reactor.addSystemEventTrigger("during", "shutdown", workers.stop)
-    store = await openStore(Path(arguments.directory, STORE_FILE), OWNER, run=workers.run, now=time.time)
+    store = await openStore(reactor, Path(arguments.directory, STORE_FILE), OWNER)
     reactor.addSystemEventTrigger("before", "shutdown", store.close)
     stored = await store.named(NAME)
     queued = stored.sending[LANE].next if stored is not None and LANE in stored.sending else 0

@@ -214,9 +214,7 @@ class DurableOutgoingLane(OutgoingLane):
                 break
             if number < self._loaded:  # settled meanwhile
                 continue
-            self._skip_to(min(number, self._backlog_stop))
-            if number >= self._backlog_stop:  # written since the restart: it is here already
-                break
+            self._skip_to(number)
             message = self._restored(number, data)
             message.note = note
             self._enqueue([message])
