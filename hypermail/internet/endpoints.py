@@ -33,6 +33,7 @@ from hypermail.errors import HypermailError, SessionAborted, Unreachable, UsageE
 from hypermail.interfaces import ISessionFactory, ISessionProtocol, ISessionStore
 from hypermail.internet.address import HypermailAddress, isAddress, isLoopback
 from hypermail.internet.attempts import HostAddress, interleaved
+from hypermail.internet.claiming import NameInUse, useName
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.deadlines import clockOf
 from hypermail.internet.life import NOT_WANTED
@@ -243,7 +244,8 @@ class SessionClientEndpoint:
             L{SessionTimedOut}, L{SessionRejected}, L{PeerUntrusted}, L{HandshakeFailed}, ...), and with
             L{RemoteAddressRefused}. When a listener says no, no other address is asked. Cancelling it withdraws the
             request; it then fails once the socket is closed. A session that the store has is open at once, and looks
-            for its listener as long as it may: C{sessionResumed} tells of success. L{StoreFailed} when the store fails.
+            for its listener as long as it may: C{sessionResumed} tells of success. L{StoreFailed} when the store fails,
+            L{UsageError} when this process has the session of that name already.
         """
         return Deferred.fromCoroutine(self._connect(factory))
 
@@ -254,6 +256,23 @@ class SessionClientEndpoint:
             raise NoProtocol()
         settings = self._settings
         store = settings.store
+        use = None if store is None else useName(store, self._name)
+        try:
+            await self._ask(factory, protocol, addresses, store, use)
+        finally:
+            if use is not None:
+                use.leave()
+        return protocol
+
+    async def _ask(
+        self,
+        factory: ISessionFactory,
+        protocol: ISessionProtocol,
+        addresses: list[HostAddress],
+        store: ISessionStore | None,
+        use: NameInUse | None,
+    ) -> None:
+        settings = self._settings
         stored = None if store is None else await store.named(self._name)
         if store is not None and stored is not None and not stored.opened:
             # The listener may never have heard of it; a new one takes its name.
@@ -265,7 +284,7 @@ class SessionClientEndpoint:
         request = SessionRequest(
             self.host, addresses, options, seconds, self._socket, protocol, factory, self._whereabouts
         )
-        request.remember(self._name, stored, taken)
+        request.remember(self._name, stored, taken, use)
         try:
             await request.session(self._reactor)
         except BaseException as error:
@@ -275,7 +294,6 @@ class SessionClientEndpoint:
             raise
         finally:
             factory.doStop()
-        return protocol
 
     def _whereabouts(self, address: HostAddress, lease: Lease) -> Whereabouts:
         def resolveAgain() -> Deferred[list[HostAddress]]:

@@ -116,6 +116,7 @@ class SessionLife:
         "_release",
         "_soon",
         "_streams",
+        "_whenWritten",
         "_writing",
         "busy",
         "connection",
@@ -166,6 +167,7 @@ class SessionLife:
         self.way: Way = connection.options.way
         self._decision: Deferred[Any] | None = None
         self._writing: Writing | None = None
+        self._whenWritten: Callable[[], object] | None = None
         self._rejected = False
         self._failure: HypermailError | None = None
         # Made for the first that comes, since most sessions wait for nothing most of the time.
@@ -509,8 +511,9 @@ class SessionLife:
         """Nobody finds the session in this process any more, and on disk not before all is written there."""
         residents = self._owner.residents
         residents.leave(self)
-        if self._factory is not None and self.connection.has_changes:
-            residents.occupy(self.sessionID, self)
+        if self.connection.has_changes:
+            if self._factory is not None:
+                residents.occupy(self.sessionID, self)
         elif self._writing is None or not self._writing.busy:
             self.writtenDown(True)
 
@@ -524,6 +527,13 @@ class SessionLife:
         if not safe:
             residents.parked()
         residents.vacate(self)
+        whenWritten, self._whenWritten = self._whenWritten, None
+        if whenWritten is not None:
+            whenWritten()
+
+    def whenWrittenDown(self, call: Callable[[], object]) -> None:
+        """Have C{call} called when the session is over and nothing more of it is to be written."""
+        self._whenWritten = call
 
     def _note(self, format: str, code: int, text: str) -> None:
         session = self.sessionID.hex() or f"{self.connection.first_tag:016x}"

@@ -16,6 +16,7 @@ from hypermail.errors import SessionTimedOut, Unreachable
 from hypermail.interfaces import ISessionFactory, ISessionProtocol
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.attempts import Attempts, HostAddress
+from hypermail.internet.claiming import NameInUse
 from hypermail.internet.sockets import Lease, StarterSocket
 from hypermail.internet.whereabouts import Whereabouts
 from hypermail.options import Options
@@ -63,15 +64,20 @@ class SessionRequest:
         self._end = seconds() + options.connection_timeout
         self.opened = False
         self._restored: dict[str, Any] = {}
+        self._use: NameInUse | None = None
 
-    def remember(self, name: str, stored: StoredSession | None, taken: Mapping[int, int]) -> None:
+    def remember(
+        self, name: str, stored: StoredSession | None, taken: Mapping[int, int], use: NameInUse | None
+    ) -> None:
         """
         The session is one that a store may have.
 
         @param name: of it in the store.
         @param stored: what was kept of it. It looks for its listener itself, from the first address on.
         @param taken: what its application has taken.
+        @param use: of the name, as long as a session that was asked for is not over and written down.
         """
+        self._use = use
         self._restored = {"name": name, "stored": stored, "taken": taken}
         if stored is not None:
             del self._addresses[1:]
@@ -119,6 +125,9 @@ class SessionRequest:
                 whereabouts=self._whereabouts(address, lease),
                 **self._restored,
             )
+            if self._use is not None:
+                self._use.join()
+                session.whenWrittenDown(self._use.leave)
             await session.whenOpened()
         except BaseException as error:
             self.opened = self.opened or (session is not None and session.opened)

@@ -15,9 +15,11 @@ from hypermail.errors import (
     MessageCancelled,
     MessageExpired,
     MessageUndelivered,
+    Reason,
     SessionAborted,
     SessionRejected,
     StoreFailed,
+    UsageError,
 )
 from hypermail.interfaces import ISessionStore
 from hypermail.internet.datagrams import HypermailDatagramProtocol
@@ -277,6 +279,52 @@ class UndeliveredTests(DurableTestCase):
         done.errback(StoreFailed("the disk was broken"))
         self.ourStore.release()
         self.assertEqual(len(self.ourStore.memory), 0)
+
+
+class NameTests(DurableTestCase):
+    """One session of a name at a time."""
+
+    def again(self) -> Deferred[Any]:
+        """Ask for the same session."""
+        return self.hosts.ask(NAME, security=STARTING, options=OPTIONS, store=self.ourStore)
+
+    def test_inUse(self) -> None:
+        """Who asks for a session that this process has is refused, and that one goes on."""
+        ours, _ = self.open()
+        refused = self.again()
+        self.hosts.settle()
+        self.assertIn("in use", self.failureResultOf(refused, UsageError).getErrorMessage())
+        self.hosts.run(ours.session.sendMessage(b"a", lane=LANE))
+
+    def test_beingAskedFor(self) -> None:
+        """Of two that ask at once for a session that does not exist yet one is refused."""
+        self.listen(LISTENING, options=OPTIONS, store=self.theirStore)
+        self.addCleanup(self.stopStarter)
+        first, second = self.again(), self.again()
+        self.hosts.settle()
+        self.failureResultOf(second, UsageError)
+        self.successResultOf(first)
+
+    def test_over(self) -> None:
+        """When it is over, and that is written down, another one may be asked for; not before."""
+        ours, _ = self.open()
+        self.ourStore.holds = True
+        ours.session.abort()
+        self.hosts.settle(0.2)
+        self.failureResultOf(self.again(), UsageError)
+        self.ourStore.release()
+        self.hosts.settle()
+        again, _ = self.connect()
+        self.assertNotEqual(again.session.sessionID, ours.session.sessionID)
+
+    def test_refused(self) -> None:
+        """A session that could not be opened leaves its name to the next attempt."""
+        self.listen(LISTENING, options=OPTIONS)
+        self.addCleanup(self.stopStarter)
+        for _ in range(2):
+            refused = self.again()
+            self.hosts.settle(2)
+            self.assertEqual(self.failureResultOf(refused, SessionRejected).value.code, Reason.NOT_DURABLE)
 
 
 class RestartTests(DurableTestCase):
