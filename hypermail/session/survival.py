@@ -161,9 +161,9 @@ class Survival:
         return min(FIRST_PAUSE * 2.0 ** min(self._failures - 1, 16), LAST_PAUSE) * (0.5 + chance / 2)
 
     def hurry(self, now: float) -> None:
-        """Something has changed, so that another attempt may succeed now."""
+        """Something has changed, so that another attempt may succeed now; after one that runs, if that fails."""
+        self._failures = 0
         if self.carriage is Carriage.SUSPENDED and self.attempt_at is not None:
-            self._failures = 0
             self.attempt_at = now
 
     def begin_claim(self) -> None:
