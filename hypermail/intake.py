@@ -72,7 +72,7 @@ class Intake:
         self._now = 0.0
 
     def carry(self, session: Session) -> None:
-        """Packets are for this session from now on. Its rooms may become others when the peer was restarted."""
+        """Packets are for this session from now on."""
         self._session = session
         self._rooms: Rooms = (self, session, session.sending, session.receiving, session.streams)
 

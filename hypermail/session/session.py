@@ -107,6 +107,7 @@ class Session:
         "_parameters",
         "_parked",
         "_peer",
+        "_restarted",
         "_role",
         "_safe",
         "_sends",
@@ -146,6 +147,7 @@ class Session:
         self._heard = role is Role.STARTER  # whether the peer knows that the session is open
         self._told_open = False
         self._parked = False
+        self._restarted = False  # whether the peer was, since the session had a link
         self._claimed = False  # whether the claim was sent over this link
         self._channel: Channel | None = None  # of the link over which it is to be sent
         self._safe = True  # whether what has to be on disk before anything is sent is there
@@ -484,9 +486,9 @@ class Session:
 
     def _resume(self, peer: Parameters, now: float) -> None:
         survival = self.survival
-        restarted = peer.incarnation != survival.peer_incarnation
-        if restarted:
+        if peer.incarnation != survival.peer_incarnation:
             self._peer_restarted(peer.incarnation, now)
+        restarted, self._restarted = self._restarted, False
         survival.resumed(now)
         self._take_limits(peer)
         self._note()
@@ -499,12 +501,9 @@ class Session:
     def _peer_restarted(self, incarnation: int, now: float) -> None:
         """The peer has lost its memory of all that is not durable, and so may this side."""
         self.survival.peer_incarnation = incarnation
-        error = StreamForgotten("the peer was restarted")
-        self.streams.end_all(error)
-        self.events += self.streams.take_events(now, 0.0)
+        self._restarted = True
+        self.events += self.streams.peer_restarted(StreamForgotten("the peer was restarted"), now)
         self.control.retain(("session", "close", "closeack"))
-        self.streams = Streams(self._role, self._bearing, self._peer, self.control)
-        self.streams.may_send, self.streams.may_receive = self._sends, self.receiving.allowed
         self.sending.peer_restarted(SessionReset("the peer was restarted"))
         self.events += self.receiving.take_events(False)
         self.receiving.peer_restarted()

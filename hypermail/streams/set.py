@@ -186,6 +186,19 @@ class Streams:
             stream.end(None if stream.over else error)
         self._waiting = None
 
+    def peer_restarted(self, error: HypermailError, now: float) -> list[Event]:
+        """
+        The peer remembers nothing of any stream: all end, and numbers begin again.
+
+        @return: what the application is to be told of it.
+        """
+        self.end_all(error)
+        events = self.take_events(now, 0.0)
+        self._ended = False
+        self._ready = self._peers_over = None
+        self._next = self._ours_open = self._peers_seen = self._peers_over_count = 0
+        return events
+
     # For streams
 
     def new_outgoing(self, stream: Stream) -> Outgoing:
