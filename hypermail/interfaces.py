@@ -317,6 +317,9 @@ class ISessionStore(Interface):
     def named(name: str) -> Deferred[StoredSession | None]:
         """What is kept of a starter's session, by its name, or None."""
 
+    def count() -> Deferred[int]:
+        """How many sessions are kept; those whose time is over may still be counted."""
+
     def messages(id: bytes, lane: int, first: int, most: int) -> Deferred[list[tuple[int, QueuedMessage]]]:
         """
         Messages of ours that are not settled.

@@ -200,6 +200,8 @@ class ListenerOptions:
     @ivar max_sessions: sessions at once; who comes later is told so.
     @ivar max_suspended: sessions without a link that wait to be reopened; beyond, one gives way: of the prefix that has
         the most of them, the one that has had none for the longest time.
+    @ivar max_stored: durable sessions in the listener's store, with a link or without; who asks for one more is told
+        so.
     @ivar max_opening: sessions at once that have not opened yet, or are being refused, of starters whose address is
         proved; who comes later hears nothing.
     @ivar max_opening_per_prefix: the same, from one prefix.
@@ -212,6 +214,7 @@ class ListenerOptions:
 
     max_sessions: int = 10_000
     max_suspended: int = 10_000
+    max_stored: int = 100_000
     max_opening: int = 1_024
     max_opening_per_prefix: int = 256
     max_unproved: int = 256

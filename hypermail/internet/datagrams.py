@@ -33,7 +33,7 @@ from hypermail.internet.carrier import DatagramCarrier
 from hypermail.internet.credentials import thisMachine
 from hypermail.internet.deadlines import Deadlines, clockOf
 from hypermail.internet.reopening import claimed, reopen
-from hypermail.internet.residents import Residents
+from hypermail.internet.residents import Residents, residentsOf
 from hypermail.internet.routes import Routes
 from hypermail.internet.security import Security, refuseToLeave
 from hypermail.internet.session import Session
@@ -111,7 +111,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
         self._randomBytes = randomBytes
         self._traces = Traces(traceDirectory)
         self.failedHandshakes = FailedHandshakes()
-        self.residents = residents or Residents(self._listenerOptions.max_suspended, randomBytes(32))
+        self.residents = residents or residentsOf(self._listenerOptions, randomBytes)
         self._sessions: dict[Connection, Session] = {}
         self._dirty: dict[Session, None] = {}
         self._flushing: IDelayedCall | None = None

@@ -40,7 +40,7 @@ from hypermail.internet.life import NOT_WANTED
 from hypermail.internet.listening import ListeningPorts, openPorts
 from hypermail.internet.naming import NamedStreams
 from hypermail.internet.request import SessionRequest
-from hypermail.internet.residents import Residents
+from hypermail.internet.residents import Residents, residentsOf
 from hypermail.internet.resolution import resolve
 from hypermail.internet.security import ListenerTLS, Security, StarterTLS, refuseToLeave
 from hypermail.internet.shared import sharedSession
@@ -167,7 +167,7 @@ class SessionServerEndpoint:
             refuseToLeave(security, self._interface, "listen on")
         interfaces = (self._interface,) if self._interface else EVERYWHERE if security.allowRemote else THIS_MACHINE
 
-        residents = Residents(self._listenerOptions.max_suspended, self._settings.randomBytes(32))
+        residents = residentsOf(self._listenerOptions, self._settings.randomBytes)
 
         def make() -> HypermailDatagramProtocol:
             return self._settings.protocol(self._reactor, factory, self._listenerOptions, residents)

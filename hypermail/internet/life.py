@@ -332,12 +332,18 @@ class SessionLife:
             )
         if self.protocol is None:
             self.reject(Reason.SESSION_REJECTED, "this application does not take the session")
+        elif request.session_id is None and self.connection.durable:
+            return self._store.count().addCallback(self._acceptDurable)
         elif request.session_id is None:
             self._accept({})
         else:
             taken: Deferred[Any] = maybeDeferred(self.protocol.messagesTaken, request.session_id)
             return taken.addCallback(self._accept)
         return None
+
+    def _acceptDurable(self, stored: int) -> None:
+        self._owner.residents.room(stored)
+        self._accept({})
 
     def _accept(self, taken: Mapping[int, int]) -> None:
         try:
@@ -389,10 +395,14 @@ class SessionLife:
     def writing(self) -> Writing:
         """What has to outlive the process, on its way."""
         if self._writing is None:
-            store = self._owner.store
-            assert store is not None  # or the session would not be durable
-            self._writing = Writing(self, store, self._owner.wall)
+            self._writing = Writing(self, self._store, self._owner.wall)
         return self._writing
+
+    @property
+    def _store(self) -> ISessionStore:
+        store = self._owner.store
+        assert store is not None  # or the session would not be durable
+        return store
 
     @property
     def tellsUndelivered(self) -> bool:

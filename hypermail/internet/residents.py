@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import hmac
 from collections import Counter
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from hypermail.admission import prefix_of
-from hypermail.errors import Reason, SessionAborted, SessionClosed
+from hypermail.errors import Reason, SessionAborted, SessionClosed, SessionRejected
+from hypermail.options import ListenerOptions
 
 if TYPE_CHECKING:
     from hypermail.internet.life import SessionLife
@@ -25,11 +27,13 @@ class Residents:
     @param mostSuspended: sessions without a link that are kept at one time; beyond, one gives way: of those whose
         starters share a prefix of addresses with the most others, the one that has had none for the longest time. So
         nobody makes the sessions of others give way by leaving many behind.
+    @param mostStored: sessions that are kept on disk, of which none gives way: what is in them was promised.
     @param seed: 32 random bytes, others in each process.
     """
 
-    def __init__(self, mostSuspended: int, seed: bytes) -> None:
+    def __init__(self, mostSuspended: int, mostStored: int, seed: bytes) -> None:
         self._mostSuspended = mostSuspended
+        self._mostStored = mostStored
         self._seed = seed
         self._parked = 0
         self._occupied: dict[bytes, SessionLife] = {}
@@ -59,7 +63,18 @@ class Residents:
                 if len(self._closed) > MOST_CLOSED:
                     del self._closed[next(iter(self._closed))]
 
-    # Those that are only on disk
+    # Those that are on disk
+
+    def room(self, stored: int) -> None:
+        """
+        Whether one more may be kept on disk.
+
+        @param stored: how many are.
+        @raise SessionRejected: when it may not.
+        """
+        if stored >= self._mostStored:
+            text = f"the listener keeps {stored} durable sessions, no more"
+            raise SessionRejected(text, Reason.TOO_MANY_SESSIONS)
 
     def incarnation(self, sessionID: bytes) -> int:
         """
@@ -122,3 +137,8 @@ class Residents:
             self._byPrefix[prefix] -= 1
             if not self._byPrefix[prefix]:
                 del self._byPrefix[prefix]
+
+
+def residentsOf(options: ListenerOptions, randomBytes: Callable[[int], bytes]) -> Residents:
+    """The sessions of a listener that bears so much. @param randomBytes: makes so many random bytes."""
+    return Residents(options.max_suspended, options.max_stored, randomBytes(32))

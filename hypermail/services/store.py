@@ -127,6 +127,10 @@ class SessionStore:
         """See L{ISessionStore.named}."""
         return self._ask(job=lambda: self._file.named(name))
 
+    def count(self) -> Deferred[int]:
+        """See L{ISessionStore.count}."""
+        return self._ask(job=self._file.count)
+
     def messages(self, id: bytes, lane: int, first: int, most: int) -> Deferred[list[tuple[int, QueuedMessage]]]:
         """See L{ISessionStore.messages}. It errbacks with L{StoreFailed} when some are missing, or are damaged."""
         return self._ask(job=lambda: self._file.messages(id, lane, first, most))

@@ -193,6 +193,12 @@ class StoreFile:
         kept = self._load(id)
         return None if kept is None or kept.identity.role is not role else kept.stored()
 
+    def count(self) -> int:
+        """How many sessions there are, those that the next sweep will remove among them."""
+        with self._explaining():
+            (count,) = self._database.execute("SELECT count(*) FROM sessions").fetchone()
+            return int(count)
+
     def messages(self, id: bytes, lane: int, first: int, most: int) -> list[tuple[int, QueuedMessage]]:
         """See L{hypermail.interfaces.ISessionStore.messages}; at most L{ROW_MESSAGES} at once."""
         with self._explaining():

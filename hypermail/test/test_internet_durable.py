@@ -24,7 +24,7 @@ from hypermail.errors import (
 from hypermail.interfaces import ISessionStore
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.message import Message
-from hypermail.options import Options
+from hypermail.options import ListenerOptions, Options
 from hypermail.session.journal import Change
 from hypermail.test.securing import NAME, SecuredTestCase
 from hypermail.test.sessions import errorOf
@@ -85,6 +85,10 @@ class HeldStore:
         """See L{ISessionStore.named}."""
         return self._ask(lambda: self.memory.named(name))
 
+    def count(self) -> Deferred[Any]:
+        """See L{ISessionStore.count}."""
+        return self._ask(lambda: len(self.memory))
+
     def messages(self, id: bytes, lane: int, first: int, most: int) -> Deferred[Any]:
         """See L{ISessionStore.messages}."""
         return self._ask(lambda: self.memory.messages(id, lane, first, most))
@@ -115,11 +119,12 @@ class DurableTestCase(SecuredTestCase):
 
     def setUp(self) -> None:
         self.ourStore, self.theirStore = HeldStore(), HeldStore()
+        self.most = ListenerOptions()
         self.makes: Callable[[], DurableProtocol] = DurableProtocol
 
     def open(self) -> tuple[Any, Any]:
         """Open a session whose lane L{LANE} is durable."""
-        self.listen(LISTENING, options=OPTIONS, store=self.theirStore)
+        self.listen(LISTENING, options=OPTIONS, store=self.theirStore, listenerOptions=self.most)
         self.addCleanup(self.stopStarter)
         self.hosts.listening.make = self.hosts.starting.make = lambda: self.makes()
         return self.connect()
@@ -136,7 +141,7 @@ class DurableTestCase(SecuredTestCase):
         """Stop listening, and begin again. @return: the protocol that has the session then."""
         self.hosts.run(self._stopped())
         between()
-        self.hosts.listen(security=LISTENING, options=OPTIONS, store=self.theirStore)
+        self.hosts.listen(security=LISTENING, options=OPTIONS, store=self.theirStore, listenerOptions=self.most)
         self.hosts.settle(seconds)
         return self.hosts.listening.built[-1]
 
@@ -325,6 +330,35 @@ class NameTests(DurableTestCase):
             refused = self.again()
             self.hosts.settle(2)
             self.assertEqual(self.failureResultOf(refused, SessionRejected).value.code, Reason.NOT_DURABLE)
+
+
+class LimitTests(DurableTestCase):
+    """A listener keeps no more sessions than it may."""
+
+    def test_full(self) -> None:
+        """Who asks for one more is told so; those that are there go on, also after a restart; one that is over
+        counts no more."""
+        self.most = ListenerOptions(max_stored=1)
+        ours, _ = self.open()
+        other = HeldStore()
+        asking = self.hosts.ask(NAME, security=STARTING, options=OPTIONS, store=other)
+        self.hosts.settle(2)
+        error = self.failureResultOf(asking, SessionRejected).value
+        self.assertEqual((error.code, len(self.theirStore.memory)), (Reason.TOO_MANY_SESSIONS, 1))
+        self.assertIn("the listener keeps 1 durable sessions, no more", error.text)
+        self.assertEqual(self.hosts.listening.built[-1].calls, ["sessionLost"])
+        self.restartListener()
+        self.hosts.run(ours.session.sendMessage(b"a", lane=LANE))
+        self.hosts.run(ours.session.close())
+        self.hosts.settle(2)
+        self.hosts.run(self.hosts.ask(NAME, security=STARTING, options=OPTIONS, store=other))
+        self.assertEqual(len(self.theirStore.memory), 1)
+
+    def test_notDurable(self) -> None:
+        """Sessions that are not kept have room nevertheless."""
+        self.most = ListenerOptions(max_stored=0)
+        self.listen(LISTENING, options=OPTIONS, store=self.theirStore, listenerOptions=self.most)
+        self.hosts.run(self.hosts.ask(NAME, security=STARTING, options=OPTIONS))
 
 
 class RestartTests(DurableTestCase):

@@ -427,7 +427,7 @@ class ResidentsTests(SynchronousTestCase):
     """Who gives way."""
 
     def setUp(self) -> None:
-        self.residents = Residents(10, bytes(32))
+        self.residents = Residents(10, 10, bytes(32))
         self.count = 0
 
     def enter(self, host: str) -> Any:

@@ -124,7 +124,9 @@ class GroupTests(StoreTestCase):
         named = self.store.named("name")
         over = self.store.write([Over(ID)])
         gone = self.store.find(ID)
-        self.assertEqual(self.thread.all(), 9)
+        count = self.store.count()
+        self.assertEqual(self.thread.all(), 10)
+        self.assertEqual(self.successResultOf(count), 1)
         stored = self.successResultOf(found)
         assert stored is not None
         self.assertEqual(stored.sending[0].next, 1)

@@ -384,9 +384,11 @@ class TimeTests(FileTestCase):
         self.time += SWEEP_INTERVAL - 1
         self.write(identity(3))
         self.assertEqual(self.rows("sessions"), 3)
+        self.assertEqual(self.file.count(), 3)
         self.time += 1
         self.write(identity(3))
         self.assertEqual(self.rows("sessions"), 2)
+        self.assertEqual(self.file.count(), 2)
         self.assertIsNone(self.file.find(session_id(2)))
         self.assertIsNotNone(self.file.find(session_id(3)))
 
