@@ -500,9 +500,9 @@ class Connection(Commands):
 
     @property
     def has_changes(self) -> bool:
-        """Whether anything is to be written down."""
+        """Whether anything is to be written down, and not by the connection that the session goes on over."""
         journal = self._session.journal
-        return journal is not None and journal.waiting
+        return journal is not None and journal.waiting and not self._released
 
     def take_changes(self) -> list[Any]:
         """

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.test.durability import RESTARTS
+from hypermail.connection import Connection
+from hypermail.test.durability import RESTARTS, DurableWorld
 
 
 class RestartTests(SynchronousTestCase):
@@ -28,3 +29,24 @@ class RestartTests(SynchronousTestCase):
     def test_both(self) -> None:
         """Both, together and in turn."""
         self._storm("both-restart")
+
+
+class WritingTests(SynchronousTestCase):
+    """What is written of a session that goes on over another link."""
+
+    def test_released(self) -> None:
+        """Is written by the connection that it goes on over, and by no other."""
+        world = DurableWorld(1)
+        world.start()
+        told: list[bool] = []
+        usual = Connection.changes_written
+
+        def tell(connection: Connection, safe: bool, *, now: float) -> None:
+            told.append(connection.released)
+            usual(connection, safe, now=now)
+
+        self.patch(Connection, "changes_written", tell)
+        world.restart(world.starter)
+        world.settle()
+        self.assertGreater(len(told), 2)
+        self.assertNotIn(True, told)
