@@ -441,6 +441,8 @@ class Connection(Commands):
             if session.state is State.ENDED:
                 raise unknown_session()
             session.survival.check(claim.generation, claim.proof, channel)
+            if session.persistence is Persistence.LINK:
+                raise SessionRejected("this session ends with its link", Reason.CANNOT_REOPEN)
             if not session.may_restart(claim.parameters.incarnation):
                 raise unknown_session()
         except SessionRejected as error:

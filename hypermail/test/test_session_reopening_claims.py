@@ -21,7 +21,7 @@ from hypermail.errors import (
     UsageError,
 )
 from hypermail.events import SessionClaimed
-from hypermail.options import Delivery, ListenerOptions, Role
+from hypermail.options import Delivery, ListenerOptions, Persistence, Role
 from hypermail.session.session import Session
 from hypermail.session.states import Input, State
 from hypermail.session.survival import Channel, Survival
@@ -121,6 +121,14 @@ class RefusedTests(ReopeningTestCase):
         self.suspend(pair)
         session_of(pair.listener).survival.generation = 1_000
         self.refused(pair, Reason.SESSION_TAKEN, SessionRejected)
+
+    def test_link(self) -> None:
+        """A session that was to end with its link goes on over no other, whoever knows its secret."""
+        pair = self.pair()
+        self.suspend(pair)
+        session = session_of(pair.listener)
+        session._peer = session._peer._replace(persistence=Persistence.LINK)
+        self.refused(pair, Reason.CANNOT_REOPEN, SessionRejected)
 
     def test_certificate(self) -> None:
         """A session goes on with the certificate only that it was opened with."""
