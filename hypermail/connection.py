@@ -39,7 +39,7 @@ from hypermail.outlet import Outlet
 from hypermail.security.handshake import Handshake, HandshakeFactory
 from hypermail.security.identity import pin_of
 from hypermail.security.tokens import same_token
-from hypermail.session.journal import QueuedMessage, StoredSession
+from hypermail.session.journal import EARLY_INCARNATION, QueuedMessage, StoredSession
 from hypermail.session.session import ONLY_THE_LINKS, Session
 from hypermail.session.states import State
 from hypermail.session.survival import Channel, unknown_session
@@ -448,7 +448,7 @@ class Connection(Commands):
         except SessionRejected as error:
             self.reject(error.code, error.text, now=self._now)
             return False
-        if claim.incarnation != session.survival.incarnation:
+        if claim.incarnation not in (EARLY_INCARNATION, session.survival.incarnation):
             self._session.refuse_claim(session.survival, claim.generation, channel)
             self._ending.look(self._now)
             return False
@@ -479,6 +479,11 @@ class Connection(Commands):
     def durable(self) -> bool:
         """Whether the session outlives its process."""
         return self._session.journal is not None
+
+    @property
+    def returning(self) -> bool:
+        """Whether the session was taken up from the disk, and nobody was told of it yet."""
+        return self._session.returning
 
     def park(self, error: HypermailError, *, now: float) -> list[Train]:
         """

@@ -87,13 +87,18 @@ class Ending:
         """
         The link is lost. What was in flight is to be sent again over the next one.
 
-        @return: whether the session waits for that; if not it has to end.
+        @return: whether that is all, since the session waits for that, or is left to the disk; if not it has to end.
         """
-        if self.over or self.suspended or not self._session.suspend(error, now):
+        if self.over or self.suspended:
             return self.suspended
-        self.leave()
-        self.suspended = True
-        return True
+        if self._session.suspend(error, now):
+            self.leave()
+            self.suspended = True
+            return True
+        if self._role is Role.STARTER and self._session.returning:  # the listener may have it: it hears of no end
+            self.expunge(error, now)
+            return True
+        return False
 
     def leave(self) -> None:
         """The session leaves the link, which is over."""

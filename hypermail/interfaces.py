@@ -305,7 +305,8 @@ class ISessionStore(Interface):
 
     def write(changes: Sequence[Change]) -> Deferred[None]:
         """
-        Write changes down, together with whatever else waits to be written.
+        Write changes down, together with whatever else waits to be written. A starter's session is not written as long
+        as another one has its name.
 
         @return: a L{Deferred} that fires with None once they have reached the disk. It errbacks with L{StoreFailed}
             when they have not: then none of them is there, nor any that was asked for after them and has not fired.

@@ -47,7 +47,6 @@ from hypermail.internet.shared import sharedSession
 from hypermail.internet.sockets import Lease, StarterSocket, starterSocket
 from hypermail.internet.whereabouts import Whereabouts
 from hypermail.options import ListenerOptions, Mode, Options
-from hypermail.session.journal import Over
 
 #: Interfaces to listen on when none is named: both families, apart.
 EVERYWHERE = ("0.0.0.0", "::")
@@ -273,20 +272,22 @@ class SessionClientEndpoint:
         use: NameInUse | None,
     ) -> None:
         settings = self._settings
-        stored = None if store is None else await store.named(self._name)
-        if store is not None and stored is not None and not stored.opened:
-            # The listener may never have heard of it; a new one takes its name.
-            await store.write([Over(stored.identity.id)])
-            stored = None
-        taken: Any = {} if stored is None else await maybeDeferred(protocol.messagesTaken, stored.identity.id)
         factory.doStart()
-        options, seconds = settings.options, settings.seconds
         request = SessionRequest(
-            self.host, addresses, options, seconds, self._socket, protocol, factory, self._whereabouts
+            self.host,
+            addresses,
+            settings.options,
+            settings.seconds,
+            self._socket,
+            protocol,
+            factory,
+            self._whereabouts,
         )
-        request.remember(self._name, stored, taken, use)
         try:
-            await request.session(self._reactor)
+            if store is None or use is None:
+                await request.session(self._reactor)
+            else:
+                await request.durableSession(self._reactor, store, self._name, use)
         except BaseException as error:
             if not request.opened:
                 lost = error if isinstance(error, HypermailError) else SessionAborted(NOT_WANTED)

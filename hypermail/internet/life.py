@@ -223,7 +223,10 @@ class SessionLife:
         self.opening = None
         if not self.opened:
             self.protocol = SessionProtocol()  # whoever asked has another session by now, or wants none
-        self.abort(NOT_WANTED)
+        if self.connection.returning:
+            self.park(NOT_WANTED)
+        else:
+            self.abort(NOT_WANTED)
 
     @property
     def streams(self) -> SessionStreams:

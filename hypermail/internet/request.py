@@ -4,16 +4,17 @@ One request for a session, at whichever addresses its host has.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hypermail.errors import SessionTimedOut, Unreachable
-from hypermail.interfaces import ISessionFactory, ISessionProtocol
+from hypermail.errors import Reason, SessionReset, SessionTimedOut, StoreFailed, Unreachable
+from hypermail.interfaces import ISessionFactory, ISessionProtocol, ISessionStore
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.attempts import Attempts, HostAddress
 from hypermail.internet.claiming import NameInUse
@@ -66,21 +67,53 @@ class SessionRequest:
         self._restored: dict[str, Any] = {}
         self._use: NameInUse | None = None
 
-    def remember(
-        self, name: str, stored: StoredSession | None, taken: Mapping[int, int], use: NameInUse | None
-    ) -> None:
+    async def durableSession(self, reactor: Any, store: ISessionStore, name: str, use: NameInUse) -> None:
         """
-        The session is one that a store may have.
+        The same of a session that a store may have.
+
+        One that has been open is open at once, and looks for its listener itself, from the first address on.
 
         @param name: of it in the store.
-        @param stored: what was kept of it. It looks for its listener itself, from the first address on.
-        @param taken: what its application has taken.
         @param use: of the name, as long as a session that was asked for is not over and written down.
+        @raise StoreFailed: when the store fails.
         """
         self._use = use
-        self._restored = {"name": name, "stored": stored, "taken": taken}
-        if stored is not None:
+        self._restored = {"name": name}
+        stored = await store.named(name)
+        if stored is not None and stored.opened:
+            await self._restore(stored)
             del self._addresses[1:]
+        elif stored is not None and await self._isKnown(stored, store, name):
+            return
+        await self.session(reactor)
+
+    async def _restore(self, stored: StoredSession) -> None:
+        taken = await maybeDeferred(self._protocol.messagesTaken, stored.identity.id)
+        self._restored.update(stored=stored, taken=taken)
+
+    async def _isKnown(self, stored: StoredSession | None, store: ISessionStore, name: str) -> bool:
+        """
+        A session was asked for, and the answer never noted. Ask the listener whether it has it, as something in it may
+        have been promised then; at one address after the other, as there is one such session only.
+
+        @return: whether it is open now; if not nobody knows it, and a new one takes its name.
+        @raise SessionLost: when the listener cannot be reached, or does not want it.
+        """
+        for left in range(len(self._addresses), 0, -1):
+            if stored is None:
+                break
+            await self._restore(stored)
+            try:
+                await self._ask(self._addresses[-left], max(self._left() / left, 0.001))
+                return True
+            except (Unreachable, SessionTimedOut, SessionReset) as error:
+                if error.code == Reason.SESSION_UNKNOWN:
+                    break
+                if left == 1:
+                    raise
+            stored = await store.named(name)
+        self._restored = {"name": name}
+        return False
 
     async def session(self, reactor: Any) -> None:
         """
@@ -99,7 +132,8 @@ class SessionRequest:
 
     def _passes(self, failure: Failure) -> bool:
         """An address where nobody is says nothing of the others; whatever else is said there is an answer."""
-        if failure.check(Unreachable, SessionTimedOut) is None:
+        # The store has one session of a name: if it has that of another address, that one may still open.
+        if failure.check(Unreachable, SessionTimedOut, StoreFailed) is None:
             return False
         if len(self._addresses) > 1:
             self._log.info("{host}: {reason}", host=self._host, reason=failure.getErrorMessage())
@@ -107,7 +141,8 @@ class SessionRequest:
             self._attempts.noMore()
         return True
 
-    async def _ask(self, address: HostAddress) -> None:
+    async def _ask(self, address: HostAddress, patience: float | None = None) -> None:
+        """@param patience: s for this address alone; None for what is left, for all of them."""
         try:
             socket = self._socket(address[0])
         except CannotListenError as error:
@@ -120,7 +155,7 @@ class SessionRequest:
                 address,
                 self._protocol,
                 host=self._host,
-                options=self._patience(),
+                options=self._patience(patience),
                 release=lease,
                 whereabouts=self._whereabouts(address, lease),
                 **self._restored,
@@ -138,11 +173,11 @@ class SessionRequest:
                 raise SessionTimedOut(f"{HypermailAddress(*address)}: {error.text}", error.code) from error
             raise
 
-    def _patience(self) -> Options:
+    def _patience(self, patience: float | None) -> Options:
         """Time: what is left of it, so that all attempts end together."""
-        if len(self._addresses) == 1:
+        if patience is None and len(self._addresses) == 1:
             return self._options
-        return replace(self._options, connection_timeout=max(self._left(), 0.001))
+        return replace(self._options, connection_timeout=patience or max(self._left(), 0.001))
 
     def _left(self) -> float:
         """s, rounded for people to read."""

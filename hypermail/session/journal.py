@@ -121,7 +121,7 @@ class StoredSession:
 
     @property
     def opened(self) -> bool:
-        """Whether a starter had heard that the session is open; before that nothing in it was said to be on disk."""
+        """Whether a starter had heard that the session is open; if not, the listener may have it all the same."""
         return self.identity.peer_incarnation != EARLY_INCARNATION
 
 

@@ -192,7 +192,7 @@ class Session:
             session.sending.restore(number, properties, sending.settled, sending.next)
         for number, receiving in stored.receiving.items():
             session.receiving.restore(number, receiving.taken, receiving.verdicts)
-        if role is Role.STARTER:  # its application need not wait for a link
+        if role is Role.STARTER and stored.opened:  # its application need not wait for a link
             session._told_open = True
             session.events.append(SessionOpened())
         return session
@@ -336,7 +336,13 @@ class Session:
 
     def may_restart(self, incarnation: int) -> bool:
         """Whether the peer may have this memory of the session: it has lost none where nothing outlives its process."""
-        return incarnation == self.survival.peer_incarnation or self.persistence is Persistence.STORE
+        durable = self.persistence is Persistence.STORE or self.returning  # then the peer's was perhaps never heard
+        return durable or incarnation == self.survival.peer_incarnation
+
+    @property
+    def returning(self) -> bool:
+        """Whether it was taken up from the disk, and nobody was told of it yet."""
+        return self.journal is not None and self.state in _LIVING and not self._told_open
 
     def suspend(self, error: HypermailError, now: float) -> bool:
         """
@@ -344,20 +350,22 @@ class Session:
 
         @return: whether the session waits for another one; if not it is over.
         """
-        survival = self.survival
-        waits = survival.claiming or (self.state in _LIVING and self._heard and self.persistence > Persistence.LINK)
-        if not (waits and survival.secret):
+        survival, journal = self.survival, self.journal
+        if journal is not None and (self.returning or self.state is State.OPENING):
+            # It stays on disk: a starter will claim it first, since the listener may have it.
+            journal.finish(Suspended(survival.id))
             return False
-        if self.journal is not None and self.state in _LIVING and not self._told_open:
-            self.journal.finish(Suspended(survival.id))  # taken up from the disk, and not gone on yet: it goes back
+        lives = self.state in _LIVING and (self._heard or journal is not None)
+        waits = survival.claiming or (lives and self.persistence > Persistence.LINK)
+        if not (waits and survival.secret):
             return False
         if survival.linked:
             self.events.append(SessionSuspended(error))
         survival.lost(error, now)
         self._claimed = False
         self._channel = None
-        if self.journal is not None:
-            self.journal.put(Suspended(survival.id))
+        if journal is not None:
+            journal.put(Suspended(survival.id))
         self.sending.drop_directs()
         return True
 

@@ -44,6 +44,7 @@ class Host:
     @ivar withdrawn: contents that may not arrive.
     @ivar again: how many messages were dealt with that had been before, by its records.
     @ivar exact: whether the records count after a restart; for who rejects, those of the store have to.
+    @ivar begin: a starter's: asks for its session.
     @ivar process: the socket of the process that runs, if one does.
     @ivar side: of its latest session.
     """
@@ -58,6 +59,7 @@ class Host:
         self.withdrawn: set[bytes] = set()
         self.again = 0
         self.exact = True
+        self.begin: Callable[[], object] = lambda: None
         self.sides: list[Side] = []
         self.process: Node | None = None
 
@@ -93,6 +95,12 @@ class DurableApplication(Application):
     def session_opened(self, event: e.SessionOpened) -> None:
         super().session_opened(event)
         self.host.sides.append(self.side)
+
+    def session_ended(self, event: e.SessionEnded) -> None:
+        super().session_ended(event)
+        node = self.side.node
+        if not self.opened:  # nobody knew it, or nobody answered
+            node.network.call_at(node.network.now + 0.1, lambda: None if node.stopped else self.host.begin())
 
     def messages_received(self, event: e.MessagesReceived) -> None:
         key = self.side.connection.session_id, event.lane.number
@@ -162,9 +170,14 @@ class DurableWorld:
         """Start the starter's process, and its session."""
         host = self.starter
         host.process = node = self._node(host, None)
-        stored = host.store.named(NAME)
-        taken = {} if stored is None else host.taken(stored.identity.id)
-        side = node.start(LISTENER, self._application(host), name=NAME, taken=taken)
+
+        def begin() -> Side:
+            stored = host.store.named(NAME)
+            taken = {} if stored is None else host.taken(stored.identity.id)
+            return node.start(LISTENER, self._application(host), name=NAME, taken=taken)
+
+        host.begin = begin
+        side = begin()
         self.run_for(0.0)
         return side
 
@@ -349,8 +362,7 @@ def restarts(seed: int, *, listener: bool, starter: bool) -> DurableWorld:
     )
     world.start_listener()
     world.start_starter()
-    world.run(lambda: world.starter.sides)
-    world.run_for(0.01)  # what the starter has heard of the session is on its disk
+    world.run_for(random.choice((0.0, 0.1 * random.random(), 1.0)))
     world.listener.exact = world.starter.exact = not rejected
     hosts = [world.listener] * listener + [world.starter] * starter
     for _ in range(12):

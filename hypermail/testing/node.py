@@ -15,7 +15,7 @@ from hypermail.errors import HypermailError, Reason, SessionClosed, SessionRejec
 from hypermail.events import Event, MessagesWanted, ReopenDue, SessionClaimed, StreamOptions
 from hypermail.messages.outgoing import OutgoingMessage
 from hypermail.options import Delivery, ListenerOptions, Options, Role
-from hypermail.session.journal import Change, Over
+from hypermail.session.journal import Change
 from hypermail.session.states import State
 from hypermail.session.survival import closed_session, unknown_session
 from hypermail.streams.stream import Stream
@@ -297,13 +297,10 @@ class Node:
         Ask for a session.
 
         @param address: of the listener.
-        @param name: of a durable one; one that the store has goes on.
+        @param name: of a durable one; one that the store has goes on, if the listener has it, too.
         @param taken: see L{Connection.accept}.
         """
         stored = None if self.store is None else self.store.named(name)
-        if self.store is not None and stored is not None and not stored.opened:
-            self.store.apply([Over(stored.identity.id)])
-            stored = None
         connection = Connection.starter(
             address,
             options=options or self.options,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hypermail.errors import StoreFailed
+from hypermail.options import Role
 from hypermail.session.journal import (
     Change,
     Heard,
@@ -75,10 +76,15 @@ class MemoryStore:
         """
         Write changes down.
 
-        @raise StoreFailed: when the store is full; nothing was changed.
+        @raise StoreFailed: when the store is full, or a name is another session's; nothing was changed.
         """
         if self.full:
             raise StoreFailed("the store is full")
+        for change in changes:
+            if isinstance(change, SessionIdentity) and change.role is Role.STARTER:
+                holder = self.named(change.name) if change.name else None
+                if holder is not None and holder.identity.id != change.id:
+                    raise StoreFailed(f"there is another session of the name {change.name!r}")
         self.writes += 1
         for change in changes:
             self._apply(change)
