@@ -30,7 +30,7 @@ from hypermail.events import (
 from hypermail.link.control import Control
 from hypermail.link.payload import Payload
 from hypermail.options import KIB, Options, Role, Way
-from hypermail.session.session import EARLY
+from hypermail.session.linked import EARLY
 from hypermail.streams.outgoing import Outgoing
 from hypermail.streams.set import Streams
 from hypermail.streams.states import OPENING, RECEIVING, SENDING, Opening, OpeningInput
