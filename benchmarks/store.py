@@ -46,9 +46,12 @@ IDENTITY = SessionIdentity(
 )
 
 
-async def queue(store: Any, seconds: float, group: int, messages: list[QueuedMessage]) -> tuple[float, float]:
-    """Queue messages, and settle them as a peer would that is one group behind. @return: per s; s to wait."""
-    await store.write([IDENTITY, LaneUsed(ID, 0, LaneProperties())])
+async def paced(write: Callable[[int], Deferred[Any]], seconds: float, group: int) -> tuple[float, float]:
+    """
+    Write L{CALL} messages at a time, from the number that C{write} is called with on, with a group on the way.
+
+    @return: messages per s; s to wait.
+    """
     room = DeferredSemaphore(max(1, group // CALL))
     began = time.monotonic()
     waits: list[float] = []
@@ -57,37 +60,30 @@ async def queue(store: Any, seconds: float, group: int, messages: list[QueuedMes
     while time.monotonic() - began < seconds:
         await room.acquire()
         asked = time.monotonic()
-        changes = [Queued(ID, 0, number, messages), Settled(ID, 0, max(0, number - group))]
 
         def written(_: None, asked: float = asked) -> None:
             waits.append(time.monotonic() - asked)
             room.release()
 
-        pending.append(store.write(changes).addCallback(written))
+        pending.append(write(number).addCallback(written))
         number += CALL
     await gatherResults(pending)
     return number / (time.monotonic() - began), sorted(waits)[len(waits) // 2]
+
+
+async def queue(store: Any, seconds: float, group: int, messages: list[QueuedMessage]) -> tuple[float, float]:
+    """Queue messages, and settle them as a peer would that is one group behind. @return: as L{paced}."""
+    await store.write([IDENTITY, LaneUsed(ID, 0, LaneProperties())])
+
+    def write(number: int) -> Deferred[Any]:
+        return store.write([Queued(ID, 0, number, messages), Settled(ID, 0, max(0, number - group))])
+
+    return await paced(write, seconds, group)
 
 
 async def take(store: Any, seconds: float, group: int) -> tuple[float, float]:
     """The same of a receiver, which only writes down up to where it has taken."""
-    room = DeferredSemaphore(max(1, group // CALL))
-    began = time.monotonic()
-    waits: list[float] = []
-    pending: list[Deferred[Any]] = []
-    number = 0
-    while time.monotonic() - began < seconds:
-        await room.acquire()
-        asked = time.monotonic()
-        number += CALL
-
-        def written(_: None, asked: float = asked) -> None:
-            waits.append(time.monotonic() - asked)
-            room.release()
-
-        pending.append(store.write([Taken(ID, 1, number, ())]).addCallback(written))
-    await gatherResults(pending)
-    return number / (time.monotonic() - began), sorted(waits)[len(waits) // 2]
+    return await paced(lambda number: store.write([Taken(ID, 1, number + CALL, ())]), seconds, group)
 
 
 def append(path: Path, seconds: float, group: int, size: int) -> tuple[float, float]:
