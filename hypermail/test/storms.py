@@ -48,7 +48,44 @@ def contents(name: bytes) -> bytes:
     return Random(name).randbytes(int(name.split()[1]))
 
 
-class StormApplication(Application):
+class AnsweringApplication(Application):
+    """
+    Rejects messages that ask for it, and answers the streams of the peer with bytes of its own.
+
+    @ivar ours: our streams.
+    @ivar unanswered: how many of them the peer has not accepted yet.
+    """
+
+    def __init__(self, *, decision_delay: float = 0.0, verdict_delay: float) -> None:
+        super().__init__(decision_delay=decision_delay, verdict_delay=verdict_delay)
+        self.unanswered = 0
+        self.ours: list[Stream] = []
+
+    def open_named(self, random: Random, most: float) -> None:
+        """Open a stream that carries up to 2**most bytes."""
+        name = b"stream %d %d" % (int(2 ** random.uniform(0, most)) - 1, random.getrandbits(32))
+        self.ours.append(self.side.open_stream(name, contents(name)))
+        self.unanswered += 1
+
+    def settle(self, lane: IncomingLane, first: int, messages: list[bytes]) -> None:
+        """Reject what asks for it."""
+        for number, message in enumerate(messages, first):
+            if message.startswith(REJECTED):
+                lane.reject(number, 4_711, "as you wish")
+            else:
+                lane.take(number)
+
+    def stream_requested(self, event: e.StreamRequested) -> None:
+        """Accept, and answer with other bytes of the same length."""
+        super().stream_requested(event)
+        self.write_all(event.stream, contents(event.stream.name + b" answer"))
+
+    def stream_accepted(self, event: e.StreamAccepted) -> None:
+        super().stream_accepted(event)
+        self.unanswered -= 1
+
+
+class StormApplication(AnsweringApplication):
     """
     Sends messages on three lanes, withdraws some, has others rejected, opens streams, answers the peer's.
 
@@ -59,8 +96,6 @@ class StormApplication(Application):
         super().__init__(decision_delay=random.choice((0.0, 0.0, 0.2)), verdict_delay=random.choice((0.0, 0.0, 0.05)))
         self._random = random
         self._large = large
-        self._unanswered = 0
-        self.ours: list[Stream] = []
         self.directs_sent: set[bytes] = set()
 
     def session_opened(self, event: e.SessionOpened) -> None:
@@ -84,30 +119,11 @@ class StormApplication(Application):
             self.directs_sent.add(direct)
             side.send_direct(direct)
         for _ in range(2):
-            name = b"stream %d %d" % (int(2 ** random.uniform(0, 16)) - 1, random.getrandbits(32))
-            self.ours.append(side.open_stream(name, contents(name)))
-            self._unanswered += 1
-
-    def settle(self, lane: IncomingLane, first: int, messages: list[bytes]) -> None:
-        """Reject what asks for it."""
-        for number, message in enumerate(messages, first):
-            if message.startswith(REJECTED):
-                lane.reject(number, 4_711, "as you wish")
-            else:
-                lane.take(number)
-
-    def stream_requested(self, event: e.StreamRequested) -> None:
-        """Accept, and answer with other bytes of the same length."""
-        super().stream_requested(event)
-        self.write_all(event.stream, contents(event.stream.name + b" answer"))
-
-    def stream_accepted(self, event: e.StreamAccepted) -> None:
-        super().stream_accepted(event)
-        self._unanswered -= 1
+            self.open_named(random, 16)
 
     @property
     def sent_all(self) -> bool:
-        return self.opened and not self.busy and not self._unanswered
+        return self.opened and not self.busy and not self.unanswered
 
 
 def sealed_storm(seed: int) -> Pair:

@@ -11,12 +11,10 @@ from random import Random
 
 from hypermail import events as e
 from hypermail.errors import MessageCancelled, MessageExpired, MessageRejected, SessionClosed, SessionTimedOut
-from hypermail.messages.incoming import IncomingLane
 from hypermail.messages.outgoing import OutgoingMessage
 from hypermail.options import Delivery, Options
-from hypermail.streams.stream import Stream
 from hypermail.test.paths import CLEAN
-from hypermail.test.storms import MIB, REJECTED, contents
+from hypermail.test.storms import MIB, REJECTED, AnsweringApplication, contents
 from hypermail.testing import Application, Blackhole, Conditions, Pair, Side, World, secret_handshakes
 from hypermail.testing.network import Address
 from hypermail.wire import header
@@ -28,7 +26,7 @@ FED = 90.0
 PATIENCE = 1_800.0
 
 
-class SurvivorApplication(Application):
+class SurvivorApplication(AnsweringApplication):
     """
     Sends now and then, for as long as it is fed, whatever can be sent, and answers whatever comes.
 
@@ -39,9 +37,7 @@ class SurvivorApplication(Application):
         super().__init__(verdict_delay=random.choice((0.0, 0.0, 0.05, 2.0)))
         self._random = random
         self._fed_until = 0.0
-        self._unanswered = 0
         self._unfed = True
-        self.ours: list[Stream] = []
         self.buffered: list[OutgoingMessage] = []
 
     def session_opened(self, event: e.SessionOpened) -> None:
@@ -81,35 +77,16 @@ class SurvivorApplication(Application):
         elif what == 7:
             side.ask(random.randbytes(min(size, 5_000)))
         elif len(self.ours) < 40:
-            name = b"stream %d %d" % (int(2 ** random.uniform(0, 19)) - 1, random.getrandbits(32))
-            self.ours.append(side.open_stream(name, contents(name)))
-            self._unanswered += 1
+            self.open_named(random, 19)
 
     def _cancel(self, message: OutgoingMessage) -> None:
         if not message.settled:
             self.side.cancel_message(message)
 
-    def settle(self, lane: IncomingLane, first: int, messages: list[bytes]) -> None:
-        """Reject what asks for it."""
-        for number, message in enumerate(messages, first):
-            if message.startswith(REJECTED):
-                lane.reject(number, 4_711, "as you wish")
-            else:
-                lane.take(number)
-
-    def stream_requested(self, event: e.StreamRequested) -> None:
-        """Accept, and answer with other bytes of the same length."""
-        super().stream_requested(event)
-        self.write_all(event.stream, contents(event.stream.name + b" answer"))
-
-    def stream_accepted(self, event: e.StreamAccepted) -> None:
-        super().stream_accepted(event)
-        self._unanswered -= 1
-
     @property
     def sent_all(self) -> bool:
         """Whether nothing more will be sent, and the peer has answered our streams."""
-        return self.opened and not self._unfed and not self.busy and not self._unanswered
+        return self.opened and not self._unfed and not self.busy and not self.unanswered
 
 
 def outage(random: Random, pair: Pair) -> None:
