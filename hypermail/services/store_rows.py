@@ -62,7 +62,7 @@ class Damaged(Exception):
 
 @dataclass(slots=True)
 class Sending:
-    """The sending half of a lane; see L{StoredSending}."""
+    """The sending half of a lane; see L{StoredSending}. @ivar withdrawn: what of it is not to be delivered."""
 
     properties: LaneProperties
     settled: int = 0
@@ -101,12 +101,7 @@ class Kept:
         return StoredSession(
             identity=self.identity,
             sending={
-                lane: StoredSending(
-                    properties=half.properties,
-                    settled=half.settled,
-                    next=half.next,
-                    withdrawn=frozenset(half.withdrawn),
-                )
+                lane: StoredSending(properties=half.properties, settled=half.settled, next=half.next)
                 for lane, half in self.sending.items()
             },
             receiving={

@@ -84,13 +84,11 @@ class StoredSending:
 
     @ivar settled: the numbers below it are settled.
     @ivar next: of the next message that will be queued.
-    @ivar withdrawn: numbers from C{settled} on that are not to be delivered.
     """
 
     properties: LaneProperties
     settled: int
     next: int
-    withdrawn: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -109,12 +109,7 @@ class Model:
         return journal.StoredSession(
             identity=identity,
             sending={
-                number: journal.StoredSending(
-                    properties=lane.properties,
-                    settled=lane.settled,
-                    next=len(lane.messages),
-                    withdrawn=frozenset(number for number in lane.withdrawn if number >= lane.settled),
-                )
+                number: journal.StoredSending(properties=lane.properties, settled=lane.settled, next=len(lane.messages))
                 for number, lane in lanes.items()
                 if lane.properties is not None
             },
