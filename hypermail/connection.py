@@ -322,9 +322,11 @@ class Connection(Continuation):
         """
         self._now = now
         self.more = False
-        if self.ended or self._ending.suspended:
-            return []
         session, link, ending = self._session, self._link, self._ending
+        if ending.suspended and session.journal is not None:  # what is taken meanwhile is written down meanwhile
+            session.receiving.acknowledge()
+        if self.ended or ending.suspended:
+            return []
         if session.carrying:
             session.receiving.acknowledge()
             session.drain()

@@ -4,10 +4,13 @@ Durable sessions whose processes are killed at random times.
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.connection import Connection
-from hypermail.test.durability import RESTARTS, DurableWorld
+from hypermail.test.durability import LANE, RESTARTS, DurableApplication, DurableWorld
+from hypermail.testing import Conditions
 
 
 class RestartTests(SynchronousTestCase):
@@ -50,3 +53,22 @@ class WritingTests(SynchronousTestCase):
         world.settle()
         self.assertGreater(len(told), 2)
         self.assertNotIn(True, told)
+
+    def test_withoutLink(self) -> None:
+        """What is taken while there is no link is written down then, so that it does not come again after a kill."""
+        world = DurableWorld(1, application=partial(DurableApplication, verdict_delay=6.0))
+        world.start()
+        listener = world.listener
+        listener.exact = False
+        world.starter.side.send_message(b"once", lane=LANE)
+        world.run(lambda: listener.received)
+        world.network.set_conditions(Conditions(loss=1.0))
+        world.run_for(5.5)
+        self.assertTrue(listener.side.connection.suspended)
+        world.run_for(1)
+        self.assertTrue(listener.records)
+        world.kill(listener)
+        world.network.set_conditions(Conditions(delay=0.01))
+        world.start_listener()
+        world.settle()
+        self.assertEqual(list(listener.received.values()), [[(0, b"once")]])
