@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Any
 
 from twisted.internet.defer import Deferred, execute, fail, succeed
@@ -359,6 +360,35 @@ class LimitTests(DurableTestCase):
         self.most = ListenerOptions(max_stored=0)
         self.listen(LISTENING, options=OPTIONS, store=self.theirStore, listenerOptions=self.most)
         self.hosts.run(self.hosts.ask(NAME, security=STARTING, options=OPTIONS))
+
+
+class CopyTests(DurableTestCase):
+    """A store of which there are two."""
+
+    def test_bothAtOnce(self) -> None:
+        """Of two starters that have the same session one goes on with it; the other learns why it doesn't, and what was
+        queued in both arrives once."""
+        ours, theirs = self.open()
+        self.suspend()
+        ours.session.sendMessages([b"a"], lane=LANE)
+        self.hosts.settle(0.1)
+        self.stopStarter()
+        copy = HeldStore()
+        copy.memory = deepcopy(self.ourStore.memory)
+        self.hosts.network.set_conditions(NEAR)
+        asked = [
+            self.hosts.ask(NAME, security=STARTING, options=OPTIONS, store=store) for store in (self.ourStore, copy)
+        ]
+        self.hosts.settle(10)
+        first, second = (self.successResultOf(asking) for asking in asked)
+        loser, winner = (first, second) if first.reason else (second, first)
+        self.assertEqual(
+            (type(errorOf(loser)), errorOf(loser).code, loser.undelivered[0]),
+            (SessionRejected, Reason.SESSION_TAKEN, b"a"),
+        )
+        self.assertEqual(winner.calls[-1], "sessionResumed")
+        self.hosts.run(winner.session.sendMessage(b"b", lane=LANE))
+        self.assertEqual([(message, message.number) for message in theirs.messages], [(b"a", 0), (b"b", 1)])
 
 
 class RestartTests(DurableTestCase):
