@@ -15,12 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from twisted.enterprise import adbapi
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.task import deferLater, react
 
 from hypermail import (
     ListenerTLS,
     MessageRejected,
+    MessageUndelivered,
     SessionClientEndpoint,
     SessionFactory,
     SessionProtocol,
@@ -122,30 +123,40 @@ class Till(SessionProtocol):
         """Told of messages that were sent before a restart; others have a Deferred."""
         self.settled(message.number + 1, error)
 
+    def messageUndelivered(self, message):
+        """Likewise, when the session is over."""
+        print("not known: line", message.number + 1, flush=True)
+
     def settled(self, line, error=None):
-        print("booked: line" if error is None else "refused: line", line, flush=True)
+        if error is None:
+            fate = "booked"
+        else:  # not known as when this program stops: then it is still on its way
+            fate = "not known" if isinstance(getattr(error, "value", error), MessageUndelivered) else "refused"
+        print(f"{fate}: line", line, flush=True)
+
+    def sessionLost(self, reason):
+        print("over:", reason.getErrorMessage(), flush=True)
 
 
-async def sessionsIn(reactor, directory, owner):
-    """The store of a directory; a program that is told to end closes it in time."""
-    store = await openStore(reactor, Path(directory, "sessions.db"), owner)
-    reactor.addSystemEventTrigger("before", "shutdown", store.close)
-    return store
+def atEnd(reactor, leave, store):
+    """A program that is told to end leaves its sessions in the store, and closes that last."""
+    reactor.addSystemEventTrigger("before", "shutdown", lambda: maybeDeferred(leave).addBoth(lambda _: store.close()))
 
 
 async def take(reactor, port, directory):
     identity, _, _ = identityIn(directory, "ledger", now=datetime.now(UTC))
-    store = await sessionsIn(reactor, directory, identity.pin.encode())
+    store = await openStore(reactor, Path(directory, "sessions.db"), identity.pin.encode())
     book = Book(reactor, f"{directory}/ledger.db")
     security = ListenerTLS(identity)
     endpoint = SessionServerEndpoint(reactor, int(port), interface="127.0.0.1", security=security, store=store)
-    await endpoint.listen(SessionFactory.forProtocol(lambda: Ledger(book)))
+    port = await endpoint.listen(SessionFactory.forProtocol(lambda: Ledger(book)))
+    atEnd(reactor, port.stopListening, store)
     print("pin", identity.pin, flush=True)
     await Deferred()  # until it is told to end, or is killed
 
 
 async def give(reactor, port, pin, directory, file):
-    store = await sessionsIn(reactor, directory, b"till")
+    store = await openStore(reactor, Path(directory, "sessions.db"), b"till")
     stored = await store.named("till")
     # The number of a message is that of its line: so the store knows how many lines were sent before.
     sent = stored.sending[LANE].next if stored is not None and LANE in stored.sending else 0
@@ -155,6 +166,7 @@ async def give(reactor, port, pin, directory, file):
     security = StarterTLS(pin=pin)
     endpoint = SessionClientEndpoint(reactor, "127.0.0.1", int(port), security=security, store=store, name="till")
     till = await endpoint.connect(SessionFactory.forProtocol(Till))
+    atEnd(reactor, till.session.park, store)
     till.session.lane(LANE, durable=True)
     begun.touch()
     with open(file, "rb") as lines:
