@@ -306,14 +306,14 @@ class ISessionStore(Interface):
     def write(changes: Sequence[Change]) -> Deferred[None]:
         """
         Write changes down, together with whatever else waits to be written. A starter's session is not written as long
-        as another one has its name.
+        as another one has its name, and no session beside the other side of itself.
 
         @return: a L{Deferred} that fires with None once they have reached the disk. It errbacks with L{StoreFailed}
             when they have not: then none of them is there, nor any that was asked for after them and has not fired.
         """
 
     def find(id: bytes) -> Deferred[StoredSession | None]:
-        """What is kept of a session of a listener's, or None."""
+        """What is kept of a session, of a listener's or of a starter's, or None."""
 
     def named(name: str) -> Deferred[StoredSession | None]:
         """What is kept of a starter's session, by its name, or None."""

@@ -17,7 +17,7 @@ from hypermail.errors import HypermailError, Reason
 from hypermail.events import SessionClaimed, SessionRequested
 from hypermail.interfaces import ISessionStore
 from hypermail.internet.residents import Residents
-from hypermail.options import Options
+from hypermail.options import Options, Role
 from hypermail.session.journal import StoredSession
 from hypermail.session.survival import closed_session, unknown_session
 
@@ -83,6 +83,8 @@ def _revive(socket: ReopeningSocket, candidate: SessionLife, sessionID: bytes) -
 
 def _found(stored: StoredSession | None, socket: ReopeningSocket, candidate: SessionLife) -> None:
     revived = False
+    if stored is not None and stored.identity.role is not Role.LISTENER:  # a starter's, which has the same store
+        stored = None
     if candidate.error is None and stored is None:
         _unknown(candidate)
     elif candidate.error is None and stored is not None:

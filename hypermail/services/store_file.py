@@ -179,19 +179,16 @@ class StoreFile:
         return STORE, b"", 0, 0, 0, None, encode_store(self._owner, self.time(), self._marks)
 
     def find(self, id: bytes) -> StoredSession | None:
-        """What is kept of a session of a listener's, or None."""
+        """What is kept of a session, or None."""
         with self._explaining():
-            return self._stored(id, Role.LISTENER)
+            kept = self._load(id)
+            return None if kept is None else kept.stored()
 
     def named(self, name: str) -> StoredSession | None:
         """What is kept of a starter's session, or None."""
         with self._explaining():
             id = self._holder(encode_name(name)) if name else None
-            return None if id is None else self._stored(id, Role.STARTER)
-
-    def _stored(self, id: bytes, role: Role) -> StoredSession | None:
-        kept = self._load(id)
-        return None if kept is None or kept.identity.role is not role else kept.stored()
+            return None if id is None else self.find(id)
 
     def count(self) -> int:
         """How many sessions there are, those that the next sweep will remove among them."""

@@ -94,6 +94,8 @@ class Group:
             # The rows of one whose time is over may still be there.
             self._over[identity.id] = None
             self.kept[identity.id] = Kept(identity)
+        elif kept.identity.role is not identity.role:
+            raise StoreFailed("the other side of this session has the same store: give each a store of its own")
         else:
             kept.identity, kept.suspended = identity, None
         self._sessions[identity.id] = None

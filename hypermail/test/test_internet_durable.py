@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred, execute, fail, succeed
@@ -19,13 +20,14 @@ from hypermail.errors import (
     Reason,
     SessionAborted,
     SessionRejected,
+    SessionReset,
     StoreFailed,
     UsageError,
 )
 from hypermail.interfaces import ISessionStore
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.message import Message
-from hypermail.options import ListenerOptions, Options
+from hypermail.options import ListenerOptions, Options, Role
 from hypermail.session.journal import Change
 from hypermail.test.securing import NAME, SecuredTestCase
 from hypermail.test.sessions import errorOf
@@ -465,6 +467,26 @@ class RestartTests(DurableTestCase):
         self.hosts.listening.decide = lambda request: fail(SessionRejected("not today", 77))
         self.restartListener()
         self.assertEqual((type(errorOf(ours)), errorOf(ours).code), (SessionRejected, 77))
+
+    def test_sideOfAStarter(self) -> None:
+        """A session that this process has as its starter is none that anybody may claim."""
+        ours, _ = self.open()
+        session = self.theirStore.memory._sessions[ours.session.sessionID]
+
+        def between() -> None:
+            session.identity = replace(session.identity, role=Role.STARTER)
+
+        self.restartListener(between)
+        self.assertIsInstance(errorOf(ours), SessionReset)
+
+    def test_oneStore(self) -> None:
+        """The two sides of a session cannot have one store."""
+        self.ourStore = self.theirStore
+        self.listen(LISTENING, options=OPTIONS, store=self.theirStore)
+        self.addCleanup(self.stopStarter)
+        asking = self.hosts.ask(NAME, security=STARTING, options=OPTIONS, store=self.ourStore)
+        self.hosts.settle(2)
+        self.assertEqual(self.failureResultOf(asking, SessionRejected).value.code, Reason.STORE_FAILED)
 
     def test_oneAtATime(self) -> None:
         """A session that is claimed again while it is being looked for is taken up once."""

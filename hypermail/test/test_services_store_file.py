@@ -32,6 +32,7 @@ from hypermail.session.journal import (
     Withdrawn,
 )
 from hypermail.test.stores import NOW, OWNER, Chance, FileTestCase, identity, queued, session_id, state
+from hypermail.testing.store import MemoryStore
 from hypermail.wire.packets import Verdict
 
 ID = session_id(1)
@@ -288,13 +289,13 @@ class NameTests(FileTestCase):
     """Starters' sessions."""
 
     def test_named(self) -> None:
-        """A starter's session is found by its name only, a listener's by its id only; no name is no name."""
+        """A starter's session is found by its name, too, a listener's by its id only; no name is no name."""
         self.write(identity(1, "näme\udc80"), identity(2), identity(3))
         for _ in range(2):
             found = self.file.named("näme\udc80")
             assert found is not None
             self.assertEqual(found.identity, identity(1, "näme\udc80"))
-            self.assertIsNone(self.file.find(ID))
+            self.assertEqual(self.file.find(ID), found)
             self.assertIsNone(self.file.named(""))
             self.assertIsNone(self.file.named("other"))
             self.assertIsNotNone(self.file.find(session_id(2)))
@@ -321,6 +322,16 @@ class NameTests(FileTestCase):
         self.assertEqual(found.identity.id, session_id(3))
         self.assertIsNotNone(self.file.find(ID))
         self.reopen()
+
+    def test_otherSide(self) -> None:
+        """The two sides of one session have no room in one store."""
+        self.write(identity(1, "a"))
+        [refusal] = self.file.apply([[identity(1, role=Role.LISTENER)]])
+        assert refusal is not None
+        self.assertIn("give each a store of its own", refusal.text)
+        found = self.file.named("a")
+        assert found is not None
+        self.assertEqual(found.identity, identity(1, "a"))
 
     def test_free(self) -> None:
         """A name is free once its session is over: before, in the same write, or because its time is over."""
@@ -439,7 +450,7 @@ class TimeTests(FileTestCase):
 
 
 class Machine(RuleBasedStateMachine):
-    """A store beside the model of it."""
+    """A store beside the model of it, and beside the one in memory that tests of sessions are run with."""
 
     directory = ""
 
@@ -450,12 +461,19 @@ class Machine(RuleBasedStateMachine):
         self.chance = Chance(seed, largest=20_000)
         self.groups = self.chance.groups()
         self.file = StoreFile(self.path, OWNER, lambda: NOW)
+        self.memory = MemoryStore()
+
+    def remember(self, writes: list[list[Change]]) -> None:
+        """The same in memory."""
+        for changes in writes:
+            self.memory.apply(changes)
 
     @rule(groups=st.integers(1, 8))
     def write(self, groups: int) -> None:
         """What fits."""
         for _ in range(groups):
             writes = next(self.groups)
+            self.remember(writes)
             if self.file.apply(writes) != [None] * len(writes):
                 raise AssertionError("refused")
 
@@ -473,6 +491,7 @@ class Machine(RuleBasedStateMachine):
             id = min(self.chance.model.identities)
             wrong = [Over(id), Queued(id, 0, 0, queued(b"x"))]
         writes = next(self.groups)
+        self.remember(writes)
         if [refusal is None for refusal in self.file.apply([wrong, *writes])] != [False] + [True] * len(writes):
             raise AssertionError("not what was to be refused")
 
@@ -481,6 +500,14 @@ class Machine(RuleBasedStateMachine):
         """All of it."""
         if state(self.file, most) != self.chance.model.state():
             raise AssertionError("another state")
+        if len(self.memory) != self.file.count():
+            raise AssertionError("another number of sessions")
+        for id, (stored, lanes) in self.chance.model.state().items():
+            same = self.memory.find(id) == self.file.find(id) == stored
+            if stored.identity.name:
+                same = same and self.memory.named(stored.identity.name) == stored
+            if not same or any(self.memory.messages(id, lane, 0, 1 << 30) != lanes[lane] for lane in lanes):
+                raise AssertionError("another session in memory")
 
     def teardown(self) -> None:
         """Compare a last time."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from hypermail.errors import StoreFailed
+from hypermail.messages.lanes import LaneProperties
 from hypermail.options import Role
 from hypermail.session.journal import (
     Change,
@@ -31,8 +32,8 @@ from hypermail.wire.packets import Verdict
 class _Sending:
     """The sending half of a lane."""
 
-    def __init__(self, used: LaneUsed) -> None:
-        self.used = used
+    def __init__(self) -> None:
+        self.properties = LaneProperties()
         self.settled = 0
         self.next = 0
         self.messages: dict[int, QueuedMessage] = {}
@@ -76,18 +77,25 @@ class MemoryStore:
         """
         Write changes down.
 
-        @raise StoreFailed: when the store is full, or a name is another session's; nothing was changed.
+        @raise StoreFailed: when the store is full, or has a session of the same name, or the other side of the same
+            session; nothing was changed.
         """
         if self.full:
             raise StoreFailed("the store is full")
         for change in changes:
-            if isinstance(change, SessionIdentity) and change.role is Role.STARTER:
-                holder = self.named(change.name) if change.name else None
-                if holder is not None and holder.identity.id != change.id:
-                    raise StoreFailed(f"there is another session of the name {change.name!r}")
+            if isinstance(change, SessionIdentity):
+                self._check(change)
         self.writes += 1
         for change in changes:
             self._apply(change)
+
+    def _check(self, identity: SessionIdentity) -> None:
+        holder = self.named(identity.name) if identity.role is Role.STARTER and identity.name else None
+        if holder is not None and holder.identity.id != identity.id:
+            raise StoreFailed(f"there is another session of the name {identity.name!r}")
+        known = self._sessions.get(identity.id)
+        if known is not None and known.identity.role is not identity.role:
+            raise StoreFailed("the other side of this session has the same store")
 
     def _apply(self, change: Change) -> None:
         if isinstance(change, SessionIdentity):
@@ -104,7 +112,7 @@ class MemoryStore:
         if session is None or isinstance(change, Suspended):
             return
         if isinstance(change, LaneUsed):
-            session.sending.setdefault(change.lane, _Sending(change))
+            session.sending.setdefault(change.lane, _Sending()).properties = change.properties
         elif isinstance(change, Queued | Withdrawn | Settled):
             self._applySending(session.sending[change.lane], change)
         else:
@@ -136,7 +144,7 @@ class MemoryStore:
         if session is None:
             return None
         sending = {
-            number: StoredSending(properties=lane.used.properties, settled=lane.settled, next=lane.next)
+            number: StoredSending(properties=lane.properties, settled=lane.settled, next=lane.next)
             for number, lane in session.sending.items()
         }
         receiving = {
