@@ -1,11 +1,16 @@
 """
 A network between two processes, which can be cut: then nothing passes.
+
+    python -m benchmarks.durable.relay HOST PORT TARGET
+
+is nothing but a way from an address of this machine to a port of its loopback interface.
 """
 
 from __future__ import annotations
 
 import select
 import socket
+import sys
 import threading
 import time
 
@@ -19,13 +24,16 @@ class Relay:
     """
     Passes datagrams on, in a thread of its own: between whoever comes to its port, and another port.
 
+    @param target: of the other port.
+    @param host: the address that starters come to.
+    @param port: of that; 0 for one that is free.
     @ivar port: where starters come.
     @ivar lost: datagrams that did not.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, host: str = HOST, port: int = 0) -> None:
         self._target = (HOST, target)
-        self._socket = self._bound()
+        self._socket = self._bound(host, port)
         self.port: int = self._socket.getsockname()[1]
         self._healed = 0.0
         self.lost = 0
@@ -46,10 +54,10 @@ class Relay:
         for one in (self._socket, *self._inner):
             one.close()
 
-    def _bound(self) -> socket.socket:
+    def _bound(self, host: str = HOST, port: int = 0) -> socket.socket:
         one = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        one.bind((HOST, 0))
+        one.bind((host, port))
         one.setblocking(False)
         return one
 
@@ -90,3 +98,8 @@ class Relay:
                 del self._inner[oldest]
                 oldest.close()
         return found
+
+
+if __name__ == "__main__":
+    Relay(int(sys.argv[3]), sys.argv[1], int(sys.argv[2]))
+    threading.Event().wait()

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater, react
 from twisted.logger import (
     FilteringLogObserver,
@@ -64,7 +64,6 @@ async def give(reactor: Any, arguments: argparse.Namespace) -> None:
         [FilteringLogObserver(textFileLogObserver(sys.stdout), [warnings])], redirectStandardIO=False
     )
     store = await openStore(reactor, Path(arguments.directory, STORE_FILE), OWNER)
-    reactor.addSystemEventTrigger("before", "shutdown", store.close)
     stored = await store.named(NAME)
     queued = stored.sending[LANE].next if stored is not None and LANE in stored.sending else 0
     print("queued before:", queued, flush=True)
@@ -73,9 +72,12 @@ async def give(reactor: Any, arguments: argparse.Namespace) -> None:
     factory.noisy = False
     port = arguments.port
     endpoint = SessionClientEndpoint(
-        reactor, "127.0.0.1", port, security=security, options=OPTIONS, store=store, name=NAME
+        reactor, arguments.host, port, security=security, options=OPTIONS, store=store, name=NAME
     )
     session = (await endpoint.connect(factory)).session
+    reactor.addSystemEventTrigger(
+        "before", "shutdown", lambda: maybeDeferred(session.park).addBoth(lambda _: store.close())
+    )
     session.lane(LANE, durable=True)
     messages = bookings(queued, arguments.count, arguments.size)
     began = reactor.seconds()
@@ -95,6 +97,7 @@ if __name__ == "__main__":
     parser.add_argument("--count", type=int, required=True)
     parser.add_argument("--rate", type=float, required=True, help="messages per s")
     parser.add_argument("--size", type=int, default=200)
+    parser.add_argument("host")
     parser.add_argument("port", type=int)
     parser.add_argument("pin")
     parser.add_argument("directory")

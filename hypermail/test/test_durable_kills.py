@@ -14,6 +14,8 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 if HERE := (CHECKOUT / "benchmarks").exists() and (CHECKOUT / "docs").exists():
     from benchmarks.durable.kills import run, whole
+    from benchmarks.durable.ways import Namespaced, Relayed
+    from benchmarks.netemu.namespaces import unavailable
 
 
 class DurableKillsTests(SynchronousTestCase):
@@ -30,6 +32,15 @@ class DurableKillsTests(SynchronousTestCase):
 
     def test_kills(self) -> None:
         """Three kills of each side and two cuts lose none of 2,000 messages, and double none."""
-        found = self.run_(seed=1, count=2_000, kills=3, cuts=2, between=(0.1, 1.5))
+        found = self.run_(seed=1, count=2_000, kills=3, cuts=2, between=(0.1, 1.5), way=Relayed())
         self.assertTrue(whole(found, 2_000), found)
         self.assertEqual((found["kills"], found["came_again"]), ({"ledger": 3, "till": 3}, 0))
+
+    def test_namespaces(self) -> None:
+        """Likewise between two namespaces, where 1 % is lost."""
+        reason = unavailable()
+        if reason is not None:
+            raise SkipTest(reason)
+        found = self.run_(seed=2, count=2_000, kills=3, cuts=2, between=(0.1, 1.5), way=Namespaced(2))
+        self.assertTrue(whole(found, 2_000), found)
+        self.assertGreater(found["datagrams_cut_off"], 0)
