@@ -14,7 +14,7 @@ from hypermail.options import Options
 from hypermail.session.session import Session
 from hypermail.session.survival import Channel
 from hypermail.testing import Conditions, Pair, World, secret_handshakes
-from hypermail.testing.node import Side
+from hypermail.testing.side import Side
 from hypermail.wire import packets as p
 from hypermail.wire.codec import decode
 

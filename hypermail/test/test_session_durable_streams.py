@@ -14,8 +14,9 @@ from hypermail.testing.application import Application
 from hypermail.testing.conditions import Conditions
 from hypermail.testing.modes import secret_handshakes
 from hypermail.testing.network import SimulatedNetwork
-from hypermail.testing.node import Node, Side
+from hypermail.testing.node import Node
 from hypermail.testing.pair import LISTENER
+from hypermail.testing.side import Side
 from hypermail.testing.store import MemoryStore
 
 STARTER = ("10.1.0.1", 40_000)

@@ -27,7 +27,7 @@ from hypermail.session.states import Input, State
 from hypermail.session.survival import Channel, Survival
 from hypermail.test.reopening import DARK, NEAR, OPTIONS, ReopeningTestCase, is_suspended, session_of
 from hypermail.testing import Pair, World, secret_handshakes
-from hypermail.testing.node import Side
+from hypermail.testing.side import Side
 from hypermail.wire import packets as p
 from hypermail.wire.parameters import Parameters
 

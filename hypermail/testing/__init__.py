@@ -18,9 +18,10 @@ from hypermail.testing.conditions import PERFECT, Blackhole, Conditions, Counter
 from hypermail.testing.direction import Direction
 from hypermail.testing.modes import PLAIN, Handshakes, secret_handshakes
 from hypermail.testing.network import Address, SimulatedNetwork
-from hypermail.testing.node import Node, Side
+from hypermail.testing.node import Node
 from hypermail.testing.pair import Pair, World
 from hypermail.testing.reactor import SimulatedPort, SimulatedReactor, SimulatedResolver
+from hypermail.testing.side import Side
 from hypermail.testing.timeline import Timer
 
 __all__ = [

@@ -14,7 +14,7 @@ from hypermail.errors import HypermailError
 if TYPE_CHECKING:
     from hypermail.messages.incoming import IncomingLane
     from hypermail.streams.stream import Stream
-    from hypermail.testing.node import Side
+    from hypermail.testing.side import Side
 
 #: Bytes that are written to a stream at once.
 PIECE = 64 << 10

@@ -24,7 +24,8 @@ from hypermail.testing.application import Application
 from hypermail.testing.conditions import PERFECT, Conditions
 from hypermail.testing.modes import PLAIN, Handshakes
 from hypermail.testing.network import MOST_AT_ONE_TIME, SimulatedNetwork
-from hypermail.testing.node import Node, Side
+from hypermail.testing.node import Node
+from hypermail.testing.side import Side
 
 #: Where the listener is, and the starters: hosts of their own, so that each has its own way to the listener.
 LISTENER = ("10.0.0.1", 4700)
