@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hypermail.continuation import Continuation, parameters_of
-from hypermail.ending import Ending
+from hypermail.ending import HELLO_TIMEOUT, Ending
 from hypermail.errors import (
     HypermailError,
     LimitExceeded,
@@ -121,7 +121,10 @@ class Connection(Continuation):
             session.carry_on(parameters_of(options, reset_token, session.survival.incarnation), self._learn)
         self._intake = Intake(role, self._link, self._session, options.hold_bytes, self._asked)
         self._outlet = Outlet(self._link, self._session)
-        self._ending = Ending(role, options, self._link, self._session, self._intake, now)
+        patience = options.connection_timeout if self._link.hello_heard else HELLO_TIMEOUT
+        if self._session.survival.claiming and not self._session.returning:  # which has one attempt only
+            patience = self._session.survival.patience
+        self._ending = Ending(role, options, self._link, self._session, self._intake, now, patience)
         trace.event(now, "connectivity:connection_started", role=role.name.lower(), peer=str(address))
 
     @classmethod

@@ -28,6 +28,8 @@ class Ending:
     """
     Ends one connection.
 
+    @param patience: s within which a listener has to have heard all of the hello, or a starter's link to have keys.
+
     @ivar ended: whether everything is over, the tombstone included.
     @ivar suspended: whether the link is over, and the session waits for another one.
     """
@@ -38,6 +40,7 @@ class Ending:
         "_link",
         "_opening_until",
         "_options",
+        "_patience",
         "_role",
         "_session",
         "_until",
@@ -45,15 +48,24 @@ class Ending:
         "suspended",
     )
 
-    def __init__(self, role: Role, options: Options, link: Link, session: Session, intake: Intake, now: float) -> None:
+    def __init__(
+        self,
+        role: Role,
+        options: Options,
+        link: Link,
+        session: Session,
+        intake: Intake,
+        now: float,
+        patience: float,
+    ) -> None:
         self._role = role
         self._options = options
         self._link = link
         self._session = session
         self._intake = intake
         self._began = now
-        patience = options.connection_timeout if link.hello_heard else HELLO_TIMEOUT
-        self._opening_until: float | None = now + min(patience, options.connection_timeout)
+        self._patience = min(patience, options.connection_timeout)
+        self._opening_until: float | None = now + self._patience
         self._until: float | None = None  # once the session is over: when its tombstone goes
         self.ended = False
         self.suspended = False
@@ -190,16 +202,17 @@ class Ending:
         self.look(now)
 
     def _check_opening(self, now: float) -> None:
-        until = self._began + self._options.connection_timeout
+        link, until = self._link, self._began + self._options.connection_timeout
+        answered = link.keyed if self._role is Role.STARTER else link.hello_heard
         if self._session.state not in (State.NEW, State.OPENING) and not self._session.survival.claiming:
             self._opening_until = None
-        elif now >= until or (now >= (self._opening_until or until) and not self._link.hello_heard):
-            text = f"nobody has answered within {self._options.connection_timeout:g} s"
+        elif now >= until or (now >= (self._opening_until or until) and not answered):
+            text = f"nobody has answered within {self._options.connection_timeout if answered else self._patience:g} s"
             if self._role is Role.LISTENER:
                 text = "the starter has not ended its handshake in time"
             if self.lose(SessionTimedOut(text), now):
                 return
             self.die(SessionTimedOut(text), Reason.CONNECTION_TIMEOUT, "opening took too long", now)
             self._until = now
-        elif self._link.hello_heard:
+        elif answered:
             self._opening_until = until

@@ -243,9 +243,9 @@ class SessionClientEndpoint:
             L{SessionTimedOut}, L{SessionRejected}, L{PeerUntrusted}, L{HandshakeFailed}, ...), and with
             L{RemoteAddressRefused}. When a listener says no, no other address is asked. Cancelling it withdraws the
             request; it then fails once the socket is closed. A session that the store has is open at once, and looks
-            for its listener as long as it may: C{sessionResumed} tells of success. Of one that may not have opened before
-            a restart the listener is asked first; as long as it does not answer, the store keeps it. L{StoreFailed} when
-            the store fails, L{UsageError} when this process has the session of that name already.
+            for its listener as long as it may: C{sessionResumed} tells of success. Of one that may not have opened
+            before a restart the listener is asked first; as long as it does not answer, the store keeps it.
+            L{StoreFailed} when the store fails, L{UsageError} when this process has the session of that name already.
         """
         return Deferred.fromCoroutine(self._connect(factory))
 

@@ -19,6 +19,9 @@ from hypermail.session.states import CARRIAGE, Carriage, CarriageInput
 #: s; the pause after the first attempt in vain, and how far it doubles.
 FIRST_PAUSE = 0.25
 LAST_PAUSE = 30.0
+#: s within which the first attempt's link has to have keys; each further one may take twice as long. A listener that is
+#: restarted in the middle of a handshake is found soon so, and one far away in the end.
+FIRST_PATIENCE = 3.0
 #: s for which a link has to last before the next loss is no attempt in vain.
 LASTING = 10.0
 
@@ -159,6 +162,11 @@ class Survival:
             return 0.0
         chance = sha256(self.id + self._failures.to_bytes(4, "big")).digest()[0] / 255
         return min(FIRST_PAUSE * 2.0 ** min(self._failures - 1, 16), LAST_PAUSE) * (0.5 + chance / 2)
+
+    @property
+    def patience(self) -> float:
+        """s within which the link of an attempt has to have keys."""
+        return FIRST_PATIENCE * 2.0 ** min(max(self._failures - 1, 0), 16)
 
     def hurry(self, now: float) -> None:
         """Something has changed, so that another attempt may succeed now; after one that runs, if that fails."""

@@ -5,6 +5,7 @@ Tests for sessions that lose their link: what is kept, what goes on, how time an
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from random import Random
 
@@ -22,11 +23,11 @@ from hypermail.errors import (
     SessionReset,
     SessionTimedOut,
 )
-from hypermail.events import RepliesReceived, SessionResumed, SessionSuspended
+from hypermail.events import RepliesReceived, SessionClaimed, SessionResumed, SessionSuspended
 from hypermail.session.states import State
 from hypermail.test.linking import Ledger
 from hypermail.test.reopening import DARK, NEAR, OPTIONS, ReopeningTestCase, is_suspended, session_of
-from hypermail.testing import Application, Conditions, Pair
+from hypermail.testing import Application, Conditions, Pair, Side
 from hypermail.wire import packets as p
 
 
@@ -545,3 +546,56 @@ class OneConnectionTests(ReopeningTestCase):
         for side in pair.sides:
             self.assertEqual(side.application.resumptions, [False])
         self.finish(pair)
+
+
+class PatienceTests(ReopeningTestCase):
+    """How long an attempt to find the listener may take."""
+
+    LONG = replace(OPTIONS, connection_timeout=20.0, ping_interval=7.0)
+
+    def suspend(self, pair: Pair) -> None:
+        """Take the network away until both sides have noticed, which takes long."""
+        pair.network.set_conditions(DARK)
+        pair.run(lambda: is_suspended(pair.starter) and is_suspended(pair.listener), limit=60)
+        pair.starter.connection.awaken(now=pair.now)
+        pair.starter.touch()
+
+    def test_grows(self) -> None:
+        """A starter without an answer tries anew, with more patience each time, as much as it was given at most."""
+        pair = self.pair(self.LONG)
+        self.suspend(pair)
+        survival = session_of(pair.starter).survival
+        told: list[str] = []
+        for _ in range(600):
+            pair.run_for(0.2)
+            text = "" if survival.error is None else survival.error.text
+            if "within" in text and text not in told:
+                told.append(text)
+        self.assertEqual(told, [f"nobody has answered within {seconds} s" for seconds in (3, 6, 12, 20)])
+
+    def test_farAway(self) -> None:
+        """A listener that is far away is found nevertheless."""
+        pair = self.pair(self.LONG)
+        self.suspend(pair)
+        pair.network.set_conditions(Conditions(delay=2.5))
+        pair.run(lambda: pair.starter.connection.linked, limit=90)
+        self.finish(pair)
+
+    def test_claimTakesTime(self) -> None:
+        """Once the listener has answered the handshake it may take its time with the claim."""
+        pair = self.pair(self.LONG)
+        self.suspend(pair)
+        node, usual = pair.listener_node, pair.listener_node.claimed
+        waiting: list[float] = []
+
+        def decide(candidate: Side, event: SessionClaimed) -> None:
+            usual(candidate, event)
+            candidate.touch()
+
+        def claimed(candidate: Side, event: SessionClaimed) -> None:
+            waiting.append(pair.now)
+            pair.network.call_at(pair.now + 10.0, partial(decide, candidate, event))
+
+        node.claimed = claimed  # type: ignore[method-assign]
+        self.resume(pair)
+        self.assertEqual(len(waiting), 1)

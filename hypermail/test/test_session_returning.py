@@ -5,12 +5,13 @@ Durable sessions of which the starter was killed before it had noted that they a
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail import events as e
 from hypermail.session.states import State
-from hypermail.test.durability import LANE, NAME, DurableApplication, DurableWorld, Host
+from hypermail.test.durability import LANE, NAME, OPTIONS, DurableApplication, DurableWorld, Host
 from hypermail.testing import Conditions
 
 DARK = Conditions(loss=1.0)
@@ -121,6 +122,16 @@ class UnheardTests(SynchronousTestCase):
             self.world.network.set_conditions(Conditions(delay=0.01))
         self.world.start_starter()
         self.assertWelcomed()
+
+    def test_farAway(self) -> None:
+        """The one attempt to claim it may take as long as any to open one."""
+        self.killStarter(lambda: self.listener.stored)
+        self.world.network.set_conditions(Conditions(delay=1.3))
+        self.world._options = replace(OPTIONS, connection_timeout=20.0, ping_interval=7.0)
+        self.world.start_starter()
+        self.world.run_for(0.1)
+        self.assertWelcomed()
+        self.assertEqual(len(self.starter.sides), 1)
 
     def test_slowDisk(self) -> None:
         """A starter that has no patience with the listener's disk gives up its claim, and not the session."""
