@@ -126,7 +126,7 @@ class UnheardTests(SynchronousTestCase):
     def test_farAway(self) -> None:
         """The one attempt to claim it may take as long as any to open one."""
         self.killStarter(lambda: self.listener.stored)
-        self.world.network.set_conditions(Conditions(delay=1.3))
+        self.world.network.set_conditions(Conditions(delay=1.7))
         self.world._options = replace(OPTIONS, connection_timeout=20.0, ping_interval=7.0)
         self.world.start_starter()
         self.world.run_for(0.1)
