@@ -10,6 +10,7 @@ from dataclasses import replace
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail import events as e
+from hypermail.options import Options
 from hypermail.session.states import State
 from hypermail.test.durability import LANE, NAME, OPTIONS, DurableApplication, DurableWorld, Host
 from hypermail.testing import Conditions
@@ -31,7 +32,11 @@ class UnheardTests(SynchronousTestCase):
     """The listener has opened the session; the starter has not, as far as its disk knows."""
 
     def setUp(self) -> None:
-        self.world = DurableWorld(1, application=self._application)
+        self.begin(OPTIONS)
+
+    def begin(self, options: Options) -> None:
+        """Hosts of which the starter has asked for a session."""
+        self.world = DurableWorld(1, options=options, application=self._application)
         self.listener, self.starter = self.world.listener, self.world.starter
         self.world.start_listener()
         self.world.start_starter()
@@ -125,9 +130,9 @@ class UnheardTests(SynchronousTestCase):
 
     def test_farAway(self) -> None:
         """The one attempt to claim it may take as long as any to open one."""
+        self.begin(replace(OPTIONS, connection_timeout=20.0, ping_interval=7.0))
         self.killStarter(lambda: self.listener.stored)
         self.world.network.set_conditions(Conditions(delay=1.7))
-        self.world._options = replace(OPTIONS, connection_timeout=20.0, ping_interval=7.0)
         self.world.start_starter()
         self.world.run_for(0.1)
         self.assertWelcomed()
