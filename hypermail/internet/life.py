@@ -2,8 +2,8 @@
 A session's life between the core and the application: asked for, decided, opened, fed with events, ended.
 
 L{SessionLife} turns the events of one connection into callbacks (L{SessionLife.drain}), and is the half of
-L{hypermail.internet.session.Session} that its application does not see. What it knows of messages and
-streams is in L{hypermail.internet.messaging} and L{hypermail.internet.streaming}.
+L{hypermail.internet.session.Session} that its application does not see. What the session carries has a room of its
+own, L{hypermail.internet.traffic}.
 """
 
 from __future__ import annotations
@@ -28,13 +28,11 @@ from hypermail.errors import (
 )
 from hypermail.interfaces import ISession, ISessionFactory, ISessionProtocol, ISessionStore
 from hypermail.internet.address import HypermailAddress, addressOf
-from hypermail.internet.asking import ReceivedAsks, SentAsks
 from hypermail.internet.callbacks import APPLICATION_FAILED, meantForPeer, pending, verdict, withdraw
 from hypermail.internet.message import Message
-from hypermail.internet.messaging import ReceivedMessages, SentMessages
 from hypermail.internet.protocol import SessionProtocol
 from hypermail.internet.residents import Residents
-from hypermail.internet.streaming import SessionStreams
+from hypermail.internet.traffic import TRAFFIC_EVENTS, Traffic
 from hypermail.internet.whereabouts import Whereabouts
 from hypermail.internet.writing import Writing
 from hypermail.messages.durable_sending import DurableMessage
@@ -95,8 +93,9 @@ class SessionLife:
     @ivar whereabouts: where a starter's looks for its listener; None for where it was.
     @ivar deadline: when the connection wants to be called; L{Deadlines} keeps it.
     @ivar busy: while events are being dealt with, after which everything is sent anyway.
-    @ivar opened: whether C{sessionOpened} was called; C{sent}, C{received} are there since then.
+    @ivar opened: whether C{sessionOpened} was called; C{traffic} is there since then.
     @ivar opening: fires when C{sessionOpened} was called, or fails with what came in its place.
+    @ivar traffic: what the session carries, from its opening on.
     @ivar error: what ended the session, once it has ended.
     @ivar unsent: what the system has said when it refused to send last, and when in s; None when it never has.
     """
@@ -104,18 +103,14 @@ class SessionLife:
     _log = Logger()
 
     __slots__ = (
-        "_asked",
-        "_asks",
         "_closing",
         "_decision",
         "_factory",
         "_failure",
         "_owner",
-        "_pings",
         "_rejected",
         "_release",
         "_soon",
-        "_streams",
         "_whenWritten",
         "_writing",
         "busy",
@@ -126,15 +121,13 @@ class SessionLife:
         "opening",
         "protocol",
         "reactor",
-        "received",
-        "sent",
+        "traffic",
         "unsent",
         "way",
         "whereabouts",
     )
 
-    sent: SentMessages
-    received: ReceivedMessages
+    traffic: Traffic
 
     def __init__(
         self,
@@ -172,11 +165,7 @@ class SessionLife:
         self._failure: HypermailError | None = None
         # Made for the first that comes, since most sessions wait for nothing most of the time.
         self._soon: list[Callable[[], object]] | None = None
-        self._asks: SentAsks | None = None
-        self._asked: ReceivedAsks | None = None
-        self._pings: list[Deferred[float]] | None = None
         self._closing: list[Deferred[None]] | None = None
-        self._streams: SessionStreams | None = None
         self.unsent: tuple[OSError, float] | None = None
 
     @property
@@ -201,7 +190,7 @@ class SessionLife:
         """See L{ISession.abort}."""
         if self.error is None:
             if self.opened:
-                self.received.over = True
+                self.traffic.aborted()
             self.connection.abort(code, text, now=self._owner.seconds())
             self.touch()
 
@@ -227,21 +216,6 @@ class SessionLife:
             self.park(NOT_WANTED)
         else:
             self.abort(NOT_WANTED)
-
-    @property
-    def streams(self) -> SessionStreams:
-        """The streams of the session, once it is open."""
-        if self._streams is None:
-            assert self.protocol is not None  # the session is open
-            self._streams = SessionStreams(self, self.protocol)
-        return self._streams
-
-    @property
-    def asks(self) -> SentAsks:
-        """Our asks, once the session is open."""
-        if self._asks is None:
-            self._asks = SentAsks(self, self.sent)
-        return self._asks
 
     # Between calls and events.
 
@@ -276,7 +250,11 @@ class SessionLife:
             while True:
                 while (event := self.connection.next_event()) is not None:  # the connection may become another one
                     happened = True
-                    _EVENTS[type(event)](self, event)
+                    kind = type(event)
+                    if kind in TRAFFIC_EVENTS:
+                        TRAFFIC_EVENTS[kind](self.traffic, event)
+                    else:
+                        _EVENTS[kind](self, event)
                 if not self._soon:
                     return happened
                 happened = True
@@ -286,7 +264,7 @@ class SessionLife:
         finally:
             self.busy = False
 
-    def _tell(self, callback: Callable[..., object], *arguments: Any) -> None:
+    def tell(self, callback: Callable[..., object], *arguments: Any) -> None:
         """Call the application; the session ends when it fails."""
         try:
             answer = callback(*arguments)
@@ -320,7 +298,7 @@ class SessionLife:
     ) -> Deferred[None] | None:
         if self.error is not None:
             if ISessionProtocol.providedBy(answer):
-                self._tell(answer.sessionLost, Failure(self.error))
+                self.tell(answer.sessionLost, Failure(self.error))
             return None
         if ISessionProtocol.providedBy(answer):
             self.protocol = answer
@@ -375,14 +353,13 @@ class SessionLife:
     def _opened(self, _: events.SessionOpened) -> None:
         protocol = self.protocol
         assert protocol is not None  # built before accept(), or given to a starter
-        self.sent = SentMessages(self)
-        self.received = ReceivedMessages(self, protocol)
+        self.traffic = Traffic(self, protocol)
         self.opened = True
         self._decision = None
         if self._factory is not None:
             self._owner.residents.enter(self)
         protocol.session = ISession(self)
-        self._tell(protocol.sessionOpened)
+        self.tell(protocol.sessionOpened)
         opening, self.opening = self.opening, None
         if opening is not None:
             opening.callback(self)
@@ -407,6 +384,9 @@ class SessionLife:
         assert store is not None  # or the session would not be durable
         return store
 
+    def _messagesWanted(self, event: events.MessagesWanted) -> None:
+        self.writing.bring(event)
+
     @property
     def tellsUndelivered(self) -> bool:
         """Whether the application is to be told of messages that were written down, and were not delivered."""
@@ -415,15 +395,15 @@ class SessionLife:
     def undelivered(self, message: Message) -> None:
         """A message was written down, and was not delivered when the session ended; perhaps nobody was told of it."""
         protocol = self.protocol
-        if protocol is not None and (message.lane, message.number) not in self.sent.told:
-            self._tell(protocol.messageUndelivered, message)
+        if protocol is not None and (message.lane, message.number) not in self.traffic.sent.told:
+            self.tell(protocol.messageUndelivered, message)
 
     def settledEarlier(self, message: DurableMessage) -> None:
         """The fate of a message is known that was sent before a restart."""
         protocol = self.protocol
         if protocol is not None and not isinstance(message.error, MessageUndelivered):
             sent = Message(message.data, self.sessionID, message.lane, message.number, message.note)
-            self._tell(protocol.messageSettled, sent, message.error)
+            self.tell(protocol.messageSettled, sent, message.error)
 
     def park(self, text: str = "the session is kept") -> None:
         """See L{ISession.park}."""
@@ -447,10 +427,10 @@ class SessionLife:
         protocol = self.protocol
         assert protocol is not None  # the session was open
         self._note("session {session} with {peer} has lost its link: {reason}", event.error.code, event.error.text)
-        self._endPings(event.error)
+        self.traffic.suspended(event.error)
         if self._factory is not None and not self.connection.linked:
             self._owner.residents.suspend(self)
-        self._tell(protocol.sessionSuspended, Failure(event.error))
+        self.tell(protocol.sessionSuspended, Failure(event.error))
 
     def _resumed(self, event: events.SessionResumed) -> None:
         protocol = self.protocol
@@ -460,9 +440,9 @@ class SessionLife:
             self._owner.residents.resume(self)
         if self.whereabouts is not None:
             self.whereabouts.arrived()
-        if event.restarted and self._asked is not None:
-            self._asked.lost()
-        self._tell(protocol.sessionResumed)
+        if event.restarted:
+            self.traffic.restarted()
+        self.tell(protocol.sessionResumed)
 
     def _reopenDue(self, _: events.ReopenDue) -> None:
         self._owner.reopen(self)
@@ -471,10 +451,6 @@ class SessionLife:
         self._owner.claimed(self, event)
 
     # Ending.
-
-    def _closingByPeer(self, _: events.SessionClosing) -> None:
-        """The core refuses what is sent from now on."""
-        self.sent.refused()
 
     def _ended(self, event: events.SessionEnded) -> None:
         self.end(self._failure or self._explained(event.error))
@@ -511,9 +487,9 @@ class SessionLife:
         if self._decision is not None:
             withdraw(self._decision)
         if self.opened:
-            self._lost(error)
-        elif self._factory is not None and self.protocol is not None:
-            self._tell(self.protocol.sessionLost, Failure(error))
+            self.traffic.lost(error)
+        if self.protocol is not None and (self.opened or self._factory is not None):
+            self.tell(self.protocol.sessionLost, Failure(error))
         opening, self.opening = self.opening, None
         if opening is not None:
             opening.errback(error)
@@ -552,23 +528,6 @@ class SessionLife:
         session = self.sessionID.hex() or f"{self.connection.first_tag:016x}"
         self._log.info(format, session=session, peer=self.getPeer(), reason=named(code, text))
 
-    def _lost(self, error: HypermailError) -> None:
-        self.received.over = True
-        if self._streams is not None:
-            self._streams.lost(error)
-        self.sent.lost(error)
-        if self._asked is not None:
-            self._asked.lost()
-        self._endPings(error)
-        if self.protocol is not None:
-            self._tell(self.protocol.sessionLost, Failure(error))
-
-    def _endPings(self, error: HypermailError) -> None:
-        while self._pings:
-            deferred = self._pings.pop(0)
-            if not deferred.called:
-                deferred.errback(error)
-
     def forgotten(self) -> None:
         """The core has nothing more to answer for this session; a starter's socket is closed."""
         release = self._release
@@ -589,64 +548,6 @@ class SessionLife:
             else:
                 deferred.errback(self.error)
 
-    # Messages and streams.
-
-    def _messagesReceived(self, event: events.MessagesReceived) -> None:
-        self.received.arrived(event)
-
-    def _directsReceived(self, event: events.DirectsReceived) -> None:
-        assert self.protocol is not None  # the session is open
-        for message in event.messages:
-            self._tell(self.protocol.datagramReceived, message)
-
-    def _messagesSettled(self, event: events.MessagesSettled) -> None:
-        self.sent.settled(event.messages)
-
-    def _messagesStored(self, event: events.MessagesStored) -> None:
-        self.sent.stored(event.messages)
-
-    def _messagesWanted(self, event: events.MessagesWanted) -> None:
-        self.writing.bring(event)
-
-    def _asksReceived(self, event: events.AsksReceived) -> None:
-        if self._asked is None:
-            assert self.protocol is not None  # the session is open
-            self._asked = ReceivedAsks(self, self.protocol, self.received)
-        self._asked.arrived(event.lane, event.asks)
-
-    def _repliesReceived(self, event: events.RepliesReceived) -> None:
-        self.asks.answered(event.replies)
-
-    def _messagesWritable(self, _: events.MessagesWritable) -> None:
-        self.sent.writable()
-
-    def _pingAnswered(self, event: events.PingAnswered) -> None:
-        if self._pings:
-            deferred = self._pings.pop(0)
-            if not deferred.called:
-                deferred.callback(event.elapsed)
-
-    def _streamRequested(self, event: events.StreamRequested) -> None:
-        self.streams.requested(event.stream)
-
-    def _streamAccepted(self, event: events.StreamAccepted) -> None:
-        self.streams.accepted(event.stream)
-
-    def _streamData(self, event: events.StreamData) -> None:
-        self.streams.dataArrived(event.stream, event.pieces)
-
-    def _streamFinished(self, event: events.StreamFinished) -> None:
-        self.streams.finishArrived(event.stream)
-
-    def _streamFlushed(self, event: events.StreamFlushed) -> None:
-        self.streams.flushed(event.stream)
-
-    def _streamWritable(self, event: events.StreamWritable) -> None:
-        self.streams.writable(event.stream)
-
-    def _streamEnded(self, event: events.StreamEnded) -> None:
-        self.streams.ended(event.stream, event.error)
-
 
 def named(code: int, text: str) -> str:
     """A reason's text, with the name of its code when that says something else."""
@@ -661,22 +562,6 @@ _EVENTS: dict[type, Callable[[SessionLife, Any], None]] = {
     events.SessionResumed: SessionLife._resumed,
     events.ReopenDue: SessionLife._reopenDue,
     events.SessionClaimed: SessionLife._claimed,
-    events.SessionClosing: SessionLife._closingByPeer,
     events.SessionEnded: SessionLife._ended,
-    events.MessagesReceived: SessionLife._messagesReceived,
-    events.AsksReceived: SessionLife._asksReceived,
-    events.RepliesReceived: SessionLife._repliesReceived,
-    events.DirectsReceived: SessionLife._directsReceived,
-    events.MessagesSettled: SessionLife._messagesSettled,
-    events.MessagesStored: SessionLife._messagesStored,
     events.MessagesWanted: SessionLife._messagesWanted,
-    events.MessagesWritable: SessionLife._messagesWritable,
-    events.PingAnswered: SessionLife._pingAnswered,
-    events.StreamRequested: SessionLife._streamRequested,
-    events.StreamAccepted: SessionLife._streamAccepted,
-    events.StreamData: SessionLife._streamData,
-    events.StreamFinished: SessionLife._streamFinished,
-    events.StreamFlushed: SessionLife._streamFlushed,
-    events.StreamWritable: SessionLife._streamWritable,
-    events.StreamEnded: SessionLife._streamEnded,
 }

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from zope.interface import implementer
 
-from hypermail.errors import Delivered, HypermailError, MessageUndelivered, SessionClosed
+from hypermail.errors import Delivered, MessageUndelivered, SessionClosed
 from hypermail.interfaces import ISession, Octets
 from hypermail.internet.callbacks import APPLICATION_FAILED
 from hypermail.internet.life import SessionLife
@@ -47,19 +47,19 @@ class Session(SessionLife):
         """See L{ISession.sendMessage}."""
         if self.error is not None:
             return defer.fail(MessageUndelivered(self.error, Delivered.NO))
-        return self.sent.send(data, lane, expires, note)
+        return self.traffic.sent.send(data, lane, expires, note)
 
     def sendMessages(self, messages: Iterable[Octets], *, lane: int = 0) -> int:
         """See L{ISession.sendMessages}."""
         if self.error is not None:
             raise MessageUndelivered(self.error, Delivered.NO)
-        return self.sent.sendMany(messages, lane)
+        return self.traffic.sent.sendMany(messages, lane)
 
     def ask(self, message: Octets, *, timeout: float | None = None) -> Deferred[bytes]:
         """See L{ISession.ask}."""
         if self.error is not None:
             return defer.fail(MessageUndelivered(self.error, Delivered.NO))
-        return self.asks.ask(message, timeout)
+        return self.traffic.asks.ask(message, timeout)
 
     def lane(
         self,
@@ -92,20 +92,20 @@ class Session(SessionLife):
         if self.connection.state is not State.OPEN:  # it is closing, or over
             producer.stopProducing()
             return
-        if self.sent.production is not None:
+        if self.traffic.sent.production is not None:
             raise RuntimeError(f"{producer!r} cannot be registered: there is a producer already")
-        self.sent.production = Production(
+        self.traffic.sent.production = Production(
             producer,
             streaming,
             reactor=self.reactor,
             isFull=lambda: bool(self.connection.messages_full),
             failed=lambda: self.abort(APPLICATION_FAILED),
         )
-        self.sent.production.begin()
+        self.traffic.sent.production.begin()
 
     def unregisterProducer(self) -> None:
         """See L{ISession.unregisterProducer}."""
-        production, self.sent.production = self.sent.production, None
+        production, self.traffic.sent.production = self.traffic.sent.production, None
         if production is not None:
             production.forget()
             if self._closing and self.error is None:
@@ -119,7 +119,7 @@ class Session(SessionLife):
         """See L{ISession.openStream}."""
         if self.error is not None:
             return defer.fail(self.error)
-        return self.streams.open(factory, name, options)
+        return self.traffic.streams.open(factory, name, options)
 
     # The session.
 
@@ -127,17 +127,7 @@ class Session(SessionLife):
         """See L{ISession.ping}."""
         if self.error is not None:
             return defer.fail(self.error)
-        try:
-            self.connection.ping(now=self._owner.seconds())
-        except HypermailError as error:
-            return defer.fail(error)
-        # A ping cannot be taken back: when it was cancelled its answer finds that it was.
-        deferred: Deferred[float] = Deferred(lambda _: None)
-        if self._pings is None:
-            self._pings = []
-        self._pings.append(deferred)
-        self.touch()
-        return deferred
+        return self.traffic.pings.ping()
 
     def close(self) -> Deferred[None]:
         """See L{ISession.close}. As with Twisted's transports, a registered producer finishes first."""
@@ -147,7 +137,7 @@ class Session(SessionLife):
         if self._closing is None:
             self._closing = []
         self._closing.append(deferred)
-        if self.error is None and self.sent.production is None:
+        if self.error is None and self.traffic.sent.production is None:
             self._close()
         return deferred
 

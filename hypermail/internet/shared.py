@@ -88,7 +88,7 @@ class SharedSession:
         except BaseException:
             self._leave()
             raise
-        return await session.streams.open(factory, name, None, self._leave)
+        return await session.traffic.streams.open(factory, name, None, self._leave)
 
     def _opened(self) -> Deferred[Session]:
         if self._session is not None:

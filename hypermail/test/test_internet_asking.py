@@ -169,7 +169,7 @@ class ReplyTests(AskingTests):
         asks = [self.session.ask(b"%d" % number) for number in range(3_000)]
         self.assertEqual(len(self.hosts.run(defer.gatherResults(asks))), 3_000)
         assert isinstance(self.session, Session)
-        self.assertEqual(sys.getsizeof(self.session.sent.waiting), sys.getsizeof({}))
+        self.assertEqual(sys.getsizeof(self.session.traffic.sent.waiting), sys.getsizeof({}))
 
 
 class RefusalTests(AskingTests):

@@ -142,7 +142,7 @@ class SendingTests(MessagingTests):
         for deferred in sent:
             deferred.addErrback(cancelAll)
         assert isinstance(self.session, Session)
-        self.session.sent.lost(SessionAborted("the core has failed"))
+        self.session.traffic.sent.lost(SessionAborted("the core has failed"))
         self.assertEqual(sorted(type(fate.value).__name__ for fate in fates)[-1], "MessageUndelivered")
         self.assertEqual(len(fates), 3)
 
