@@ -20,7 +20,6 @@ from twisted.python.failure import Failure
 from hypermail import events
 from hypermail.errors import (
     HypermailError,
-    MessageUndelivered,
     PeerSilent,
     Reason,
     SessionAborted,
@@ -29,13 +28,11 @@ from hypermail.errors import (
 from hypermail.interfaces import ISession, ISessionFactory, ISessionProtocol, ISessionStore
 from hypermail.internet.address import HypermailAddress, addressOf
 from hypermail.internet.callbacks import APPLICATION_FAILED, meantForPeer, pending, verdict, withdraw
-from hypermail.internet.message import Message
 from hypermail.internet.protocol import SessionProtocol
 from hypermail.internet.residents import Residents
 from hypermail.internet.traffic import TRAFFIC_EVENTS, Traffic
 from hypermail.internet.whereabouts import Whereabouts
 from hypermail.internet.writing import Writing
-from hypermail.messages.durable_sending import DurableMessage
 from hypermail.options import Way
 
 if TYPE_CHECKING:
@@ -386,24 +383,6 @@ class SessionLife:
 
     def _messagesWanted(self, event: events.MessagesWanted) -> None:
         self.writing.bring(event)
-
-    @property
-    def tellsUndelivered(self) -> bool:
-        """Whether the application is to be told of messages that were written down, and were not delivered."""
-        return self.opened and self.protocol is not None
-
-    def undelivered(self, message: Message) -> None:
-        """A message was written down, and was not delivered when the session ended; perhaps nobody was told of it."""
-        protocol = self.protocol
-        if protocol is not None and (message.lane, message.number) not in self.traffic.sent.told:
-            self.tell(protocol.messageUndelivered, message)
-
-    def settledEarlier(self, message: DurableMessage) -> None:
-        """The fate of a message is known that was sent before a restart."""
-        protocol = self.protocol
-        if protocol is not None and not isinstance(message.error, MessageUndelivered):
-            sent = Message(message.data, self.sessionID, message.lane, message.number, message.note)
-            self.tell(protocol.messageSettled, sent, message.error)
 
     def park(self, text: str = "the session is kept") -> None:
         """See L{ISession.park}."""

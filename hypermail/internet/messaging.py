@@ -7,7 +7,7 @@ the application each and one call of the core for all.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -61,26 +61,27 @@ class MessagesUser(Protocol):
     def touch(self) -> None:
         """The core has something new to send."""
 
-    def settledEarlier(self, message: DurableMessage) -> None:
-        """The fate of a message is known that was sent before a restart."""
+    def tell(self, callback: Callable[..., object], *arguments: Any) -> None:
+        """Call the application; the session ends when it fails."""
 
 
 class SentMessages:
     """
     Messages on their way to the peer, and who waits for which.
 
+    @param protocol: the application's.
     @ivar production: the registered producer of messages.
-    @ivar told: (lane, number) of messages of durable lanes that were told to be undelivered.
     @ivar waiting: of each message, and each ask, the Deferred that its fate is told to.
     """
 
-    __slots__ = ("_session", "production", "told", "waiting")
+    __slots__ = ("_protocol", "_session", "_told", "production", "waiting")
 
-    def __init__(self, session: MessagesUser) -> None:
+    def __init__(self, session: MessagesUser, protocol: ISessionProtocol) -> None:
         self._session = session
+        self._protocol = protocol
         self.waiting: dict[OutgoingMessage, Deferred[Any]] = {}
         self.production: Production | None = None
-        self.told: set[tuple[int, int]] = set()
+        self._told: set[tuple[int, int]] = set()  # (lane, number) of those that somebody was told to be undelivered
 
     def send(self, data: Octets, lane: int, expires: float | None, note: bytes) -> Deferred[None]:
         """See L{ISession.sendMessage}."""
@@ -150,7 +151,7 @@ class SentMessages:
             deferred = waiting.pop(message, None)
             if deferred is None:
                 if isinstance(message, DurableMessage) and message.restored:
-                    self._session.settledEarlier(message)
+                    self._settledEarlier(message)
                 continue  # or it was cancelled
             if message.error is None:
                 deferred.callback(None)
@@ -158,6 +159,14 @@ class SentMessages:
             self._failed(message, deferred, message.error)
         if not waiting:
             waiting.clear()  # gives back the room that a burst took
+
+    def _settledEarlier(self, message: DurableMessage) -> None:
+        """The fate of a message is known that was sent before a restart."""
+        if not isinstance(message.error, MessageUndelivered):
+            session = self._session
+            name = bytes(session.connection.session_id)
+            sent = Message(message.data, name, message.lane, message.number, message.note)
+            session.tell(self._protocol.messageSettled, sent, message.error)
 
     def stored(self, messages: list[OutgoingMessage]) -> None:
         """Messages of durable lanes are on disk."""
@@ -185,10 +194,15 @@ class SentMessages:
             if deferred is not None:  # the errback of one before may have cancelled it
                 self._failed(message, deferred, MessageUndelivered(error, Delivered.UNKNOWN))
 
+    def undelivered(self, message: Message) -> None:
+        """A message was written down, and was not delivered when the session ended; perhaps nobody was told of it."""
+        if (message.lane, message.number) not in self._told:
+            self._session.tell(self._protocol.messageUndelivered, message)
+
     def _failed(self, message: OutgoingMessage, deferred: Deferred[None], error: HypermailError) -> None:
         if isinstance(deferred, SentMessage):
             if isinstance(error, MessageUndelivered):
-                self.told.add((message.lane, message.number))
+                self._told.add((message.lane, message.number))
             deferred.stored(Failure(error))
         deferred.errback(error)
 

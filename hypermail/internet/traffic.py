@@ -17,10 +17,7 @@ from hypermail.internet.streaming import SessionStreams, StreamsUser
 
 
 class TrafficUser(MessagesUser, StreamsUser, Protocol):
-    """What traffic needs of its session, besides what its parts do."""
-
-    def tell(self, callback: Callable[..., object], *arguments: Any) -> None:
-        """Call the application; the session ends when it fails."""
+    """What traffic needs of its session: what its parts do."""
 
 
 class Traffic:
@@ -39,7 +36,7 @@ class Traffic:
         """
         self._session = session
         self._protocol = protocol
-        self.sent = SentMessages(session)
+        self.sent = SentMessages(session, protocol)
         self.received = ReceivedMessages(session, protocol)
         # Made for the first that comes, since most sessions have none of most of them.
         self._asks: SentAsks | None = None

@@ -126,12 +126,12 @@ class Writing:
         if changes[:-1]:
             with suppress(StoreFailed):  # then more is told than has to be
                 await store.write(self._dated(changes[:-1], self._wall() - session.seconds()))
-        stored = await store.find(session.sessionID) if session.tellsUndelivered else None
+        stored = await store.find(session.sessionID) if session.opened else None
         for lane, sending in () if stored is None else stored.sending.items():
             first = sending.settled
             while messages := await store.messages(session.sessionID, lane, first, MOST_AT_ONCE):
                 for number, (data, _, note) in messages:
-                    session.undelivered(Message(data, session.sessionID, lane, number, note))
+                    session.traffic.sent.undelivered(Message(data, session.sessionID, lane, number, note))
                 first = messages[-1][0] + 1
         await store.write(changes[-1:])
 
