@@ -8,8 +8,7 @@ own, L{hypermail.internet.traffic}.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,7 +26,8 @@ from hypermail.errors import (
 )
 from hypermail.interfaces import ISession, ISessionFactory, ISessionProtocol, ISessionStore
 from hypermail.internet.address import HypermailAddress, addressOf
-from hypermail.internet.callbacks import APPLICATION_FAILED, meantForPeer, pending, verdict, withdraw
+from hypermail.internet.callbacks import APPLICATION_FAILED, pending
+from hypermail.internet.deciding import Decision
 from hypermail.internet.protocol import SessionProtocol
 from hypermail.internet.residents import Residents
 from hypermail.internet.traffic import TRAFFIC_EVENTS, Traffic
@@ -155,7 +155,7 @@ class SessionLife:
         self.opening: Deferred[Any] | None = None
         self.error: HypermailError | None = None
         self.way: Way = connection.options.way
-        self._decision: Deferred[Any] | None = None
+        self._decision: Decision | None = None
         self._writing: Writing | None = None
         self._whenWritten: Callable[[], object] | None = None
         self._rejected = False
@@ -282,67 +282,15 @@ class SessionLife:
         factory = self._factory
         assert factory is not None  # only listeners are asked
         self.way = event.way
-        self._decision = maybeDeferred(self._decide, factory, replace(event, address=self.getPeer()))
-        self._decision.addCallback(self._wanted, factory, event)
-        self._decision.addErrback(self._unwanted)
-
-    def _decide(self, factory: ISessionFactory, request: events.SessionRequested) -> object:
-        self._owner.security.admit(request)
-        return factory.sessionRequested(request)
-
-    def _wanted(
-        self, answer: object, factory: ISessionFactory, request: events.SessionRequested
-    ) -> Deferred[None] | None:
-        if self.error is not None:
-            if ISessionProtocol.providedBy(answer):
-                self.tell(answer.sessionLost, Failure(self.error))
-            return None
-        if ISessionProtocol.providedBy(answer):
-            self.protocol = answer
-        elif answer is None:
-            self.protocol = factory.buildProtocol(self.getPeer())
-        else:
-            self._log.error(
-                "{factory!r} has answered {answer!r} to sessionRequested, which is neither None nor an "
-                "ISessionProtocol; the session is rejected",
-                factory=factory,
-                answer=answer,
-            )
-        if self.protocol is None:
-            self.reject(Reason.SESSION_REJECTED, "this application does not take the session")
-        elif request.session_id is None and self.connection.durable:
-            return self._store.count().addCallback(self._acceptDurable)
-        elif request.session_id is None:
-            self._accept({})
-        else:
-            taken: Deferred[Any] = maybeDeferred(self.protocol.messagesTaken, request.session_id)
-            return taken.addCallback(self._accept)
-        return None
-
-    def _acceptDurable(self, stored: int) -> None:
-        self._owner.residents.room(stored)
-        self._accept({})
-
-    def _accept(self, taken: Mapping[int, int]) -> None:
-        try:
-            self.connection.accept(taken, now=self._owner.seconds())
-        except HypermailError:
-            return  # the stranger has given up; its end is among the events that wait
-        self.touch()
-
-    def _unwanted(self, failure: Failure) -> None:
-        if self.error is not None:
-            return
-        if not meantForPeer(failure):
-            self._log.failure("The decision on a session has failed; it is rejected", failure)
-        self.reject(*verdict(failure, Reason.SESSION_REJECTED, "this session"))
+        self._decision = Decision(self, self._owner, factory, event)
+        self._decision.begin()
 
     def reject(self, code: int, text: str) -> None:
         """A listener's: the session is not wanted; its starter is told why."""
         try:
             self.connection.reject(code, text, now=self._owner.seconds())
         except HypermailError:
-            return  # as above
+            return  # the stranger has given up; its end is among the events that wait
         self._rejected = True
         self._owner.failedHandshakes.refused(self.getPeer(), named(code, text), self._owner.seconds())
         self.touch()
@@ -463,8 +411,9 @@ class SessionLife:
         self._leave()
         if self.whereabouts is not None:
             self.whereabouts.forget()
-        if self._decision is not None:
-            withdraw(self._decision)
+        decision, self._decision = self._decision, None
+        if decision is not None:
+            decision.withdraw()
         if self.opened:
             self.traffic.lost(error)
         if self.protocol is not None and (self.opened or self._factory is not None):
