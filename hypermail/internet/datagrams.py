@@ -34,12 +34,11 @@ from hypermail.internet.credentials import thisMachine
 from hypermail.internet.deadlines import Deadlines, clockOf
 from hypermail.internet.reopening import claimed, reopen
 from hypermail.internet.residents import Residents, residentsOf
-from hypermail.internet.routes import Routes
 from hypermail.internet.security import Security, refuseToLeave
 from hypermail.internet.session import Session
 from hypermail.internet.strangers import FailedHandshakes
+from hypermail.internet.surroundings import Surroundings
 from hypermail.internet.traces import Traces
-from hypermail.internet.wakings import Wakings, sleeplessClockOf
 from hypermail.internet.whereabouts import Whereabouts
 from hypermail.link.train import Train
 from hypermail.options import KIB, ListenerOptions, Options
@@ -136,10 +135,8 @@ class HypermailDatagramProtocol(DatagramProtocol):
             self._carrier = self._ownCarrier = DatagramCarrier(transport, self, self.reactor)
         self._options = self._within(self._options)
         self._deadlines: Deadlines[Session] = Deadlines(self.reactor, self.seconds, self._expired)
-        self._routes: Routes | None = None
-        if self.factory is None and self.host().host in EVERYWHERE:
-            self._routes = Routes(self.reactor, self.seconds, self._peers, self._moved, self._returned)
-        self._wakings = Wakings(self.reactor, sleeplessClockOf(self.reactor), self._woken)
+        everywhere = self.host().host in EVERYWHERE
+        self._surroundings = Surroundings(self.reactor, self.seconds, self._sessions, everywhere, self._pump)
         self._demux = Demux(
             options=self._options,
             listener_options=self._listenerOptions,
@@ -288,16 +285,12 @@ class HypermailDatagramProtocol(DatagramProtocol):
     def _watch(self) -> None:
         """A starter's: notice when this host moves, or has slept."""
         if self.factory is None:
-            self._wakings.watch()
-            if self._routes is not None:
-                self._routes.watch()
+            self._surroundings.watch()
 
     def _rest(self) -> None:
         """There are no sessions, perhaps."""
         if not self._sessions:
-            self._wakings.stop()
-            if self._routes is not None:
-                self._routes.stop()
+            self._surroundings.stop()
 
     def _begin(
         self, address: Any, handshake: HandshakeFactory, options: Options, before: Connection | None, **restored: Any
@@ -351,38 +344,6 @@ class HypermailDatagramProtocol(DatagramProtocol):
         self._dirty.pop(session, None)
         self._rest()
 
-    # Our own address.
-
-    def _peers(self) -> list[str]:
-        return [connection.address[0] for connection in self._sessions]
-
-    def _moved(self, peer: str, here: str) -> None:
-        """This host reaches a peer from another address than before."""
-        now = self.seconds()
-        for session in list(self._sessions.values()):
-            if session.connection.address[0] == peer:
-                session.connection.moved(now=now)
-                session.moved(here)
-                self._pump(session)
-
-    def _returned(self, peer: str) -> None:
-        """There is a way to a peer again."""
-        self._awaken([session for session in self._sessions.values() if session.connection.address[0] == peer])
-
-    def _woken(self) -> None:
-        self._log.info("this process has not run for a while; {count} peers are asked", count=len(self._sessions))
-        self._awaken(list(self._sessions.values()))
-
-    def _awaken(self, sessions: list[Session]) -> None:
-        now = self.seconds()
-        for session in sessions:
-            session.connection.awaken(now=now)
-            self._pump(session)
-
-    def _suspectMove(self) -> None:
-        if self._routes is not None:
-            self._routes.suspect()
-
     def _within(self, options: Options) -> Options:
         """What the carrier, and a store, can do of what is wanted."""
         carrier = self._carrier
@@ -429,7 +390,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
         except Exception:
             self._broken(session, Failure())
         if connection.unanswered:
-            self._suspectMove()
+            self._surroundings.suspect()
         self._pump(session)
 
     def _pump(self, session: Session) -> None:
@@ -498,7 +459,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
             session.unsent = error, self.seconds()
             if not session.opened and self.factory is None:
                 session.fail(Unreachable(f"{session.getPeer()} cannot be reached: {error.strerror}"))
-        self._suspectMove()
+        self._surroundings.suspect()
 
     def _broken(self, session: Session, failure: Failure) -> None:
         """The core has failed on a session, which must not harm the others."""

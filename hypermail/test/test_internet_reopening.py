@@ -232,13 +232,13 @@ class ReopeningTests(SecuredTestCase):
         sessions._pump(session)
         self.hosts.settle(20)
         self.assertEqual((ours.calls, theirs.calls[-1]), (["sessionOpened"], "sessionSuspended"))
-        self.sessions()._woken()
+        self.sessions()._surroundings._woken()
         self.hosts.settle(6 * DELAY + 0.01)  # it says that it does not know us; a handshake; the claim
         self.assertEqual(ours.calls, ["sessionOpened", "sessionSuspended", "sessionResumed"])
         self.assertIsInstance(ours.suspensions[0].value, SessionReset)
         self.suspend(600)
         self.hosts.network.set_conditions(NEAR)
-        self.sessions()._woken()
+        self.sessions()._surroundings._woken()
         self.hosts.settle(1)
         self.assertEqual(ours.calls[-1], "sessionResumed")
 
