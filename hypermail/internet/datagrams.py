@@ -1,10 +1,8 @@
 """
 A UDP socket with the sessions that live on it.
 
-L{HypermailDatagramProtocol} is the pump between a carrier and the core. Whatever happens to a session
-(datagrams, its deadline, calls of its application), the same follows: its events become callbacks, what the
-core wants sent goes to the carrier, and the deadline is set anew. Calls of the application from outside
-are gathered for the rest of the reactor's turn, so that what is sent in one turn shares datagrams.
+L{HypermailDatagramProtocol} is given datagrams by a carrier, finds or begins the sessions that they are for, and leaves
+the rest to its L{Pump}.
 """
 
 from __future__ import annotations
@@ -16,7 +14,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -24,23 +21,22 @@ from zope.interface import implementer
 
 from hypermail.connection import Connection
 from hypermail.demux import Demux
-from hypermail.errors import Reason, SessionAborted, Unreachable, UsageError
+from hypermail.errors import UsageError
 from hypermail.events import SessionClaimed
 from hypermail.interfaces import ICarrier, ICarrierUser, ISessionFactory, ISessionProtocol, ISessionStore
 from hypermail.internet.address import HypermailAddress, SocketAddress, isLoopback
 from hypermail.internet.answering import AskedAddress
 from hypermail.internet.carrier import DatagramCarrier
 from hypermail.internet.credentials import thisMachine
-from hypermail.internet.deadlines import Deadlines, clockOf
+from hypermail.internet.deadlines import clockOf
+from hypermail.internet.pump import Pump
 from hypermail.internet.reopening import claimed, reopen
 from hypermail.internet.residents import Residents, residentsOf
 from hypermail.internet.security import Security, refuseToLeave
 from hypermail.internet.session import Session
 from hypermail.internet.strangers import FailedHandshakes
-from hypermail.internet.surroundings import Surroundings
 from hypermail.internet.traces import Traces
 from hypermail.internet.whereabouts import Whereabouts
-from hypermail.link.train import Train
 from hypermail.options import KIB, ListenerOptions, Options
 from hypermail.security.handshake import HandshakeFactory
 from hypermail.session.journal import StoredSession
@@ -58,12 +54,14 @@ class HypermailDatagramProtocol(DatagramProtocol):
     faster socket where there is one. In mode C{plain} datagrams from other machines are dropped, unless it was told
     otherwise.
 
+    @ivar pump: of its sessions, once the socket is open.
     @ivar strangers: how many datagrams were dropped because they came from elsewhere.
     @ivar failedHandshakes: of strangers.
     """
 
     noisy = False
     seconds: Callable[[], float]
+    pump: Pump
 
     _log = Logger()
 
@@ -111,11 +109,6 @@ class HypermailDatagramProtocol(DatagramProtocol):
         self._traces = Traces(traceDirectory)
         self.failedHandshakes = FailedHandshakes()
         self.residents = residents or residentsOf(self._listenerOptions, randomBytes)
-        self._sessions: dict[Connection, Session] = {}
-        self._dirty: dict[Session, None] = {}
-        self._flushing: IDelayedCall | None = None
-        self._writable = True
-        self._unreachable: dict[Any, OSError] = {}
         self._carrier: Any = None
         self._ownCarrier: DatagramCarrier | None = None
 
@@ -134,9 +127,6 @@ class HypermailDatagramProtocol(DatagramProtocol):
         else:
             self._carrier = self._ownCarrier = DatagramCarrier(transport, self, self.reactor)
         self._options = self._within(self._options)
-        self._deadlines: Deadlines[Session] = Deadlines(self.reactor, self.seconds, self._expired)
-        everywhere = self.host().host in EVERYWHERE
-        self._surroundings = Surroundings(self.reactor, self.seconds, self._sessions, everywhere, self._pump)
         self._demux = Demux(
             options=self._options,
             listener_options=self._listenerOptions,
@@ -146,24 +136,21 @@ class HypermailDatagramProtocol(DatagramProtocol):
             scope=f"{thisMachine()} {self.host()}".encode() if self.factory is not None else b"",
             trace_factory=self._traces.ofStranger,
         )
+        self.pump = Pump(
+            self.reactor,
+            self.seconds,
+            self._carrier,
+            self._demux,
+            self.failedHandshakes,
+            starting=self.factory is None,
+            everywhere=self.host().host in EVERYWHERE,
+        )
         if self.factory is not None:
             self.factory.doStart()
 
     def stopProtocol(self) -> None:
         """The socket is about to be closed: the sessions end, and nothing is left in the reactor."""
-        for session in list(self._sessions.values()):
-            try:
-                session.park("this side is shutting down; the session is kept")
-            except UsageError:
-                session.abort("this side is shutting down", Reason.SHUTTING_DOWN)
-            self._writable = True
-            self._pump(session)
-            self._forget(session)
-        self._deadlines.stop()
-        self._dirty.clear()
-        if self._flushing is not None:
-            self._flushing.cancel()
-            self._flushing = None
+        self.pump.stop()
         self._carrier.stop()
         if self.factory is not None:
             self.factory.doStop()
@@ -210,7 +197,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
             self._refuse(address, len(datagrams))
             return
         address = SocketAddress(*address) if len(address) == 2 else AskedAddress(*address)
-        demux = self._demux
+        demux, pump = self._demux, self.pump
         try:
             touched = demux.receive(datagrams, address, now=self.seconds(), ecn=ecn)
         except Exception:
@@ -218,14 +205,12 @@ class HypermailDatagramProtocol(DatagramProtocol):
             return
         faults = dict(demux.faults())
         for connection in touched:
-            session = self._sessions.get(connection) or self._received(connection)
+            session = pump.sessions.get(connection) or self._received(connection)
             if connection in faults:
-                self._broken(session, Failure(faults[connection]))
+                pump.broken(session, Failure(faults[connection]))
             else:
-                self._pump(session)
-        for train in demux.replies():
-            if self._writable:
-                self._writable = self._carrier.send(train)
+                pump.attend(session)
+        pump.reply(demux.replies())
 
     def _refuse(self, address: Any, count: int) -> None:
         if not self.strangers:
@@ -238,7 +223,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
 
     def _received(self, connection: Connection) -> Session:
         """A stranger has begun a connection."""
-        session = self._sessions[connection] = Session(self, connection, factory=self.factory)
+        session = self.pump.sessions[connection] = Session(self, connection, factory=self.factory)
         return session
 
     def startSession(
@@ -277,20 +262,8 @@ class HypermailDatagramProtocol(DatagramProtocol):
             options = replace(options, receive_buffer=self._options.receive_buffer)
         connection = self._begin(address, handshake, self._within(options), None, stored=stored, taken=taken, name=name)
         session = Session(self, connection, protocol=protocol, release=release, whereabouts=whereabouts)
-        self._sessions[connection] = session
-        self.touch(session)
-        self._watch()
+        self.pump.enter(session)
         return session
-
-    def _watch(self) -> None:
-        """A starter's: notice when this host moves, or has slept."""
-        if self.factory is None:
-            self._surroundings.watch()
-
-    def _rest(self) -> None:
-        """There are no sessions, perhaps."""
-        if not self._sessions:
-            self._surroundings.stop()
 
     def _begin(
         self, address: Any, handshake: HandshakeFactory, options: Options, before: Connection | None, **restored: Any
@@ -330,19 +303,11 @@ class HypermailDatagramProtocol(DatagramProtocol):
     def settle(self, session: Session, connection: Connection) -> None:
         """See L{ReopeningSocket.settle}."""
         session.moveTo(self, connection)
-        self._sessions[connection] = session
-        self.touch(session)
-        self._watch()
+        self.pump.enter(session)
 
     def leave(self, session: Session) -> None:
         """See L{ReopeningSocket.leave}."""
-        connection = session.connection
-        del self._sessions[connection]
-        if connection.released:
-            self._demux.forget(connection)
-        self._deadlines.arm(session, None)
-        self._dirty.pop(session, None)
-        self._rest()
+        self.pump.leave(session)
 
     def _within(self, options: Options) -> Options:
         """What the carrier, and a store, can do of what is wanted."""
@@ -360,126 +325,15 @@ class HypermailDatagramProtocol(DatagramProtocol):
             options = replace(options, durable=True)
         return options
 
-    # The pump.
-
-    def touch(self, session: Session) -> None:
-        """A session's core has something new to send: in this turn, together with whatever else comes up."""
-        self._dirty[session] = None
-        if self._flushing is None and self._writable:
-            self._flushing = self.reactor.callLater(0, self._flush)
-
-    def _flush(self) -> None:
-        self._flushing = None
-        if self._unreachable:
-            self._giveUpUnreachable()
-        dirty, self._dirty = self._dirty, {}
-        for session in dirty:
-            self._pump(session)
-
-    def _expired(self, session: Session) -> None:
-        connection = session.connection
-        if connection not in self._sessions:
-            return
-        now = self.seconds()
-        deadline = connection.next_timeout()
-        if deadline is not None and deadline > now:
-            self._deadlines.arm(session, deadline)  # it has moved away since
-            return
-        try:
-            connection.handle_timeout(now=now)
-        except Exception:
-            self._broken(session, Failure())
-        if connection.unanswered:
-            self._surroundings.suspect()
-        self._pump(session)
-
-    def _pump(self, session: Session) -> None:
-        """Tell the application what has happened, send what is to be sent, and see to the time."""
-        if session.connection not in self._sessions:
-            return
-        try:
-            session.drain()
-            self._send(session)
-            while session.drain():  # a session that closes ends with the last that is sent
-                self._send(session)
-            session.write()
-        except Exception:
-            self._broken(session, Failure())
-        else:
-            self._after(session)
-
-    def _send(self, session: Session) -> None:
-        connection = session.connection
-        send = self._carrier.send
-        while self._writable and session.socket is self:  # it may have gone on from another socket
-            for train in connection.trains(now=self.seconds()):
-                self._writable = send(train)
-            if not connection.more:
-                return
-
-    def send(self, trains: list[Train]) -> None:
-        """See L{SessionOwner.send}."""
-        for train in trains:
-            self._carrier.send(train)
-
-    def _after(self, session: Session) -> None:
-        """Nothing more can be done for a session now: when again?"""
-        connection = session.connection
-        if session.socket is not self:
-            return
-        if connection.suspended:
-            self._demux.forget(connection)
-        if connection.ended:
-            self._forget(session)
-        elif self._writable:
-            self._deadlines.arm(session, connection.next_timeout())
-        else:
-            self._dirty[session] = None
+    # The carrier, too.
 
     def carrierWritable(self) -> None:
         """See L{ICarrierUser.carrierWritable}."""
-        self._writable = True
-        self._flush()
+        self.pump.writable()
 
     def addressUnreachable(self, address: Any, error: OSError) -> None:
         """
         See L{ICarrierUser.addressUnreachable}: sessions that were to open there won't; those that are open go on, for a
         way may come back, and tell of it if none does.
         """
-        self._unreachable[address] = error
-        if self._flushing is None:
-            self._flushing = self.reactor.callLater(0, self._flush)
-
-    def _giveUpUnreachable(self) -> None:
-        unreachable, self._unreachable = self._unreachable, {}
-        for session in list(self._sessions.values()):
-            error = unreachable.get(session.connection.address)
-            if error is None:
-                continue
-            session.unsent = error, self.seconds()
-            if not session.opened and self.factory is None:
-                session.fail(Unreachable(f"{session.getPeer()} cannot be reached: {error.strerror}"))
-        self._surroundings.suspect()
-
-    def _broken(self, session: Session, failure: Failure) -> None:
-        """The core has failed on a session, which must not harm the others."""
-        if session.opened or self.failedHandshakes.mayBeSaid(self.seconds()):
-            self._log.failure("A session with {peer} has failed inside", failure, peer=session.getPeer())
-        try:
-            session.connection.abort(Reason.INTERNAL_ERROR, "internal error", now=self.seconds())
-            session.drain()
-            self._send(session)
-        except Exception:
-            self._log.failure("... and could not be ended in order")
-        self._forget(session)
-
-    def _forget(self, session: Session) -> None:
-        """The core has nothing more to answer for a session."""
-        if self._sessions.pop(session.connection, None) is None:
-            return
-        if session.error is None:
-            session.end(SessionAborted("internal error", Reason.INTERNAL_ERROR))
-        self._deadlines.arm(session, None)
-        self._demux.forget(session.connection)
-        self._rest()
-        session.forgotten()
+        self.pump.unreachable(address, error)

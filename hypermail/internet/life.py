@@ -37,9 +37,9 @@ from hypermail.options import Way
 
 if TYPE_CHECKING:
     from hypermail.connection import Connection
+    from hypermail.internet.pump import Pump
     from hypermail.internet.security import Security
     from hypermail.internet.strangers import FailedHandshakes
-    from hypermail.link.train import Train
 
 
 #: Why a session ends that whoever asked for it does not want any more.
@@ -50,12 +50,10 @@ class SessionOwner(Protocol):
     """What a session needs of the socket that it lives on."""
 
     reactor: Any
+    pump: Pump
 
     def seconds(self) -> float:
         """The time that the core is told."""
-
-    def touch(self, session: Any) -> None:
-        """A session's core has something new to send; see to it in this turn."""
 
     def host(self) -> HypermailAddress:
         """Our address."""
@@ -67,9 +65,6 @@ class SessionOwner(Protocol):
 
     def wall(self) -> float:
         """The wall clock, in s since 1970."""
-
-    def send(self, trains: list[Train]) -> None:
-        """Send what belongs to no connection any more."""
 
     def reopen(self, session: Any) -> None:
         """A starter's session is to try another link."""
@@ -223,7 +218,7 @@ class SessionLife:
     def touch(self) -> None:
         """The core has something new to send."""
         if not self.busy:
-            self._owner.touch(self)
+            self._owner.pump.touch(self)
 
     def soon(self, call: Callable[[], object]) -> None:
         """Call when the events that are there have been dealt with, in this turn or the next."""
@@ -336,7 +331,7 @@ class SessionLife:
         """See L{ISession.park}."""
         error = SessionAborted(text, Reason.SHUTTING_DOWN)
         self._owner.residents.parked()
-        self._owner.send(self.connection.park(error, now=self._owner.seconds()))
+        self._owner.pump.send(self.connection.park(error, now=self._owner.seconds()))
         self.write()
         self.touch()
 

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from twisted.logger import Logger
 
 from hypermail.internet.routes import Routes
-from hypermail.internet.session import Session
 from hypermail.internet.wakings import Wakings, sleeplessClockOf
 
 if TYPE_CHECKING:
     from hypermail.connection import Connection
+    from hypermail.internet.life import SessionLife
 
 
 class Surroundings:
@@ -34,9 +34,9 @@ class Surroundings:
         self,
         reactor: Any,
         seconds: Callable[[], float],
-        sessions: Mapping[Connection, Session],
+        sessions: Mapping[Connection, SessionLife],
         everywhere: bool,
-        attend: Callable[[Session], None],
+        attend: Callable[[SessionLife], None],
     ) -> None:
         self._seconds = seconds
         self._sessions = sessions
@@ -83,7 +83,7 @@ class Surroundings:
         self._log.info("this process has not run for a while; {count} peers are asked", count=len(self._sessions))
         self._awaken(list(self._sessions.values()))
 
-    def _awaken(self, sessions: list[Session]) -> None:
+    def _awaken(self, sessions: list[SessionLife]) -> None:
         now = self._seconds()
         for session in sessions:
             session.connection.awaken(now=now)

@@ -16,8 +16,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from hypermail.errors import SessionAborted, SessionRejected, SessionTimedOut, Unreachable
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.attempts import ATTEMPT_DELAY, Attempts, HostAddress, interleaved
-from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.endpoints import SessionClientEndpoint, SessionServerEndpoint
+from hypermail.internet.pump import Pump
 from hypermail.options import Options
 from hypermail.session.states import State
 from hypermail.test.sessions import CLIENT, PORT, SERVER, Hosts, RecordingProtocol
@@ -380,14 +380,14 @@ class AskingTests(SynchronousTestCase):
         """Cancelled when the answer has come and nobody was told yet: the protocol is told of no session any more."""
         self.listen(SERVER)
         asking = self.ask(SERVER)
-        pump = HypermailDatagramProtocol._pump
+        attend = Pump.attend
 
-        def pumping(sessions: HypermailDatagramProtocol, session: Any) -> None:
+        def attending(pump: Pump, session: Any) -> None:
             if session.protocol in self.hosts.starting.built and session.connection.state is State.OPEN:
                 asking.cancel()
-            pump(sessions, session)
+            attend(pump, session)
 
-        self.patch(HypermailDatagramProtocol, "_pump", pumping)
+        self.patch(Pump, "attend", attending)
         self.hosts.settle(2)
         self.failureResultOf(asking, CancelledError)
         (protocol,) = self.hosts.starting.built

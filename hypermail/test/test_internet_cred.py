@@ -244,7 +244,7 @@ class PortalTests(SynchronousTestCase):
 
         def leave(found: Any) -> Any:
             port: Any = self.hosts.port
-            (session,) = port.ports[0].protocol._sessions.values()
+            (session,) = port.ports[0].protocol.pump.sessions.values()
             session.connection.abort(0, "gone", now=self.hosts.network.now)
             return found
 

@@ -1,5 +1,5 @@
 """
-Tests of L{hypermail.internet.datagrams}: the pump between a carrier and the core.
+Tests of L{hypermail.internet.datagrams} and L{hypermail.internet.pump}: between a carrier and the core.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class PairTests(SynchronousTestCase):
         self.exchange()
         self.successResultOf(closing)
         for protocol in (self.starter, self.listener):
-            self.assertEqual((len(protocol._demux), len(protocol._sessions)), (0, 0))
+            self.assertEqual((len(protocol._demux), len(protocol.pump.sessions)), (0, 0))
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_endsWhileSending(self) -> None:
@@ -344,9 +344,9 @@ class PairTests(SynchronousTestCase):
     def test_unknownSession(self) -> None:
         """Somebody whose session is unknown here is told so."""
         session, protocol = self.begin()
-        self.listener._demux.forget(next(iter(self.listener._sessions)))
-        self.listener._sessions.clear()
-        self.listener._deadlines.stop()
+        self.listener._demux.forget(next(iter(self.listener.pump.sessions)))
+        self.listener.pump.sessions.clear()
+        self.listener.pump._deadlines.stop()
         session.sendMessage(b"x").addErrback(lambda _: None)
         self.exchange()
         self.assertEqual(protocol.calls, ["sessionOpened", "sessionLost"])

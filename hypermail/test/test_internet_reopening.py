@@ -227,18 +227,18 @@ class ReopeningTests(SecuredTestCase):
         """Who has slept asks its peers at once: one that has given us up is claimed within a second."""
         ours, theirs = self.open(options=replace(OPTIONS, ping_interval=100.0, ping_packet_count=1))
         sessions = self.taken()
-        (session,) = sessions._sessions.values()
+        (session,) = sessions.pump.sessions.values()
         session.connection._ending.lose(PeerSilent("says the test"), self.hosts.network.now)
-        sessions._pump(session)
+        sessions.pump.attend(session)
         self.hosts.settle(20)
         self.assertEqual((ours.calls, theirs.calls[-1]), (["sessionOpened"], "sessionSuspended"))
-        self.sessions()._surroundings._woken()
+        self.sessions().pump._surroundings._woken()
         self.hosts.settle(6 * DELAY + 0.01)  # it says that it does not know us; a handshake; the claim
         self.assertEqual(ours.calls, ["sessionOpened", "sessionSuspended", "sessionResumed"])
         self.assertIsInstance(ours.suspensions[0].value, SessionReset)
         self.suspend(600)
         self.hosts.network.set_conditions(NEAR)
-        self.sessions()._surroundings._woken()
+        self.sessions().pump._surroundings._woken()
         self.hosts.settle(1)
         self.assertEqual(ours.calls[-1], "sessionResumed")
 
@@ -259,10 +259,10 @@ class ReopeningTests(SecuredTestCase):
         self.hosts.network.set_conditions(DARK)
         ping = theirs.session.ping()
         sessions = self.sessions()
-        (session,) = sessions._sessions.values()
+        (session,) = sessions.pump.sessions.values()
         session.connection._ending.lose(PeerSilent("says the test"), self.hosts.network.now)
         self.hosts.network.set_conditions(NEAR)
-        sessions._pump(session)
+        sessions.pump.attend(session)
         self.hosts.settle(1)
         self.assertEqual(theirs.calls, ["sessionOpened", "sessionSuspended", "sessionResumed"])
         self.failureResultOf(ping, SessionReset)
@@ -387,12 +387,12 @@ class ReopeningTests(SecuredTestCase):
             self.suspend()
             self.resume()
         for protocol in (self.sessions(), self.taken()):
-            self.assertEqual((len(protocol._sessions), len(protocol._demux)), (1, 1))
-            self.assertLess(len(protocol._deadlines._heap), 100)
+            self.assertEqual((len(protocol.pump.sessions), len(protocol._demux)), (1, 1))
+            self.assertLess(len(protocol.pump._deadlines._heap), 100)
         self.hosts.run(ours.session.close())
         self.hosts.settle(60)
         self.assertEqual(self.hosts.client.ports, [])
-        self.assertEqual((len(self.taken()._sessions), len(self.taken()._demux)), (0, 0))
+        self.assertEqual((len(self.taken().pump.sessions), len(self.taken()._demux)), (0, 0))
 
 
 def _raise() -> None:

@@ -224,9 +224,9 @@ class SessionTests(SynchronousTestCase):
     def test_otherPeers(self) -> None:
         """The way to one peer says nothing about the way to another."""
         session: Any = self.ours.session
-        session._owner._surroundings._moved("10.0.0.77", OTHER)
+        session._owner.pump._surroundings._moved("10.0.0.77", OTHER)
         self.assertEqual(self.moves(), 0)
-        session._owner._surroundings._moved(SERVER, OTHER)
+        session._owner.pump._surroundings._moved(SERVER, OTHER)
         self.assertEqual(self.moves(), 1)
 
     def test_lastSession(self) -> None:

@@ -112,7 +112,7 @@ class ModeTests(SecuredTestCase):
             port: Any = hosts.port
 
             def decide(request: object, port: Any = port, ids: list[bytes] = ids) -> None:
-                (session,) = port.ports[0].protocol._sessions.values()
+                (session,) = port.ports[0].protocol.pump.sessions.values()
                 ids.append(session.sessionID)
 
             hosts.listening.decide = decide
