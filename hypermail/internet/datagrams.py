@@ -22,7 +22,6 @@ from zope.interface import implementer
 from hypermail.connection import Connection
 from hypermail.demux import Demux
 from hypermail.errors import UsageError
-from hypermail.events import SessionClaimed
 from hypermail.interfaces import ICarrier, ICarrierUser, ISessionFactory, ISessionProtocol, ISessionStore
 from hypermail.internet.address import HypermailAddress, SocketAddress, isLoopback
 from hypermail.internet.answering import AskedAddress
@@ -30,7 +29,6 @@ from hypermail.internet.carrier import DatagramCarrier
 from hypermail.internet.credentials import thisMachine
 from hypermail.internet.deadlines import clockOf
 from hypermail.internet.pump import Pump
-from hypermail.internet.reopening import claimed, reopen
 from hypermail.internet.residents import Residents, residentsOf
 from hypermail.internet.security import Security, refuseToLeave
 from hypermail.internet.session import Session
@@ -184,7 +182,7 @@ class HypermailDatagramProtocol(DatagramProtocol):
             "handshakes_failed": strangers.count,
         }
 
-    # Receiving.
+    # What the carrier says.
 
     def datagramReceived(self, datagram: bytes, addr: Any) -> None:
         """A stock transport has one datagram."""
@@ -225,6 +223,19 @@ class HypermailDatagramProtocol(DatagramProtocol):
         """A stranger has begun a connection."""
         session = self.pump.sessions[connection] = Session(self, connection, factory=self.factory)
         return session
+
+    def carrierWritable(self) -> None:
+        """See L{ICarrierUser.carrierWritable}."""
+        self.pump.writable()
+
+    def addressUnreachable(self, address: Any, error: OSError) -> None:
+        """
+        See L{ICarrierUser.addressUnreachable}: sessions that were to open there won't; those that are open go on, for a
+        way may come back, and tell of it if none does.
+        """
+        self.pump.unreachable(address, error)
+
+    # Starters' connections.
 
     def startSession(
         self,
@@ -285,29 +296,10 @@ class HypermailDatagramProtocol(DatagramProtocol):
         self._demux.add(connection)
         return connection
 
-    # Sessions that go on over another link.
-
-    def reopen(self, session: Session) -> None:
-        """See L{SessionOwner.reopen}."""
-        reopen(self, session)
-
-    def claimed(self, candidate: Session, event: SessionClaimed) -> None:
-        """See L{SessionOwner.claimed}."""
-        claimed(self, candidate, event)
-
     def beginConnection(self, address: Any, host: str | None, options: Options, before: Connection) -> Connection:
-        """See L{ReopeningSocket.beginConnection}."""
+        """See L{SessionOwner.beginConnection}."""
         handshake = self.security.starting(host or address[0], self._randomBytes)
         return self._begin(address, handshake, self._within(options), before)
-
-    def settle(self, session: Session, connection: Connection) -> None:
-        """See L{ReopeningSocket.settle}."""
-        session.moveTo(self, connection)
-        self.pump.enter(session)
-
-    def leave(self, session: Session) -> None:
-        """See L{ReopeningSocket.leave}."""
-        self.pump.leave(session)
 
     def _within(self, options: Options) -> Options:
         """What the carrier, and a store, can do of what is wanted."""
@@ -324,16 +316,3 @@ class HypermailDatagramProtocol(DatagramProtocol):
         if self.store is not None and options.allow_reopen:
             options = replace(options, durable=True)
         return options
-
-    # The carrier, too.
-
-    def carrierWritable(self) -> None:
-        """See L{ICarrierUser.carrierWritable}."""
-        self.pump.writable()
-
-    def addressUnreachable(self, address: Any, error: OSError) -> None:
-        """
-        See L{ICarrierUser.addressUnreachable}: sessions that were to open there won't; those that are open go on, for a
-        way may come back, and tell of it if none does.
-        """
-        self.pump.unreachable(address, error)

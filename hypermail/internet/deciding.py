@@ -18,7 +18,8 @@ from hypermail.interfaces import ISessionFactory, ISessionProtocol
 from hypermail.internet.callbacks import meantForPeer, verdict, withdraw
 
 if TYPE_CHECKING:
-    from hypermail.internet.life import SessionLife, SessionOwner
+    from hypermail.internet.life import SessionLife
+    from hypermail.internet.owner import SessionOwner
 
 
 class Decision:

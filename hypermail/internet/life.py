@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.logger import Logger
@@ -29,7 +29,7 @@ from hypermail.internet.address import HypermailAddress, addressOf
 from hypermail.internet.callbacks import APPLICATION_FAILED, pending
 from hypermail.internet.deciding import Decision
 from hypermail.internet.protocol import SessionProtocol
-from hypermail.internet.residents import Residents
+from hypermail.internet.reopening import claimed, reopen
 from hypermail.internet.traffic import TRAFFIC_EVENTS, Traffic
 from hypermail.internet.whereabouts import Whereabouts
 from hypermail.internet.writing import Writing
@@ -37,44 +37,11 @@ from hypermail.options import Way
 
 if TYPE_CHECKING:
     from hypermail.connection import Connection
-    from hypermail.internet.pump import Pump
-    from hypermail.internet.security import Security
-    from hypermail.internet.strangers import FailedHandshakes
+    from hypermail.internet.owner import SessionOwner
 
 
 #: Why a session ends that whoever asked for it does not want any more.
 NOT_WANTED = "the session was not wanted any more"
-
-
-class SessionOwner(Protocol):
-    """What a session needs of the socket that it lives on."""
-
-    reactor: Any
-    pump: Pump
-
-    def seconds(self) -> float:
-        """The time that the core is told."""
-
-    def host(self) -> HypermailAddress:
-        """Our address."""
-
-    def carrierStatistics(self) -> dict[str, int]:
-        """What was lost between us and the network."""
-
-    store: ISessionStore | None
-
-    def wall(self) -> float:
-        """The wall clock, in s since 1970."""
-
-    def reopen(self, session: Any) -> None:
-        """A starter's session is to try another link."""
-
-    def claimed(self, candidate: Any, event: events.SessionClaimed) -> None:
-        """A session of before is claimed over a candidate's connection."""
-
-    security: Security
-    failedHandshakes: FailedHandshakes
-    residents: Residents
 
 
 class SessionLife:
@@ -336,14 +303,16 @@ class SessionLife:
         self.touch()
 
     @property
-    def socket(self) -> Any:
+    def socket(self) -> SessionOwner:
         """Where the session lives."""
         return self._owner
 
     def moveTo(self, owner: SessionOwner, connection: Connection) -> None:
-        """The session goes on over another connection, perhaps on another socket."""
+        """The session goes on over another connection, perhaps on another socket; no other has it any more."""
+        self._owner.pump.leave(self)
         self._owner = owner
         self.connection = connection
+        owner.pump.enter(self)
 
     def _suspended(self, event: events.SessionSuspended) -> None:
         protocol = self.protocol
@@ -367,10 +336,10 @@ class SessionLife:
         self.tell(protocol.sessionResumed)
 
     def _reopenDue(self, _: events.ReopenDue) -> None:
-        self._owner.reopen(self)
+        reopen(self._owner, self)
 
     def _claimed(self, event: events.SessionClaimed) -> None:
-        self._owner.claimed(self, event)
+        claimed(self._owner, self, event)
 
     # Ending.
 

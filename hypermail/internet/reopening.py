@@ -4,50 +4,28 @@ Sessions that go on over another link: a starter's tries one, a listener's is cl
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from hypermail.connection import Connection
 from hypermail.errors import HypermailError, Reason
 from hypermail.events import SessionClaimed, SessionRequested
-from hypermail.interfaces import ISessionStore
-from hypermail.internet.residents import Residents
-from hypermail.options import Options, Role
+from hypermail.options import Role
 from hypermail.session.journal import StoredSession
 from hypermail.session.survival import closed_session, unknown_session
 
 if TYPE_CHECKING:
     from hypermail.internet.life import SessionLife
-    from hypermail.internet.security import Security
+    from hypermail.internet.owner import SessionOwner
 
 
 _log = Logger()
 
 
-class ReopeningSocket(Protocol):
-    """What the socket is asked for."""
-
-    residents: Residents
-    security: Security
-    seconds: Callable[[], float]
-    store: ISessionStore | None
-
-    def beginConnection(self, address: Any, host: str | None, options: Options, before: Connection) -> Connection:
-        """A starter's connection to C{address}, over which the session of C{before} is to go on."""
-
-    def settle(self, session: Any, connection: Connection) -> None:
-        """A session lives on this socket from now on, over this connection; no other has it any more."""
-
-    def leave(self, session: Any) -> None:
-        """A session does not live on this socket any more."""
-
-
-def reopen(socket: ReopeningSocket, session: SessionLife) -> None:
+def reopen(socket: SessionOwner, session: SessionLife) -> None:
     """Starter: try another link."""
     before = session.connection
     address, host, target, options = before.address, None, socket, before.options
@@ -61,11 +39,10 @@ def reopen(socket: ReopeningSocket, session: SessionLife) -> None:
             except CannotListenError:
                 address = before.address
     connection = target.beginConnection(address, host, options, before)
-    socket.leave(session)
-    target.settle(session, connection)
+    session.moveTo(target, connection)
 
 
-def _revive(socket: ReopeningSocket, candidate: SessionLife, sessionID: bytes) -> None:
+def _revive(socket: SessionOwner, candidate: SessionLife, sessionID: bytes) -> None:
     """A session is claimed that this process knows nothing of: perhaps one before it did."""
     residents, store = socket.residents, socket.store
     if residents.wasClosed(sessionID):
@@ -81,7 +58,7 @@ def _revive(socket: ReopeningSocket, candidate: SessionLife, sessionID: bytes) -
         finding.addErrback(_notTakenUp, socket, candidate)
 
 
-def _found(stored: StoredSession | None, socket: ReopeningSocket, candidate: SessionLife) -> None:
+def _found(stored: StoredSession | None, socket: SessionOwner, candidate: SessionLife) -> None:
     revived = False
     if stored is not None and stored.identity.role is not Role.LISTENER:  # a starter's, which has the same store
         stored = None
@@ -95,7 +72,7 @@ def _found(stored: StoredSession | None, socket: ReopeningSocket, candidate: Ses
         socket.residents.vacate(candidate)
 
 
-def _notTakenUp(failure: Failure, socket: ReopeningSocket, candidate: SessionLife) -> None:
+def _notTakenUp(failure: Failure, socket: SessionOwner, candidate: SessionLife) -> None:
     socket.residents.vacate(candidate)
     if failure.check(HypermailError):
         _log.error("a session cannot be taken up: {reason}", reason=failure.getErrorMessage())
@@ -110,7 +87,7 @@ def _unknown(candidate: SessionLife) -> None:
     candidate.reject(unknown.code, unknown.text)
 
 
-def claimed(socket: ReopeningSocket, candidate: SessionLife, event: SessionClaimed) -> None:
+def claimed(socket: SessionOwner, candidate: SessionLife, event: SessionClaimed) -> None:
     """
     Listener: a session is claimed.
 
@@ -129,7 +106,6 @@ def claimed(socket: ReopeningSocket, candidate: SessionLife, event: SessionClaim
         return
     before = session.connection
     if connection.go_on(before, now=socket.seconds()):
-        socket.leave(candidate)
+        socket.pump.leave(candidate)
         candidate.connection = before
-        session.socket.leave(session)
-        socket.settle(session, connection)
+        session.moveTo(socket, connection)
