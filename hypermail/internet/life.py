@@ -24,7 +24,7 @@ from hypermail.errors import (
     SessionAborted,
     SessionClosed,
 )
-from hypermail.interfaces import ISession, ISessionFactory, ISessionProtocol, ISessionStore
+from hypermail.interfaces import ISession, ISessionFactory, ISessionProtocol
 from hypermail.internet.address import HypermailAddress, addressOf
 from hypermail.internet.callbacks import APPLICATION_FAILED, pending
 from hypermail.internet.deciding import Decision
@@ -70,7 +70,6 @@ class SessionLife:
         "_rejected",
         "_release",
         "_soon",
-        "_whenWritten",
         "_writing",
         "busy",
         "connection",
@@ -119,7 +118,6 @@ class SessionLife:
         self.way: Way = connection.options.way
         self._decision: Decision | None = None
         self._writing: Writing | None = None
-        self._whenWritten: Callable[[], object] | None = None
         self._rejected = False
         self._failure: HypermailError | None = None
         # Made for the first that comes, since most sessions wait for nothing most of the time.
@@ -282,14 +280,10 @@ class SessionLife:
     def writing(self) -> Writing:
         """What has to outlive the process, on its way."""
         if self._writing is None:
-            self._writing = Writing(self, self._store, self._owner.wall)
+            store = self._owner.store
+            assert store is not None  # or the session would not be durable
+            self._writing = Writing(self, store, self._owner.wall)
         return self._writing
-
-    @property
-    def _store(self) -> ISessionStore:
-        store = self._owner.store
-        assert store is not None  # or the session would not be durable
-        return store
 
     def _messagesWanted(self, event: events.MessagesWanted) -> None:
         self.writing.bring(event)
@@ -395,26 +389,10 @@ class SessionLife:
         if self.connection.has_changes:
             if self._factory is not None:
                 residents.occupy(self.sessionID, self)
-        elif self._writing is None or not self._writing.busy:
-            self.writtenDown(True)
-
-    def writtenDown(self, safe: bool) -> None:
-        """
-        The session is over, and nothing more of it is to be written.
-
-        @param safe: whether the disk has the last word.
-        """
-        residents = self._owner.residents
-        if not safe:
-            residents.parked()
-        residents.vacate(self)
-        whenWritten, self._whenWritten = self._whenWritten, None
-        if whenWritten is not None:
-            whenWritten()
-
-    def whenWrittenDown(self, call: Callable[[], object]) -> None:
-        """Have C{call} called when the session is over and nothing more of it is to be written."""
-        self._whenWritten = call
+        elif self._writing is None:
+            residents.vacate(self)
+        else:
+            self._writing.sessionOver()
 
     def _note(self, format: str, code: int, text: str) -> None:
         session = self.sessionID.hex() or f"{self.connection.first_tag:016x}"

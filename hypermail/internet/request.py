@@ -162,7 +162,7 @@ class SessionRequest:
             )
             if self._use is not None:
                 self._use.join()
-                session.whenWrittenDown(self._use.leave)
+                session.writing.whenDone(self._use.leave)
             await session.whenOpened()
         except BaseException as error:
             self.opened = self.opened or (session is not None and session.opened)

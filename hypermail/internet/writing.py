@@ -40,7 +40,7 @@ class Writing:
 
     _log = Logger()
 
-    __slots__ = ("_busy", "_failing", "_pause", "_session", "_store", "_wall")
+    __slots__ = ("_busy", "_failing", "_pause", "_session", "_store", "_wall", "_whenDone")
 
     def __init__(self, session: SessionLife, store: ISessionStore, wall: Callable[[], float]) -> None:
         self._session = session
@@ -49,11 +49,11 @@ class Writing:
         self._busy = False
         self._failing = False
         self._pause: IDelayedCall | None = None
+        self._whenDone: Callable[[], object] | None = None
 
-    @property
-    def busy(self) -> bool:
-        """Whether something is being written, or is to be written again."""
-        return self._busy
+    def whenDone(self, call: Callable[[], object]) -> None:
+        """Have C{call} called when the session is over and nothing more of it is to be written."""
+        self._whenDone = call
 
     def look(self) -> None:
         """Write what there is to write, unless something is being written."""
@@ -66,7 +66,7 @@ class Writing:
             return
         if not connection.has_changes:
             if session.error is not None:
-                session.writtenDown(not self._failing)
+                self._over(not self._failing)
             return
         self._busy = True
         changes = connection.take_changes()
@@ -119,6 +119,25 @@ class Writing:
             self.look()
 
     # When the session is over
+
+    def sessionOver(self) -> None:
+        """The session has just ended, and has no more changes."""
+        if not self._busy:
+            self._over(True)
+
+    def _over(self, safe: bool) -> None:
+        """
+        The session is over, and nothing more of it is to be written.
+
+        @param safe: whether the disk has the last word.
+        """
+        residents = self._session.socket.residents
+        if not safe:
+            residents.parked()
+        residents.vacate(self._session)
+        whenDone, self._whenDone = self._whenDone, None
+        if whenDone is not None:
+            whenDone()
 
     async def _endWith(self, changes: list[Change]) -> None:
         """The session is over, and had not delivered everything: tell the application what it can't know otherwise."""
