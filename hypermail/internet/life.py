@@ -12,7 +12,7 @@ from collections.abc import Callable
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
@@ -22,11 +22,11 @@ from hypermail.errors import (
     PeerSilent,
     Reason,
     SessionAborted,
-    SessionClosed,
 )
 from hypermail.interfaces import ISession, ISessionFactory, ISessionProtocol
 from hypermail.internet.address import HypermailAddress, addressOf
 from hypermail.internet.callbacks import APPLICATION_FAILED, pending
+from hypermail.internet.closing import Closing
 from hypermail.internet.deciding import Decision
 from hypermail.internet.protocol import SessionProtocol
 from hypermail.internet.reopening import claimed, reopen
@@ -68,7 +68,6 @@ class SessionLife:
         "_failure",
         "_owner",
         "_rejected",
-        "_release",
         "_soon",
         "_writing",
         "busy",
@@ -108,7 +107,6 @@ class SessionLife:
         self.connection = connection
         self._factory = factory
         self.protocol = protocol
-        self._release = release
         self.whereabouts = whereabouts
         self.deadline = inf
         self.busy = False
@@ -122,7 +120,7 @@ class SessionLife:
         self._failure: HypermailError | None = None
         # Made for the first that comes, since most sessions wait for nothing most of the time.
         self._soon: list[Callable[[], object]] | None = None
-        self._closing: list[Deferred[None]] | None = None
+        self._closing: Closing | None = None if release is None else Closing(self, release)
         self.unsent: tuple[OSError, float] | None = None
 
     @property
@@ -379,8 +377,8 @@ class SessionLife:
         opening, self.opening = self.opening, None
         if opening is not None:
             opening.errback(error)
-        if self._release is None:
-            self._closed()
+        if self._closing is not None:
+            self._closing.over()
 
     def _leave(self) -> None:
         """Nobody finds the session in this process any more, and on disk not before all is written there."""
@@ -400,23 +398,15 @@ class SessionLife:
 
     def forgotten(self) -> None:
         """The core has nothing more to answer for this session; a starter's socket is closed."""
-        release = self._release
-        if release is not None:
-            maybeDeferred(release).addBoth(self._released)
+        if self._closing is not None:
+            self._closing.forgotten()
 
-    def _released(self, _: object) -> None:
-        self._release = None
-        self._closed()
-
-    def _closed(self) -> None:
-        closing, self._closing = self._closing, None
-        for deferred in closing or ():
-            if deferred.called:
-                continue  # cancelled by whoever was told before
-            if self.error is None or isinstance(self.error, SessionClosed):
-                deferred.callback(None)
-            else:
-                deferred.errback(self.error)
+    @property
+    def closing(self) -> Closing:
+        """Who waits for the end."""
+        if self._closing is None:
+            self._closing = Closing(self, None)
+        return self._closing
 
 
 def named(code: int, text: str) -> str:

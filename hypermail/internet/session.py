@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IProtocol, IProtocolFactory
 from zope.interface import implementer
 
-from hypermail.errors import Delivered, MessageUndelivered, SessionClosed
+from hypermail.errors import Delivered, MessageUndelivered
 from hypermail.interfaces import ISession, Octets
 from hypermail.internet.callbacks import APPLICATION_FAILED
 from hypermail.internet.life import SessionLife
@@ -108,7 +108,7 @@ class Session(SessionLife):
         production, self.traffic.sent.production = self.traffic.sent.production, None
         if production is not None:
             production.forget()
-            if self._closing and self.error is None:
+            if self._closing is not None and self._closing.awaited and self.error is None:
                 self._close()
 
     # Streams.
@@ -131,12 +131,7 @@ class Session(SessionLife):
 
     def close(self) -> Deferred[None]:
         """See L{ISession.close}. As with Twisted's transports, a registered producer finishes first."""
-        if self.error is not None and self._release is None:
-            return defer.succeed(None) if isinstance(self.error, SessionClosed) else defer.fail(self.error)
-        deferred: Deferred[None] = Deferred(self._cancelClose)
-        if self._closing is None:
-            self._closing = []
-        self._closing.append(deferred)
+        deferred = self.closing.wait()
         if self.error is None and self.traffic.sent.production is None:
             self._close()
         return deferred
@@ -144,11 +139,6 @@ class Session(SessionLife):
     def _close(self) -> None:
         self.connection.close(now=self._owner.seconds())
         self.touch()
-
-    def _cancelClose(self, deferred: Deferred[None]) -> None:
-        if self._closing is not None:
-            self._closing.remove(deferred)
-        self.abort("closing was cancelled")
 
     def peerCertificate(self) -> Certificate | None:
         """See L{ISession.peerCertificate}."""
