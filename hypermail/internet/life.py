@@ -1,9 +1,10 @@
 """
-A session's life between the core and the application: asked for, decided, opened, fed with events, ended.
+A session's life between the core and the application: asked for, opened, without a link and over another, ended.
 
 L{SessionLife} turns the events of one connection into callbacks (L{SessionLife.drain}), and is the half of
-L{hypermail.internet.session.Session} that its application does not see. What the session carries has a room of its
-own, L{hypermail.internet.traffic}.
+L{hypermail.internet.session.Session} that its application does not see. Whether a listener wants it is decided in
+L{hypermail.internet.deciding}, what it carries is in L{hypermail.internet.traffic}, what of it goes to the disk in
+L{hypermail.internet.writing}, and who waits for its end in L{hypermail.internet.closing}.
 """
 
 from __future__ import annotations
@@ -267,7 +268,7 @@ class SessionLife:
         if opening is not None:
             opening.callback(self)
 
-    # Without a link, and over another one.
+    # On disk, without a link, and over another one.
 
     def write(self) -> None:
         """Write down what has to outlive the process."""
@@ -305,6 +306,15 @@ class SessionLife:
         self._owner = owner
         self.connection = connection
         owner.pump.enter(self)
+
+    def moved(self, here: str) -> None:
+        """Our own address has changed."""
+        self._log.info(
+            "session {session} with {peer}: we are at {here} now",
+            session=self.sessionID.hex(),
+            peer=self.getPeer(),
+            here=here,
+        )
 
     def _suspended(self, event: events.SessionSuspended) -> None:
         protocol = self.protocol
@@ -347,15 +357,6 @@ class SessionLife:
             return error
         said = refusal.strerror or str(refusal)
         return PeerSilent(f"{error.text}; this system refuses to send from {self.getHost().host}: {said}")
-
-    def moved(self, here: str) -> None:
-        """Our own address has changed."""
-        self._log.info(
-            "session {session} with {peer}: we are at {here} now",
-            session=self.sessionID.hex(),
-            peer=self.getPeer(),
-            here=here,
-        )
 
     def end(self, error: HypermailError) -> None:
         """The session is over: whoever waits for something is told."""
