@@ -18,7 +18,7 @@ from hypermail.messages.durable_receiving import DurableIncomingLane
 from hypermail.messages.durable_sending import FEW, DurableMessage, DurableOutgoingLane
 from hypermail.messages.holdings import Holdings
 from hypermail.messages.incoming import IncomingLane
-from hypermail.messages.journal import Heard, Journal, Queued, QueuedMessage, Settled, Taken
+from hypermail.messages.journal import Heard, Journal, Queued, QueuedMessage, Settled, Taken, Withdrawn
 from hypermail.messages.lanes import LaneProperties
 from hypermail.messages.outgoing import OutgoingMessage
 from hypermail.messages.receiving import DURABLE
@@ -105,6 +105,72 @@ class SendingTests(SynchronousTestCase):
         self.assertEqual(sender.leave(), {0: b"c"})
         self.assertEqual((sender.budget.queued_messages, sender.budget.queued_bytes), (0, 0))
 
+    def test_notWrittenBehind(self) -> None:
+        """What waits to be written behind it, or is being written, is not accepted either, and is not written later."""
+        sender = _Sender()
+        messages = [sender.lane.send(b"a", True)]
+        sender.journal.take()
+        messages.append(sender.lane.send(b"b", True))
+        sender.journal.take()
+        messages.append(sender.lane.send(b"c", True))
+        sender.lane.withdraw(messages[2], MessageCancelled("no"))
+        for _ in range(2):
+            sender.journal.tell(False, 0.0)
+        self.assertEqual(
+            [type(message.error) for message in messages], [StoreFailed, StoreFailed, MessageCancelled]
+        )
+        sender.lane.send(b"d", True)
+        changes = sender.write()
+        self.assertEqual([change.first for change in changes if isinstance(change, Queued)], [0])
+        self.assertNotIn(Withdrawn, map(type, changes))
+        self.assertEqual(sender.leave(), {0: b"d"})
+
+    def test_whileWritten(self) -> None:
+        """What is sent while another message is being written is not with that: it is written, and leaves, later."""
+        sender = _Sender()
+        sender.lane.send(b"a", True)
+        (_, queued) = sender.journal.take()
+        sender.lane.send(b"b", True)
+        self.assertEqual([message.data for message in queued.messages], [b"a"])
+        sender.journal.tell(True, 0.0)
+        self.assertEqual(sender.leave(), {0: b"a"})
+        sender.write()
+        self.assertEqual(sender.leave(), {1: b"b"})
+
+    def test_idle(self) -> None:
+        """A lane has nothing to wait for when all is settled, not when something is on its way to the disk only."""
+        sender = _Sender()
+        sender.lane.send(b"a", True)
+        self.assertFalse(sender.lane.idle)
+        sender.write()
+        self.assertFalse(sender.lane.idle)
+        sender.leave()
+        self.assertFalse(sender.lane.idle)
+        sender.acknowledge(1)
+        self.assertTrue(sender.lane.idle)
+
+    def test_idleRestored(self) -> None:
+        """... and not while messages of before a restart are on disk only, or others wait for those."""
+        sender = self._restored(0, 1)
+        self.assertFalse(sender.lane.idle)
+        sender.lane.send(b"b", True)
+        sender.write()
+        sender.acknowledge(1)
+        self.assertFalse(sender.lane.idle)
+        self.assertEqual(sender.leave(), {1: b"b"})
+        sender.acknowledge(2)
+        self.assertTrue(sender.lane.idle)
+
+    def test_unsettled(self) -> None:
+        """All messages that are not settled are known to be, wherever they wait."""
+        sender = self._restored(0, 1)
+        sender.lane.send(b"b", True)
+        sender.write()
+        sender.lane.send(b"c", True)
+        self.assertEqual([message.data for message in sender.lane], [b"b", b"c"])
+        sender.lane.forget()
+        self.assertEqual((list(sender.lane), sender.lane.idle, sender.lane.wants()), ([], True, None))
+
     def _restored(self, settled: int, next: int) -> _Sender:
         sender = _Sender()
         sender.lane.restore(settled, next)
@@ -176,6 +242,26 @@ class SendingTests(SynchronousTestCase):
         self.assertEqual(sender.leave(), {0: b"a", 2: b"c"})
         self.assertEqual([message.number for message in sender.asked], [1])
         self.assertIsInstance(messages[1].error, MessageCancelled)
+        self.assertEqual(sender.write(), [Withdrawn(ID, 1, 1)])
+        self.assertEqual((sender.budget.queued_messages, sender.budget.queued_bytes), (0, 0))
+        self.assertEqual((sender.budget.begun_messages, sender.budget.begun_bytes), (3, 2))
+        sender.acknowledge(3, Verdict(1, True, 0, ""))
+        self.assertEqual((sender.budget.begun_messages, sender.budget.begun_bytes), (0, 0))
+        self.assertEqual([message.data for message in sender.lane.settled], [b"", b"a", b"c"])
+
+    def test_withdrawnWithinTheAllowance(self) -> None:
+        """One that is passed over is begun as any other: within the peer's allowance."""
+        sender = _Sender()
+        sender.budget.allowance_messages = 2
+        messages = [sender.lane.send(b"a", True) for _ in range(4)]
+        sender.write()
+        for message in messages:
+            sender.lane.withdraw(message, MessageCancelled("no"))
+        self.assertEqual(sender.leave(), {})
+        self.assertEqual([message.number for message in sender.asked], [0, 1])
+        sender.acknowledge(2)
+        self.assertEqual(sender.leave(), {})
+        self.assertEqual([message.number for message in sender.asked], [0, 1, 2, 3])
 
     def test_withdrawnOnDisk(self) -> None:
         """Numbers that are not on disk any more are passed over after a restart."""
