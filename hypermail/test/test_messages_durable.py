@@ -116,9 +116,7 @@ class SendingTests(SynchronousTestCase):
         sender.lane.withdraw(messages[2], MessageCancelled("no"))
         for _ in range(2):
             sender.journal.tell(False, 0.0)
-        self.assertEqual(
-            [type(message.error) for message in messages], [StoreFailed, StoreFailed, MessageCancelled]
-        )
+        self.assertEqual([type(message.error) for message in messages], [StoreFailed, StoreFailed, MessageCancelled])
         sender.lane.send(b"d", True)
         changes = sender.write()
         self.assertEqual([change.first for change in changes if isinstance(change, Queued)], [0])
