@@ -21,9 +21,11 @@ from hypermail.messages.incoming import IncomingLane
 from hypermail.messages.journal import Heard, Journal, Queued, QueuedMessage, Settled, Taken, Withdrawn
 from hypermail.messages.lanes import LaneProperties
 from hypermail.messages.outgoing import OutgoingMessage
-from hypermail.messages.receiving import DURABLE
+from hypermail.messages.receiving import DURABLE, Receiving
+from hypermail.options import Options
 from hypermail.wire.codec import decode
-from hypermail.wire.packets import MessageClear, Packet, StreamBlockAck, StreamBlocks, Verdict
+from hypermail.wire.packets import MessageClear, Packet, StreamBlock, StreamBlockAck, StreamBlocks, Verdict
+from hypermail.wire.ranges import RangeSet
 
 ID = b"s" * 16
 
@@ -321,6 +323,28 @@ class SendingTests(SynchronousTestCase):
         self.assertEqual(sender.leave(), {0: b"a"})
         self.assertEqual([message.number for message in sender.asked], [1])
 
+    def test_peerRestartedWithin(self) -> None:
+        """Of a message of which fragments have left all leave again, also when some were lost already."""
+        sender = _Sender()
+        message = sender.lane.send(bytes(5_000), True)
+        sender.write()
+        missing = RangeSet()
+
+        def leave(payloads: int) -> None:
+            for _ in range(payloads):
+                payload = Payload(1_000)
+                sender.lane.fill(payload, 1_000)
+                for packet in _packets(payload):
+                    assert isinstance(packet, StreamBlock)
+                    missing.remove(packet.offset, packet.offset + len(packet.data))
+
+        leave(3)
+        message.lost(0, 100)
+        sender.lane.peer_restarted(MessageCancelled("restarted"))
+        missing.add(0, 5_000)
+        leave(10)
+        self.assertEqual(list(missing), [])
+
 
 class _Receiver:
     """The receiving half of a durable lane, with everything that it says."""
@@ -378,6 +402,37 @@ class ReceivingTests(SynchronousTestCase):
         self.assertEqual(receiver.told(), [])
         self.assertEqual(receiver.write(), [Taken(ID, 1, 2, ())])
         self.assertEqual(receiver.told(), [StreamBlockAck(1, 2, (), ())])
+        self.assertEqual(receiver.told(), [])
+
+    def test_whileWritten(self) -> None:
+        """What is taken while the disk writes is not told with what that has."""
+        receiver = _Receiver()
+        receiver.lane.receive_run(0, [b"a", b"no"])
+        receiver.lane.take(0)
+        receiver.lane.acknowledge()
+        receiver.journal.take()
+        receiver.lane.reject(1, 7, "no")
+        receiver.lane.acknowledge()
+        receiver.journal.tell(True, 0.0)
+        self.assertEqual(receiver.told(), [StreamBlockAck(1, 1, (), ())])
+        receiver.write()
+        self.assertEqual(receiver.told(), [StreamBlockAck(1, 2, (), (Verdict(1, False, 7, "no"),))])
+
+    def test_manyVerdicts(self) -> None:
+        """Verdicts for which one acknowledgement has no room follow, each before the watermark passes it."""
+        receiver = _Receiver()
+        receiver.lane.receive_run(0, [b""] * 9)
+        for number in range(9):
+            receiver.lane.reject(number, 7, "x" * 200)
+        receiver.lane.acknowledge()
+        receiver.write()
+        told: list[int] = []
+        while acks := receiver.told():
+            (ack,) = acks
+            told += [verdict.number for verdict in ack.verdicts]
+            self.assertEqual(ack.watermark, len(told))
+            receiver.arrive()
+        self.assertEqual(told, list(range(9)))
 
     def test_notWritten(self) -> None:
         """What cannot be written is not told, and is written again together with what came later."""
@@ -440,6 +495,27 @@ class ReceivingTests(SynchronousTestCase):
         receiver.lane.restore(0, ())
         self.assertEqual(receiver.told(), [])
 
+    def test_restoredLess(self) -> None:
+        """Of what its disk and its application say that is settled the greater counts; verdicts are kept."""
+        receiving = Receiving(Options(), Control())
+        receiving.journal = journal()
+        receiving.restore(1, 5, (REJECT,))
+        receiving.restore(1, 3, ())
+        lane = receiving._lanes[1]
+        assert isinstance(lane, DurableIncomingLane)
+        self.assertEqual((lane.finished, lane.kept), (5, (REJECT,)))
+        receiving.restore(1, 6, ())
+        self.assertEqual((lane.finished, lane.kept), (6, (REJECT,)))
+
+    def test_sessionNotDurable(self) -> None:
+        """A durable lane in a session that is none is a violation, and so is it to know a fate on another lane."""
+        receiving = Receiving(Options(), Control())
+        with self.assertRaises(ProtocolViolation):
+            receiving.receive_run(StreamBlocks(1, DURABLE, 0, [b""]))
+        receiving.receive_run(StreamBlocks(2, 0, 0, [b""]))
+        with self.assertRaises(ProtocolViolation):
+            receiving.receive_clear(MessageClear(2, 0, 0, True))
+
     def test_mostKept(self) -> None:
         """With as many rejects as may be kept no more messages are given to the application, until some are known."""
         receiver = _Receiver(Holdings(1 << 20, 10_000), most=4)
@@ -499,6 +575,54 @@ class AllowanceTests(SynchronousTestCase):
         lane.take(2)
         self.assertEqual((holdings.bytes, holdings.messages), (0, 0))
 
+    def test_onlyAgain(self) -> None:
+        """... and not before it has come again, so that it comes once."""
+        holdings, make = self._lanes(most=1)
+        lane = make()
+        assert isinstance(lane, DurableIncomingLane)
+        lane.receive_run(0, [b"a", b"b", b"c"])
+        lane.take_ready()
+        lane.peer_restarted()
+        lane.take(0)
+        self.assertEqual(lane.take_ready(), [])
+        lane.receive_run(1, [b"b", b"c"])
+        self.assertEqual(lane.take_ready(), [(1, [b"b"])])
+        lane.peer_restarted()
+        lane.receive_run(1, [b"b", b"c"])
+        self.assertEqual((holdings.messages, lane.take_ready()), (1, []))
+        lane.take(1)
+        self.assertEqual(lane.take_ready(), [(2, [b"c"])])
+        lane.take(2)
+        self.assertEqual((holdings.bytes, holdings.messages), (0, 0))
+
+    def test_partOfIt(self) -> None:
+        """A message of which a part has come goes, and comes again from its first byte, perhaps with another length."""
+        holdings, make = self._lanes()
+        lane = make()
+        assert isinstance(lane, DurableIncomingLane)
+        lane.receive_fragment(StreamBlock(1, DURABLE, 0, 4, 2, b"xx"))
+        lane.peer_restarted()
+        self.assertEqual((holdings.bytes, holdings.messages), (0, 0))
+        for offset, data in ((0, b"ab"), (2, b"cd")):
+            lane.receive_fragment(StreamBlock(1, DURABLE, 0, 4, offset, data))
+        self.assertEqual(lane.take_ready(), [(0, [b"abcd"])])
+
+    def test_restartedTwice(self) -> None:
+        """What is not counted any more is not taken off once more."""
+        holdings, make = self._lanes()
+        lane = make()
+        assert isinstance(lane, DurableIncomingLane)
+        lane.receive_run(0, [bytes(40)])
+        lane.peer_restarted()
+        lane.receive_run(1, [bytes(30)])
+        lane.peer_restarted()
+        self.assertEqual((holdings.bytes, holdings.messages), (0, 0))
+        lane.take(0, 2)
+        self.assertEqual((holdings.bytes, holdings.messages), (0, 0))
+        lane.receive_run(2, [bytes(100)])
+        lane.peer_restarted()
+        self.assertEqual((holdings.bytes, holdings.messages), (0, 0))
+
     def test_noMoreThanOne(self) -> None:
         """No more than one allowance of it: a peer that restarts again and again cannot make us hold ever more."""
         holdings, make = self._lanes()
@@ -508,6 +632,16 @@ class AllowanceTests(SynchronousTestCase):
             lane.receive_run(0, [bytes(60)])
             lane.peer_restarted()
         self.assertEqual((holdings.bytes, holdings.messages), (60, 1))
+
+    def test_noMoreMessages(self) -> None:
+        """Nor by the number of messages."""
+        holdings, make = self._lanes()
+        for _ in range(2):
+            lane = make()
+            assert isinstance(lane, DurableIncomingLane)
+            lane.receive_run(0, [b""] * 6)
+            lane.peer_restarted()
+        self.assertEqual((holdings.bytes, holdings.messages), (0, 6))
 
 
 class JournalTests(SynchronousTestCase):
@@ -526,8 +660,27 @@ class JournalTests(SynchronousTestCase):
         """Of a session of which nothing is on disk nothing has to be taken away."""
         made = Journal()
         made.id = ID
-        made.finish(Settled(ID, 1, 1))
+        made.put(Settled(ID, 1, 1))
+        made.finish(Settled(ID, 1, 2))
         self.assertFalse(made.waiting)
+
+    def test_nameless(self) -> None:
+        """Nothing is written of a session before it has its id; what waits follows what the session is."""
+        made = Journal()
+        made.put(Settled(b"", 1, 1))
+        self.assertFalse(made.waiting)
+        identity = Settled(ID, 0, 0)  # anything that has an id
+        made.begin(identity, None)
+        self.assertEqual(made.take(), [identity, Settled(ID, 1, 1)])
+
+    def test_lanes(self) -> None:
+        """When messages of one lane cannot be written those of another that wait are written nevertheless."""
+        made = journal()
+        queued = [Queued(ID, lane, 0, []) for lane in (1, 2)]
+        for change in queued:
+            made.put(change)
+        made.drop(1, 0)
+        self.assertEqual(made.take(), queued[1:])
 
 
 def _module() -> Any:

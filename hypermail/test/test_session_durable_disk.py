@@ -47,7 +47,7 @@ class OpeningTests(SynchronousTestCase):
         self.assertIsNone(self.starter.store.named(NAME))
         self.assertEqual((self.listener.sides, side.connection.statistics()["messages_begun"]), ([], 0))
         self.world.run_for(1.0)
-        self.assertEqual([messages for messages in self.listener.received.values()], [[(0, b"a")]])
+        self.assertEqual(list(self.listener.received.values()), [[(0, b"a")]])
 
     def test_starterAborts(self) -> None:
         """One that is not wanted any more when that is done is not asked for."""
