@@ -67,3 +67,20 @@ class AttemptTests(SynchronousTestCase):
         self.assertIsNone(self.survival.attempt_at)
         self.now += 1
         self.assertEqual(self.lose(), 0)
+
+
+class TimeTests(SynchronousTestCase):
+    """For how long a session may be without a link."""
+
+    def test_eachTime(self) -> None:
+        """The time runs from the loss of the link, not from the last attempt; and for each loss anew."""
+        survival = Survival(Role.STARTER, 1, 100.0)
+        survival.lost(PeerSilent("gone"), 1_000.0)
+        survival.begin_claim()
+        survival.lost(PeerSilent("gone"), 1_050.0)
+        self.assertEqual(survival.until, 1_100.0)
+        survival.begin_claim()
+        survival.resumed(1_060.0)
+        self.assertIsNone(survival.until)
+        survival.lost(PeerSilent("gone"), 2_000.0)
+        self.assertEqual(survival.until, 2_100.0)

@@ -14,6 +14,7 @@ from hypermail.errors import (
     SessionAborted,
     StreamAborted,
     StreamCleared,
+    StreamForgotten,
     StreamRejected,
     UsageError,
 )
@@ -684,3 +685,49 @@ class ViolationTests(SynchronousTestCase):
             if puppet.application.error is not None:
                 break
         self.assertEqual(puppet.application.error.code, LimitExceeded.default_code)  # type: ignore[union-attr]
+
+
+class PeerRestartedTests(SynchronousTestCase):
+    """A peer that was restarted remembers nothing of any stream."""
+
+    def setUp(self) -> None:
+        self.control = Control()
+        self.streams = Streams(
+            Role.STARTER, Options(max_streams=2), EARLY._replace(max_streams=1), self.control
+        )
+
+    def restarted(self) -> None:
+        """... and this side knows."""
+        self.streams.peer_restarted(StreamForgotten("the peer was restarted"), 0.0)
+
+    def test_ours(self) -> None:
+        """Our streams are numbered from the beginning, and as many as before may be open."""
+        for _ in range(2):
+            stream = self.streams.open(b"", StreamOptions())
+            self.assertEqual((stream.opening, stream.id), (Opening.REQUESTED, 0))
+            self.restarted()
+            self.assertIsInstance(stream.error, StreamForgotten)
+
+    def test_peers(self) -> None:
+        """So are the peer's, and it may open as many as before, no more."""
+        for id in (1, 3, 5):
+            self.streams.receive_open(p.StreamOpen(id, b"", {}, None))
+            self.streams.take_events(0.0, 0.0)
+            if id < 5:
+                self.streams.receive_clear(p.StreamClear(id, 0, ""))
+                self.streams.take_events(0.0, 0.0)
+        self.restarted()
+        for id in (1, 3):
+            self.streams.receive_open(p.StreamOpen(id, b"", {}, None))
+        self.assertEqual(len(self.streams), 2)
+        with self.assertRaises(LimitExceeded):
+            self.streams.receive_open(p.StreamOpen(5, b"", {}, None))
+
+    def test_offsets(self) -> None:
+        """Over another link it is said how far those streams have come that both sides have; no others."""
+        stream = self.streams.open(b"", StreamOptions())
+        self.streams.tell_offsets()
+        self.assertNotIn(("reopen", stream.id), self.control._current)
+        self.streams.receive_open_ack(p.StreamOpenAck(stream.id, 100))
+        self.streams.tell_offsets()
+        self.assertIn(("reopen", stream.id), self.control._current)
