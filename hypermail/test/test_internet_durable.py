@@ -14,8 +14,11 @@ from twisted.internet.defer import Deferred, execute, fail, succeed
 from zope.interface import implementer
 
 from hypermail.errors import (
+    Delivered,
+    HypermailError,
     MessageCancelled,
     MessageExpired,
+    MessageRejected,
     MessageUndelivered,
     Reason,
     SessionAborted,
@@ -28,7 +31,7 @@ from hypermail.interfaces import ISessionStore
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.message import Message
 from hypermail.options import ListenerOptions, Options, Role
-from hypermail.session.journal import Change
+from hypermail.session.journal import Change, SessionIdentity, Suspended
 from hypermail.test.securing import NAME, SecuredTestCase
 from hypermail.test.sessions import errorOf
 from hypermail.test.test_internet_reopening import DARK, LISTENING, NEAR, STARTING, SurvivingProtocol
@@ -45,10 +48,12 @@ class HeldStore:
 
     @ivar holds: whether what is asked waits for L{release}.
     @ivar fails: whether it fails.
+    @ivar written: all changes that were asked for.
     """
 
     def __init__(self) -> None:
         self.memory = MemoryStore()
+        self.written: list[Change] = []
         self.holds = self.fails = False
         self._waiting: list[tuple[Deferred[Any], Callable[[], Any]]] = []
 
@@ -71,6 +76,7 @@ class HeldStore:
 
     def write(self, changes: Sequence[Change]) -> Deferred[None]:
         """See L{ISessionStore.write}."""
+        self.written += changes
 
         def apply() -> None:
             try:
@@ -109,12 +115,16 @@ class DurableProtocol(SurvivingProtocol):
     def __init__(self) -> None:
         super().__init__()
         self.undelivered: list[Message] = []
+        self.settledEarlier: list[tuple[Message, HypermailError | None]] = []
 
     def messagesTaken(self, session: bytes) -> Any:
         return {} if self.says is None else self.says
 
     def messageUndelivered(self, message: Message) -> Any:
         self.undelivered.append(message)
+
+    def messageSettled(self, message: Message, error: HypermailError | None) -> Any:
+        self.settledEarlier.append((message, error))
 
 
 class DurableTestCase(SecuredTestCase):
@@ -338,6 +348,20 @@ class NameTests(DurableTestCase):
 class LimitTests(DurableTestCase):
     """A listener keeps no more sessions than it may."""
 
+    def test_suspended(self) -> None:
+        """A durable session for which there is no room in memory while it has no link waits on the disk; when it comes
+        back the starter knows that what is not durable was forgotten."""
+        self.most = ListenerOptions(max_suspended=0)
+        ours, theirs = self.open()
+        for lane in (LANE, 0):
+            self.hosts.run(ours.session.sendMessage(b"a", lane=lane))
+        self.suspend()
+        self.assertEqual(theirs.calls, ["sessionOpened", "sessionSuspended", "sessionLost"])
+        self.resume()
+        for lane in (LANE, 0):
+            self.hosts.run(ours.session.sendMessage(b"b", lane=lane))
+        self.assertEqual([protocol.messages for protocol in self.hosts.listening.built], [[b"a"] * 2, [b"b"] * 2])
+
     def test_full(self) -> None:
         """Who asks for one more is told so; those that are there go on, also after a restart; one that is over
         counts no more."""
@@ -442,6 +466,83 @@ class RestartTests(DurableTestCase):
         self.connect()
         self.hosts.settle(20)
         self.assertEqual(theirs.messages, [b"b"])
+
+    def test_settled(self) -> None:
+        """What becomes of messages that were sent before is told, with their notes; each once."""
+        ours, theirs = self.open()
+
+        def answer(message: bytes) -> Any:
+            return fail(MessageRejected("not this")) if message == b"b" else None
+
+        theirs.answer = answer
+        self.suspend()
+        sent = [ours.session.sendMessage(data, lane=LANE, note=b"note " + data) for data in (b"a", b"b")]
+        for one in sent:
+            one.addErrback(lambda _: None)
+        self.hosts.settle(0.1)
+        self.stopStarter()
+        again, _ = self.connect()
+        self.resume()
+        (first, none), (second, error) = again.settledEarlier
+        self.assertEqual(
+            [(m, m.session, m.lane, m.number, m.note) for m in (first, second)],
+            [
+                (b"a", again.session.sessionID, LANE, 0, b"note a"),
+                (b"b", again.session.sessionID, LANE, 1, b"note b"),
+            ],
+        )
+        self.assertIsNone(none)
+        self.assertIsInstance(error, MessageRejected)
+
+    def test_whetherDelivered(self) -> None:
+        """What is left to the disk may yet be delivered; what ends with its session was not."""
+        ours, _ = self.open()
+        self.suspend()
+        left = ours.session.sendMessage(b"a", lane=LANE)
+        self.hosts.settle(0.1)
+        self.stopStarter()
+        self.assertIs(self.failureResultOf(left, MessageUndelivered).value.delivered, Delivered.UNKNOWN)
+        again, _ = self.connect()
+        ended = again.session.sendMessage(b"b", lane=LANE)
+        self.hosts.settle(0.1)
+        again.session.abort()
+        self.hosts.settle(0.1)
+        self.assertIs(self.failureResultOf(ended, MessageUndelivered).value.delivered, Delivered.NO)
+
+    def test_suspended(self) -> None:
+        """Both stores hear when a session has lost its link, and when it has another: the time that it may be without
+        one runs there, too."""
+        self.open()
+        stores = self.ourStore, self.theirStore
+        self.suspend()
+        for store in stores:
+            self.assertIn(Suspended, map(type, store.written))
+        self.resume()
+        for store in stores:
+            self.assertIs(type(store.written[-1]), SessionIdentity)
+
+    def test_decidedOnce(self) -> None:
+        """While the application decides on one claim another one is not looked at: nobody has a session twice."""
+        ours, _ = self.open()
+        self.hosts.run(ours.session.sendMessage(b"a", lane=LANE))
+        decisions: list[Deferred[Any]] = []
+
+        def decide(request: Any) -> Any:
+            decisions.append(Deferred())
+            return decisions[-1]
+
+        self.hosts.listening.decide = decide
+        self.restartListener(seconds=2)
+        self.assertEqual(len(decisions), 1)
+        self.stopStarter()
+        ours, _ = self.connect()
+        self.hosts.settle(1)
+        self.assertEqual(len(decisions), 1)
+        self.hosts.listening.decide = lambda request: None
+        self.hosts.settle(40)
+        self.hosts.run(ours.session.sendMessage(b"b", lane=LANE))
+        opened = [protocol for protocol in self.hosts.listening.built if "sessionOpened" in protocol.calls]
+        self.assertEqual([protocol.messages for protocol in opened], [[b"a"], [b"b"]])
 
     def test_taken(self) -> None:
         """What the application says that it has taken does not come again; what it says may come later."""

@@ -4,12 +4,15 @@ Durable sessions whose disks are slow, or fail: nothing is said before what it r
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import MessageTooLarge, NotSupported, Reason, SessionAborted, StoreFailed, UsageError
 from hypermail.events import StreamOptions
+from hypermail.link.payload import Payload
 from hypermail.options import Role, Way
-from hypermail.session.journal import SessionIdentity, StoredSession, identity_of
+from hypermail.session.journal import SessionIdentity, StoredReceiving, StoredSession, identity_of
 from hypermail.session.linked import EARLY
 from hypermail.session.session import Session
 from hypermail.session.states import State
@@ -17,6 +20,8 @@ from hypermail.streams.states import Opening
 from hypermail.test.durability import LANE, NAME, NEAR, OPTIONS, DurableTestCase, DurableWorld, Host
 from hypermail.test.reopening import DARK, is_suspended, session_of
 from hypermail.testing.node import Node, Side
+from hypermail.wire.codec import decode
+from hypermail.wire.packets import SessionReopenAck, StreamBlockAck, Verdict
 
 
 def _node(host: Host) -> Node:
@@ -68,6 +73,13 @@ class OpeningTests(SynchronousTestCase):
         stored = self.starter.store.named(NAME)
         assert stored is not None
         self.assertTrue(stored.opened)
+
+    def test_timeout(self) -> None:
+        """Both sides wait for a link as long as a durable session may."""
+        side = self.begin()
+        self.world.run_for(1.0)
+        for one in (side, self.listener.side):
+            self.assertEqual(session_of(one).survival.timeout, OPTIONS.durable_timeout)
 
     def test_listenerFails(self) -> None:
         """... and refuses a session that cannot be put there."""
@@ -184,6 +196,29 @@ class ClaimTests(DurableTestCase):
         self.assertEqual(world.starter.side.application.resumptions, [])
         self.assertEqual((len(world.starter.store), len(world.listener.store)), (0, 0))
 
+    def test_abortedBefore(self) -> None:
+        """One that the starter ends while it writes the claim down is not claimed."""
+        world = self.suspended()
+        _node(world.starter).store_delay = 1.0
+        self.reach(world)
+        world.run(lambda: session_of(world.starter.side).survival.claiming)
+        world.run_for(0.5)
+        world.starter.side.abort(0)
+        world.run_for(5.0)
+        self.assertEqual(world.listener.side.application.resumptions, [])
+
+    def test_answeredAgain(self) -> None:
+        """An answer to a claim that holds already changes nothing."""
+        world = self.suspended()
+        self.reach(world)
+        world.settle()
+        session = session_of(world.starter.side)
+        answer = SessionReopenAck(b"", code=Reason.SESSION_UNKNOWN)
+        session_of(world.listener.side).control.put("late", answer)
+        world.listener.side.touch()
+        world.run_for(1.0)
+        self.assertEqual((session.state, session.survival.linked), (State.OPEN, True))
+
     def test_incarnation(self) -> None:
         """Which of its peer's memories a session goes on with is on the disks: a restart of both ends nothing twice."""
         world = self.world()
@@ -195,6 +230,9 @@ class ClaimTests(DurableTestCase):
         self.assertEqual(stored.identity.peer_incarnation, incarnation)
         world.restart(world.starter)
         world.settle()
+        found = world.listener.store.find(world.listener.side.connection.session_id)
+        assert found is not None
+        self.assertEqual(found.identity.peer_incarnation, session_of(world.starter.side).survival.incarnation)
         self.assertEqual(world.listener.side.application.resumptions, [True])
         self.assertEqual(world.starter.side.application.resumptions, [False])
 
@@ -219,7 +257,7 @@ class RestoredTests(SynchronousTestCase):
 
     def restored(self, way: Way = Way.TWO_WAY, role: Role = Role.STARTER) -> Session:
         """One that was read back."""
-        identity = SessionIdentity(**{**_fields(), "way": way, "role": role})
+        identity = replace(IDENTITY, way=way, role=role)
         return Session.restored(role, OPTIONS, EARLY, StoredSession(identity=identity))
 
     def test_identity(self) -> None:
@@ -227,7 +265,7 @@ class RestoredTests(SynchronousTestCase):
         for way in Way:
             for role in Role:
                 session = self.restored(way, role)
-                expected = SessionIdentity(**{**_fields(), "way": way, "role": role})
+                expected = replace(IDENTITY, way=way, role=role)
                 self.assertEqual(identity_of(session.survival, role, session.way, session._peer), expected)
 
     def test_way(self) -> None:
@@ -244,13 +282,19 @@ class RestoredTests(SynchronousTestCase):
         first, second = (session.streams.open(b"", StreamOptions()) for _ in range(2))
         self.assertEqual((first.opening, second.opening), (Opening.REQUESTED, Opening.WAITING))
 
+    def test_verdicts(self) -> None:
+        """It tells again why messages were not taken that the peer may not know of."""
+        reject = Verdict(0, False, 7, "no")
+        stored = StoredSession(identity=IDENTITY, receiving={LANE: StoredReceiving(taken=1, verdicts=(reject,))})
+        session = Session.restored(Role.STARTER, OPTIONS, EARLY, stored)
+        session.receiving.acknowledge()
+        payload = Payload(1_000)
+        session.control.fill(payload)
+        self.assertEqual(decode(memoryview(b"".join(payload.parts))), [StreamBlockAck(LANE, 1, (), (reject,))])
+
     def test_parked(self) -> None:
         """What leaves for the disk may yet be delivered; and a session that is over leaves for nowhere."""
         session = self.restored()
         session.park(SessionAborted("later"))
         with self.assertRaises(UsageError):
             session.park(SessionAborted("later"))
-
-
-def _fields() -> dict[str, object]:
-    return {name: getattr(IDENTITY, name) for name in SessionIdentity.__slots__}

@@ -692,9 +692,7 @@ class PeerRestartedTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.control = Control()
-        self.streams = Streams(
-            Role.STARTER, Options(max_streams=2), EARLY._replace(max_streams=1), self.control
-        )
+        self.streams = Streams(Role.STARTER, Options(max_streams=2), EARLY._replace(max_streams=1), self.control)
 
     def restarted(self) -> None:
         """... and this side knows."""
