@@ -5,7 +5,7 @@ Where a starter's session looks for its listener when it has lost its link: the 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
@@ -47,19 +47,21 @@ class Whereabouts:
         self._address = address
         self._addresses: list[HostAddress] = []
         self._resolve = resolve
-        self._resolving: Deferred[None] | None = None
+        self._resolving: Deferred[Any] | None = None
         self._socket = socket
         self._lease = lease
         self._tried = False
 
     def next(self) -> HostAddress:
         """Where to try now: first where it was, then at each address of the host in turn, as they are found."""
-        if self._tried and self._resolving is None:
-            self._resolving = self._resolve().addCallbacks(self._found, lambda _: None).addBoth(self._resolved)
+        if self._tried:
+            if self._resolving is None:
+                self._resolving = resolving = self._resolve()
+                resolving.addCallbacks(self._found, lambda _: None).addBoth(self._resolved)  # perhaps at once
+            if self._addresses:
+                self._address = self._addresses.pop(0)
+                self._addresses.append(self._address)
         self._tried = True
-        if self._addresses:
-            self._address = self._addresses.pop(0)
-            self._addresses.append(self._address)
         return self._address
 
     def _found(self, addresses: list[HostAddress]) -> None:
