@@ -28,10 +28,11 @@ from hypermail.errors import (
     UsageError,
 )
 from hypermail.interfaces import ISessionStore
+from hypermail.internet import writing
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.message import Message
 from hypermail.options import ListenerOptions, Options, Role
-from hypermail.session.journal import Change, SessionIdentity, Suspended
+from hypermail.session.journal import Change, SessionIdentity, Suspended, Taken
 from hypermail.test.securing import NAME, SecuredTestCase
 from hypermail.test.sessions import errorOf
 from hypermail.test.test_internet_reopening import DARK, LISTENING, NEAR, STARTING, SurvivingProtocol
@@ -248,11 +249,58 @@ class QueuedTests(DurableTestCase):
         self.assertEqual(len(self.ourStore.memory), 0)
 
 
+class WritingTests(DurableTestCase):
+    """How changes come to the disk."""
+
+    def taken(self) -> int:
+        """How often the listener has asked its store to write down what was taken."""
+        return sum(isinstance(change, Taken) for change in self.theirStore.written)
+
+    def test_oneAtATime(self) -> None:
+        """While a session's changes are being written others wait, so that none is there without those before it."""
+        ours, theirs = self.open()
+        self.ourStore.holds = True
+        for data in (b"a", b"b", b"c"):
+            ours.session.sendMessages([data], lane=LANE)
+            self.hosts.settle(0.1)
+        self.assertEqual(len(self.ourStore._waiting), 1)
+        self.ourStore.release()
+        self.hosts.settle()
+        self.assertEqual(theirs.messages, [b"a", b"b", b"c"])
+
+    def test_again(self) -> None:
+        """What was taken and cannot be written down is tried again once a second, and told when it is there."""
+        ours, theirs = self.open()
+        self.theirStore.fails = True
+        sent = ours.session.sendMessage(b"a", lane=LANE)
+        self.hosts.settle(5)
+        self.assertEqual(theirs.messages, [b"a"])
+        self.assertNoResult(sent)
+        self.assertIn(self.taken(), range(4, 8))
+        self.theirStore.fails = False
+        self.hosts.settle(1.5)
+        self.successResultOf(sent)
+        self.assertEqual(theirs.messages, [b"a"])
+
+    def test_overMeanwhile(self) -> None:
+        """A session that ends while that waits is taken off the disk at once."""
+        ours, theirs = self.open()
+        self.theirStore.fails = True
+        ours.session.sendMessages([b"a"], lane=LANE)
+        self.hosts.settle(5)
+        self.theirStore.fails = False
+        theirs.session.abort()
+        self.hosts.settle(0.01)
+        self.assertEqual(len(self.theirStore.memory), 0)
+
+
 class UndeliveredTests(DurableTestCase):
     """What is told of messages that are on disk when their session ends."""
 
     def test_onceEach(self) -> None:
-        """Those that no Deferred has told of, and no others; nothing of the session stays on disk."""
+        """Those that no Deferred has told of, and no others, however many there are; nothing of the session stays on
+        disk."""
+        self.patch(writing, "MOST_AT_ONCE", 1)
         ours, _ = self.open()
         self.suspend()
         sent = ours.session.sendMessage(b"a", lane=LANE, note=b"1")
@@ -281,6 +329,43 @@ class UndeliveredTests(DurableTestCase):
         self.assertEqual([(m, m.number, m.note) for m in again.undelivered], [(b"a", 0, b"1")])
         self.assertEqual(len(self.ourStore.memory), 0)
         self.resume(1)
+
+    def test_settled(self) -> None:
+        """Not those of which it is known that they were taken, also when that is not on disk yet."""
+        ours, theirs = self.open()
+        verdicts = [Deferred[None](), Deferred[None]()]
+        waiting = iter(verdicts)
+        theirs.answer = lambda message: next(waiting)
+        ours.session.sendMessages([b"a", b"b"], lane=LANE)
+        self.hosts.settle(0.5)
+        self.ourStore.holds = True
+        for verdict in verdicts:
+            verdict.callback(None)
+            self.hosts.settle(0.5)
+        ours.session.abort()
+        self.hosts.settle(0.1)
+        self.ourStore.release()
+        self.assertEqual((theirs.messages, ours.undelivered), ([b"a", b"b"], []))
+        self.assertEqual(len(self.ourStore.memory), 0)
+
+    def test_unreadable(self) -> None:
+        """What is on disk and cannot be read is left there, with its session, and its application is told."""
+        ours, theirs = self.open()
+        self.suspend()
+        ours.session.sendMessages([b"a"], lane=LANE)
+        self.hosts.settle(0.1)
+        self.stopStarter()
+        self.patch(self.ourStore.memory, "messages", self._unreadable)
+        again, _ = self.connect()
+        self.assertEqual(again.calls[-1], "sessionLost")
+        self.assertEqual((again.undelivered, len(self.ourStore.memory)), ([], 1))
+        del self.ourStore.memory.messages
+        self.connect()
+        self.resume()
+        self.assertEqual(theirs.messages, [b"a"])
+
+    def _unreadable(self, *_: object) -> Any:
+        raise StoreFailed("it cannot be read")
 
     def test_diskFails(self) -> None:
         """A write that is under way at the end, and fails, does not keep the session on disk."""
@@ -457,6 +542,7 @@ class RestartTests(DurableTestCase):
         sent = ours.session.sendMessage(b"a", lane=LANE, expires=5.0)
         sent.addErrback(lambda _: None)
         ours.session.sendMessages([b"b"], lane=LANE)
+        ours.session.sendMessage(b"c", lane=LANE, expires=100.0).addErrback(lambda _: None)
         self.hosts.settle(0.1)
         self.stopStarter()
         self.hosts.settle(20)
@@ -465,7 +551,7 @@ class RestartTests(DurableTestCase):
         self.hosts.network.set_conditions(NEAR)
         self.connect()
         self.hosts.settle(20)
-        self.assertEqual(theirs.messages, [b"b"])
+        self.assertEqual(theirs.messages, [b"b", b"c"])
 
     def test_settled(self) -> None:
         """What becomes of messages that were sent before is told, with their notes; each once."""
