@@ -645,6 +645,22 @@ class RestartTests(DurableTestCase):
         self.hosts.settle(20)
         self.assertEqual([(message, message.number) for message in theirs.messages], [(b"b", 1)])
 
+    def test_takenByStarter(self) -> None:
+        """The same for a starter's application."""
+        ours, theirs = self.open()
+        ours.answer = lambda message: Deferred()
+        theirs.session.lane(LANE, durable=True)
+        theirs.session.sendMessages([b"a", b"b"], lane=LANE)
+        self.hosts.settle()
+        self.assertEqual(ours.messages, [b"a", b"b"])
+        self.suspend()
+        self.stopStarter()
+        self.patch(DurableProtocol, "says", {LANE: 1})
+        self.hosts.network.set_conditions(NEAR)
+        again, _ = self.connect()
+        self.hosts.settle(20)
+        self.assertEqual([(message, message.number) for message in again.messages], [(b"b", 1)])
+
     def test_refused(self) -> None:
         """A listener that does not want the session any more says so."""
         ours, _ = self.open()
