@@ -19,7 +19,8 @@ from hypermail.session.states import State
 from hypermail.streams.states import Opening
 from hypermail.test.durability import LANE, NAME, NEAR, OPTIONS, DurableTestCase, DurableWorld, Host
 from hypermail.test.reopening import DARK, is_suspended, session_of
-from hypermail.testing.node import Node, Side
+from hypermail.testing.node import Node
+from hypermail.testing.side import Side
 from hypermail.wire.codec import decode
 from hypermail.wire.packets import SessionReopenAck, StreamBlockAck, Verdict
 
