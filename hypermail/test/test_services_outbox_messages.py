@@ -8,8 +8,13 @@ import os
 import signal
 import socket
 import time
+from pathlib import Path
+from typing import Any, cast
 
-from hypermail.services.outbox_messages import _note, _read_note
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from hypermail.services.outbox_messages import MessageOutbox, _note, _read, _read_note
 from hypermail.services.reading import Version
 from hypermail.services.spool import Ready
 from hypermail.test.services import ServiceProcess
@@ -139,6 +144,43 @@ class MessageOutboxTests(ProgramCase):
         process.expect("sent 'b'")
         self.assertEqual(self.contents(), [b"content", b"opens the session"])
         self.assertEqual((self.left(), self.queued()), (["sent/a", "sent/b"], []))
+
+
+class VersionTests(SynchronousTestCase):
+    """Files that are other ones by the time that something is done with them."""
+
+    def setUp(self) -> None:
+        self.top = Path(self.mktemp())
+        self.file = self.top / "messages" / "a"
+        self.file.parent.mkdir(parents=True)
+        self.file.write_bytes(b"content")
+        self.ready = Ready("a", Version.of(os.lstat(self.file)))
+        self.outbox = MessageOutbox(Clock(), str(self.top), cast(Any, None), remove=False)
+        self.aside = str(self.top / "aside")
+
+    def replace(self) -> None:
+        """Another file takes its place."""
+        other = self.top / "other"
+        other.write_bytes(b"other content")
+        other.replace(self.file)
+
+    def test_aside(self) -> None:
+        """A file whose message is in the store is put aside, and not another one in its place, which has not left."""
+        self.replace()
+        self.outbox._move(self.ready, self.aside)
+        self.assertEqual(self.file.read_bytes(), b"other content")
+        self.outbox._move(Ready("a", Version.of(os.lstat(self.file))), self.aside)
+        self.assertFalse(self.file.exists())
+        self.assertEqual(Path(self.aside).read_bytes(), b"other content")
+        self.outbox._move(self.ready, self.aside)
+
+    def test_read(self) -> None:
+        """What has come to rest is what is read, or nothing."""
+        self.assertEqual(_read(str(self.file), self.ready.version), b"content")
+        self.replace()
+        self.assertIsNone(_read(str(self.file), self.ready.version))
+        self.file.unlink()
+        self.assertIsNone(_read(str(self.file), self.ready.version))
 
     def test_note(self) -> None:
         """The note of a message tells which file it is, whatever that is called."""
