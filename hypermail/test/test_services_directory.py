@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hypermail.services.arrivals import NotStored
 from hypermail.services.directory import InboxDirectory
 from hypermail.services.disk import Disk
+from hypermail.services.parts import LEAST
 from hypermail.test.privileges import obeying
 from hypermail.test.services import FaultyDisk, kept, tree
 
@@ -142,6 +143,13 @@ class ArrivalTests(DirectoryCase):
         stored.store()
         stored.abandon()
         self.assertEqual(tree(str(self.top)), {"dir/": b"", "b": b""})
+
+    def test_nobodys(self) -> None:
+        """Of a transfer that has no name nothing is kept, since nobody could go on with it."""
+        arrival = self.directory.begin(("a",))
+        arrival.write([bytes(LEAST)])
+        self.assertEqual(arrival.keep(), 0)
+        self.assertEqual(kept(self.top), {})
 
 
 class EscapeTests(DirectoryCase):

@@ -324,6 +324,20 @@ class StayingTests(OutboxCase):
         self.rest()
         self.assertEqual(self.streams()[0].options.attributes["size"], b"7")
 
+    def test_changedOnItsWay(self) -> None:
+        """One that has changed leaves when it is known what became of what it was; not both at one time."""
+        self.put("a")
+        self.rest()
+        (first,) = self.streams()
+        first.accept()
+        self.put("a", b"another")
+        self.rest()
+        self.assertEqual(len(self.streams()), 1)
+        first.protocol.dataReceived(b"stored a\n")
+        self.rest()
+        self.assertEqual(len(self.streams()), 2)
+        self.streams()[1].answer(b"stored a (2)\n")
+
     def test_takenAwayMeanwhile(self) -> None:
         """A file that its owner takes away while it is on its way may be stored all the same."""
         path = self.put("a")
