@@ -483,6 +483,27 @@ class ResidentsTests(SynchronousTestCase):
         self.residents.enter(third)
         self.assertTrue(self.residents.occupy(name, second))
 
+    def test_namesake(self) -> None:
+        """A candidate that leaves takes nothing away from the session whose name it bears."""
+        session = self.enter("10.1.0.1")
+        candidate: Any = _Resident(self.count, "10.1.0.1")
+        candidate.error = SessionClosed("closed")
+        self.residents.leave(candidate)
+        self.assertIs(self.residents.find(session.sessionID), session)
+        self.assertFalse(self.residents.wasClosed(session.sessionID))
+        self.assertEqual(self.residents.suspended, 1)
+
+    def test_incarnations(self) -> None:
+        """What a process remembers of a session has one name, until a session has left its memory; others have others,
+        and so has that of another process."""
+        residents, names = self.residents, (b"one", b"other")
+        before = [residents.incarnation(name) for name in names]
+        self.assertEqual([residents.incarnation(name) for name in names], before)
+        residents.parked()
+        after = [residents.incarnation(name) for name in names]
+        elsewhere = Residents(10, 10, b"another process".ljust(32))
+        self.assertEqual(len({*before, *after, *map(elsewhere.incarnation, names)}), 6)
+
     def test_closed(self) -> None:
         """Those that were closed in order are remembered as such, for a while; no others."""
         first = self.enter("10.1.0.1")
