@@ -8,17 +8,26 @@ import os
 import signal
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
+from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from hypermail.errors import Delivered, MessageUndelivered, SessionLost
+from hypermail.messages.lanes import LaneProperties
+from hypermail.services import outbox_messages
 from hypermail.services.outbox_messages import MessageOutbox, _note, _read, _read_note
 from hypermail.services.reading import Version
 from hypermail.services.spool import Ready
+from hypermail.session.journal import LaneUsed, Queued, QueuedMessage, Settled
 from hypermail.test.services import ServiceProcess
+from hypermail.test.test_internet_durable import HeldStore
+from hypermail.test.test_services_outbox import Workers
 from hypermail.test.test_services_programs import ProgramCase
+from hypermail.test.test_session_durable_disk import IDENTITY
 
 
 class _OutboxProcess(ServiceProcess):
@@ -144,6 +153,75 @@ class MessageOutboxTests(ProgramCase):
         process.expect("sent 'b'")
         self.assertEqual(self.contents(), [b"content", b"opens the session"])
         self.assertEqual((self.left(), self.queued()), (["sent/a", "sent/b"], []))
+
+
+class QueuedTests(SynchronousTestCase):
+    """Files whose messages are in the store, in the same process and in the next."""
+
+    session = b"s" * 16
+
+    def setUp(self) -> None:
+        self.top = Path(self.mktemp()) / "messages"
+        self.aside = self.top / ".hypermail" / "queued"
+        self.aside.mkdir(parents=True)
+        self.outbox = MessageOutbox(Clock(), str(self.top.parent), cast(Any, None), remove=False)
+        self.outbox._workers = cast(Any, Workers())
+
+    def put(self, name: str, number: int | None, session: bytes = session) -> Ready:
+        """A file, put aside under the number of its message; for C{None} where it was put."""
+        path = self.top / name if number is None else self.aside / f"{session.hex()}-{number}-{name}"
+        path.write_bytes(b"content")
+        return Ready(name, Version.of(os.lstat(path)))
+
+    def files(self) -> list[str]:
+        """All that there are."""
+        found = [path.relative_to(self.top) for path in self.top.rglob("*") if path.is_file()]
+        return sorted(path.as_posix().replace(self.session.hex(), "S") for path in found)
+
+    def test_recovered(self) -> None:
+        """After a restart files are put aside whose messages are in the store, however many; those of messages that
+        are not there any more were delivered, and those of other sessions may not have been."""
+        self.patch(outbox_messages, "MOST_AT_ONCE", 1)
+        self.put("delivered", 0)
+        notes = [_note(self.put("aside", 1)), _note(self.put("not yet", None))]
+        self.put("other", 1, b"o" * 16)
+        identity = replace(IDENTITY, id=self.session, name="outbox")
+        queued = [QueuedMessage(b"x", None, b"") for _ in range(1)] + [
+            QueuedMessage(b"x", None, note) for note in notes
+        ]
+        store = HeldStore()
+        store.memory.apply(
+            [
+                identity,
+                LaneUsed(self.session, 1, LaneProperties(durable=True)),
+                Queued(self.session, 1, 0, queued),
+                Settled(self.session, 1, 1),
+            ]
+        )
+        begun: list[str] = []
+
+        async def begin() -> Any:
+            begun.append("session")
+
+        self.outbox._session = begin  # type: ignore[method-assign]
+        self.successResultOf(Deferred.fromCoroutine(self.outbox._recover(cast(Any, store))))
+        self.assertEqual(
+            self.files(), [".hypermail/queued/S-1-aside", ".hypermail/queued/S-2-not yet", "other", "sent/delivered"]
+        )
+        self.assertEqual(begun, ["session"])
+
+    def test_undelivered(self) -> None:
+        """What was not delivered when its session ended is put back; when the process stops it waits for the next."""
+        self.put("a", 1)
+        self.put("b", 11)
+        error = MessageUndelivered(SessionLost("the session is kept"), Delivered.UNKNOWN)
+        self.outbox.settled(self.session, 1, error)
+        self.assertEqual(self.files(), [".hypermail/queued/S-1-a", ".hypermail/queued/S-11-b"])
+        self.outbox.running = True
+        self.outbox.settled(self.session, 1, error)
+        self.assertEqual(self.files(), [".hypermail/queued/S-11-b", "a"])
+        self.outbox.settled(self.session, 11, None)
+        self.assertEqual(self.files(), ["a", "sent/b"])
 
 
 class VersionTests(SynchronousTestCase):
