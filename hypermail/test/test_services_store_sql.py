@@ -14,6 +14,7 @@ from typing import Any
 
 from hypermail.errors import StoreFailed
 from hypermail.messages.lanes import LaneProperties
+from hypermail.services.store_sql import LOG_PAGES, PAGE
 from hypermail.session.journal import LaneUsed, Queued, Taken
 from hypermail.test.stores import FileTestCase, identity, queued, session_id
 from hypermail.wire.packets import Verdict
@@ -61,6 +62,11 @@ class OpeningTests(FileTestCase):
     def test_settings(self) -> None:
         """A commit is on the disk when it returns."""
         for pragma, value in (("journal_mode", "wal"), ("synchronous", 2), ("locking_mode", "exclusive")):
+            self.assertEqual(self.file._database.execute(f"PRAGMA {pragma}").fetchone(), (value,))
+
+    def test_log(self) -> None:
+        """The log is copied into the tables when it is as large as it may be, and does not stay larger."""
+        for pragma, value in (("wal_autocheckpoint", LOG_PAGES), ("journal_size_limit", LOG_PAGES * PAGE)):
             self.assertEqual(self.file._database.execute(f"PRAGMA {pragma}").fetchone(), (value,))
 
     def test_inUse(self) -> None:

@@ -366,6 +366,9 @@ class PassingTests(ReopeningTestCase):
         world.run_for(20)
         self.assertFalse(first.connection.linked)
         self.assertIsNone(first.application.error)
+        refusal = session_of(first).survival.error
+        assert refusal is not None
+        self.assertEqual(refusal.code, Reason.TOO_MANY_SESSIONS)
         second.close()
         world.run(lambda: first.connection.linked, limit=60)
         world.close()
@@ -610,6 +613,19 @@ class FloodTests(ReopeningTestCase):
             assert demux._reception is not None
             self.assertEqual((len(demux), len(demux._reception.admission)), (30, 0))
         world.close()
+
+    def test_heldIsTaken(self) -> None:
+        """What has come beside a claim is taken when the claim holds, and need not come again."""
+        pair = self.pair()
+        self.suspend(pair)
+        pair.starter.send_message(b"a")
+        pair.network.set_conditions(NEAR)
+        pair.starter.connection.awaken(now=pair.now)
+        pair.starter.touch()
+        pair.run(lambda: pair.listener.connection.linked, limit=60)
+        pair.run_for(0.05)
+        self.assertEqual([message.data for message in pair.listener.application.received[0]], [b"a"])
+        self.finish(pair)
 
     def test_held(self) -> None:
         """A starter may send no more beside its claim than a listener holds; the rest comes when it is answered."""
