@@ -553,6 +553,7 @@ class WakingsTests(SynchronousTestCase):
         """It leaves nothing behind, and begins anew."""
         self.wakings.stop()
         self.wakings.watch()
+        self.wakings.watch()
         self.wakings.stop()
         self.assertEqual(self.clock.calls, [])
         self.machine.advance(1_000)

@@ -19,7 +19,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from hypermail.errors import Delivered, MessageUndelivered, SessionLost
 from hypermail.messages.lanes import LaneProperties
 from hypermail.services import outbox_messages
-from hypermail.services.outbox_messages import MessageOutbox, _note, _read, _read_note
+from hypermail.services.outbox import REST
+from hypermail.services.outbox_messages import MessageOutbox, _note, _Put, _read, _read_note
 from hypermail.services.reading import Version
 from hypermail.services.spool import Ready
 from hypermail.session.journal import LaneUsed, Queued, QueuedMessage, Settled
@@ -209,6 +210,61 @@ class QueuedTests(SynchronousTestCase):
             self.files(), [".hypermail/queued/S-1-aside", ".hypermail/queued/S-2-not yet", "other", "sent/delivered"]
         )
         self.assertEqual(begun, ["session"])
+
+    def test_notBefore(self) -> None:
+        """Nothing is taken up before it is known after a restart what has been."""
+        looks: list[bool] = []
+
+        async def scan() -> None:
+            looks.append(self.outbox._recovered)
+
+        self.outbox._scan = scan  # type: ignore[method-assign]
+        self.outbox._kept = cast(Any, "a store")
+        self.outbox._look()
+        self.outbox._recovered = True
+        self.outbox._look()
+        self.assertEqual(looks, [True])
+
+    def test_rest(self) -> None:
+        """A file is taken up when it has come to rest, once."""
+        clock, sent = self.outbox._reactor, list[bytes]()
+
+        async def send(ready: Ready, put: object) -> None:
+            sent.append((self.top / ready.path).read_bytes())
+
+        self.outbox._send = send  # type: ignore[method-assign]
+
+        def look() -> None:
+            self.successResultOf(Deferred.fromCoroutine(self.outbox._scan()))
+
+        self.put("a", None)
+        look()
+        clock.advance(REST - 0.1)
+        look()
+        (self.top / "a").write_bytes(b"more content")
+        look()
+        clock.advance(REST - 0.1)
+        look()
+        self.assertEqual(sent, [])
+        clock.advance(0.2)
+        for _ in range(2):
+            look()
+        self.assertEqual(sent, [b"more content"])
+
+    def test_gone(self) -> None:
+        """Nothing is sent of a file that is another one, or gone, when it is read."""
+        ready = self.put("a", None)
+        put = _Put(ready.version, 0.0)
+
+        async def session() -> Any:
+            return None  # which sends nothing
+
+        self.outbox._session = session  # type: ignore[method-assign]
+        for change in (lambda: (self.top / "a").write_bytes(b"more"), (self.top / "a").unlink):
+            change()
+            put.busy = True
+            self.successResultOf(Deferred.fromCoroutine(self.outbox._send(ready, put)))
+            self.assertEqual((put.busy, put.said), (False, ""))
 
     def test_undelivered(self) -> None:
         """What was not delivered when its session ended is put back; when the process stops it waits for the next."""
