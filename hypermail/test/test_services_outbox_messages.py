@@ -17,10 +17,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import Delivered, MessageUndelivered, SessionLost
+from hypermail.internet.message import Message
 from hypermail.messages.lanes import LaneProperties
 from hypermail.services import outbox_messages
 from hypermail.services.outbox import REST
-from hypermail.services.outbox_messages import MessageOutbox, _note, _Put, _read, _read_note
+from hypermail.services.outbox_messages import MessageOutbox, _note, _Put, _read, _read_note, _Sender
 from hypermail.services.reading import Version
 from hypermail.services.spool import Ready
 from hypermail.session.journal import LaneUsed, Queued, QueuedMessage, Settled
@@ -277,6 +278,16 @@ class QueuedTests(SynchronousTestCase):
         self.outbox.settled(self.session, 1, error)
         self.assertEqual(self.files(), [".hypermail/queued/S-11-b", "a"])
         self.outbox.settled(self.session, 11, None)
+        self.assertEqual(self.files(), ["a", "sent/b"])
+
+    def test_earlier(self) -> None:
+        """The same of messages that were sent before a restart, as their session tells it."""
+        self.outbox.running = True
+        sender = _Sender(self.outbox)
+        self.put("a", 1)
+        self.put("b", 2)
+        sender.messageUndelivered(Message(b"content", self.session, 1, 1, b""))
+        sender.messageSettled(Message(b"content", self.session, 1, 2, b""), None)
         self.assertEqual(self.files(), ["a", "sent/b"])
 
 

@@ -441,6 +441,15 @@ class TimeTests(FileTestCase):
         self.time = NOW + 1501
         self.assertIsNone(self.file.find(session_id(3)))
 
+    def test_setBackAfterKill(self) -> None:
+        """... also when the process was killed: the time is written down with each look for sessions that are over."""
+        self.time += SWEEP_INTERVAL
+        self.write(identity(1), Suspended(ID))
+        self.opened.remove(self.file)
+        self.file._database.close()
+        seen, self.time = self.time, 0.0
+        self.assertEqual(self.open().time(), seen)
+
     def test_forEver(self) -> None:
         """A session without a timeout is kept."""
         self.write(identity(timeout=float("inf")), Suspended(ID))

@@ -98,6 +98,28 @@ class OpeningTests(FileTestCase):
         self.execute("PRAGMA user_version = 0")
         self.refused("is damaged: its version is 0")
 
+    def test_incomplete(self) -> None:
+        """One in which messages are missing, or whose rows contradict each other, is damaged."""
+        lane, missing = LaneUsed(ID, 1, LaneProperties(durable=True)), "messages of lane 1 of session .* are missing"
+        self.file.apply([[identity(), lane, Taken(ID, 2, 1, ())]])
+        for number in range(3):
+            self.file.apply([[Queued(ID, 1, number, queued(b"x"))]])
+        self.close()
+        whole = Path(self.path).read_bytes()
+        for statement, pattern in (
+            ("DELETE FROM messages WHERE first = 0", missing),
+            ("DELETE FROM messages WHERE first = 1", missing),
+            ("DELETE FROM messages WHERE first = 2", missing),
+            ("DELETE FROM messages", missing),
+            ("UPDATE lanes SET settled = 1 WHERE half = 0", missing),
+            ("UPDATE lanes SET body = x'0000000000' WHERE half = 1", "does not match its check"),
+            ("DELETE FROM lanes WHERE half = 0", "there are messages of a lane that is not there"),
+            ("DELETE FROM sessions", "there is a lane of session .*, but not the session"),
+        ):
+            self.execute(statement)
+            self.refused(f"is damaged: .*{pattern}")
+            Path(self.path).write_bytes(whole)
+
     def test_foreign(self) -> None:
         """What is no store is refused, and not changed: databases of others, other files, and what is no file."""
         self.close()
