@@ -15,7 +15,7 @@ from typing import Any
 from hypermail.errors import StoreFailed
 from hypermail.messages.lanes import LaneProperties
 from hypermail.services.store_sql import LOG_PAGES, PAGE
-from hypermail.session.journal import LaneUsed, Queued, Taken
+from hypermail.session.journal import LaneUsed, Queued, Suspended, Taken
 from hypermail.test.stores import FileTestCase, identity, queued, session_id
 from hypermail.wire.packets import Verdict
 
@@ -104,6 +104,7 @@ class OpeningTests(FileTestCase):
         self.file.apply([[identity(), lane, Taken(ID, 2, 1, ())]])
         for number in range(3):
             self.file.apply([[Queued(ID, 1, number, queued(b"x"))]])
+        self.file.apply([[Suspended(ID)]])
         self.close()
         whole = Path(self.path).read_bytes()
         for statement, pattern in (

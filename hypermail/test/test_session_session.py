@@ -34,6 +34,7 @@ from hypermail.events import (
     StreamEnded,
     StreamFlushed,
 )
+from hypermail.intake import HELD_PACKET
 from hypermail.options import Delivery, Options, Role, Way
 from hypermail.session.hold import Hold
 from hypermail.session.states import SESSION, Input, State
@@ -168,6 +169,17 @@ class OpenTests(Ended):
         self.assertEqual(hold.release(), [first, second, third])
         self.assertEqual(hold.release(), [])
         self.assertTrue(hold.take([third], 100))
+
+    def test_smallPackets(self) -> None:
+        """Many small packets count for more than their bytes: what they take in memory has the same bound."""
+        options = Options(hold_bytes=10_000)
+        puppet = Puppet(accepts=None, options=options)
+        for _ in range(10):
+            puppet.say(*[p.StreamFlushAck(0)] * 50)
+        (listener,) = puppet.demux.connections
+        hold = listener._intake._hold
+        assert hold is not None
+        self.assertIn(len(hold.release()), range(1, options.hold_bytes // HELD_PACKET))
 
     def test_heldViolation(self) -> None:
         """A rule that was broken in what was held ends the session when the application accepts."""
