@@ -706,6 +706,15 @@ class PeerRestartedTests(SynchronousTestCase):
             self.restarted()
             self.assertIsInstance(stream.error, StreamForgotten)
 
+    def test_cleared(self) -> None:
+        """One whose end it had not heard of is not waited for any more."""
+        self.streams.open(b"", StreamOptions()).clear(7, "enough")
+        self.streams.take_events(0.0, 0.0)
+        self.restarted()
+        self.control.retain(())
+        stream = self.streams.open(b"", StreamOptions())
+        self.assertEqual((stream.opening, stream.id), (Opening.REQUESTED, 0))
+
     def test_peers(self) -> None:
         """So are the peer's, and it may open as many as before, no more."""
         for id in (1, 3, 5):
