@@ -98,14 +98,13 @@ class Continuation(Commands):
                 raise ProtocolViolation("the starter answers a claim")
             self._claim_answered(packet)
         elif self._session.wanted():
+            claimed = self._intake.claimed = type(packet) is p.SessionReopen
             if self._refusal is not None:
-                claimed = type(packet) is p.SessionReopen
                 self._session.reject(self._refusal.code, self._refusal.text, claimed)
             elif type(packet) is p.SessionReopen and not self._link.secret:
                 self._session.reject(Reason.CANNOT_REOPEN, "this mode cannot reopen sessions", claimed=True)
             elif type(packet) is p.SessionReopen:
                 self._claim = packet
-                self._intake.claimed = True
                 self._session.events.append(SessionClaimed(packet.session, self.address, self.peer_certificate))
             elif type(packet) is p.SessionOpen and packet.parameters.persistence > self._persistence:
                 self._session.reject(Reason.NOT_DURABLE, "this listener keeps no sessions over restarts")

@@ -160,7 +160,7 @@ class Intake:
 
     def _take_some(self, opened: Opened, packets: list[p.Packet], now: float) -> None:
         """The session is not open, or over: the link's packets are taken, others perhaps held."""
-        rest = []
+        rest, refused = [], False
         for packet in packets:
             kind = type(packet)
             if kind in LINKS_OWN:
@@ -168,13 +168,15 @@ class Intake:
             elif opened.long:
                 raise ProtocolViolation(f"a {kind.__name__} in a long datagram")
             elif self._over:
-                continue
+                refused = refused or (self.claimed and kind not in UNHELD)
             elif self._gives(kind):
                 self._give(packet)
             else:
                 rest.append(packet)
         if self._link.verified and not self._admitted:
             rest = self._admit(rest)
+        if refused:  # it is for another link: never acknowledged here, also behind the refusal
+            return
         eliciting = any(type(packet) not in SILENT for packet in packets)
         if rest and not self._holds(rest, len(opened.payload)):
             return

@@ -27,6 +27,7 @@ from hypermail.session.states import Input, State
 from hypermail.session.survival import Channel, Survival
 from hypermail.test.reopening import DARK, NEAR, OPTIONS, ReopeningTestCase, is_suspended, session_of
 from hypermail.testing import Pair, World, secret_handshakes
+from hypermail.testing.conditions import Conditions
 from hypermail.testing.side import Side
 from hypermail.wire import packets as p
 from hypermail.wire.parameters import Parameters
@@ -289,9 +290,9 @@ class PassingTests(ReopeningTestCase):
         starter.ask(b"asked")
         starter.close()
 
-    def goes_on(self, pair: Pair, candidates: list[Side], count: int) -> None:
+    def goes_on(self, pair: Pair, candidates: list[Side], count: int, conditions: Conditions = NEAR) -> None:
         listener = pair.listener
-        pair.network.set_conditions(NEAR)
+        pair.network.set_conditions(conditions)
         pair.run(lambda: pair.starter.connection.linked, limit=60)
         self.assertEqual(len(candidates), count + 1)
         pair.run(lambda: not len(pair.listener_node.demux), limit=60)
@@ -313,6 +314,21 @@ class PassingTests(ReopeningTestCase):
                 candidate.connection.reject(code, "not now", now=pair.now)
 
             self.goes_on(pair, self.answer_claims(pair, refuse, 2), 2)
+
+    def test_overtaken(self) -> None:
+        """... also what comes before the claim that it was sent behind."""
+        for seed in range(12):
+            pair = self.pair(seed=seed)
+            self.suspend(pair)
+            for number in range(20):
+                pair.starter.send_message(bytes((number,)) * 1_000, lane=4)
+            self.everything(pair)
+
+            def refuse(candidate: Side, event: SessionClaimed, pair: Pair = pair) -> None:
+                candidate.connection.reject(Reason.SHUTTING_DOWN, "not now", now=pair.now)
+
+            conditions = Conditions(delay=0.01, reordering=0.5)
+            self.goes_on(pair, self.answer_claims(pair, refuse, 2), 2, conditions)
 
     def test_heldAndForgotten(self) -> None:
         """Likewise what a listener holds that takes its time, and then does not answer at all."""
