@@ -208,10 +208,10 @@ class Session(LinkedSession):
         if not safe:
             self.store_error = StoreFailed("the claim could not be written down")
             return
-        self._safe = True
+        self._safe = self._heard = True  # nobody claims what he has not heard of
         self._resume(claim.parameters, now)
         proof = survival.proof(self._role, claim.generation, channel)
-        self.control.put("session", p.SessionReopenAck(proof, self._parameters), self._was_heard)
+        self.control.put("session", p.SessionReopenAck(proof, self._parameters))
 
     def claim_answered(self, packet: p.SessionReopenAck, channel: Channel, now: float) -> HypermailError | None:
         """

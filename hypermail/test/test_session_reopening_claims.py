@@ -410,6 +410,20 @@ class RaceTests(ReopeningTestCase):
         self.assertEqual(listener.application.resumptions, [False])
         self.finish(pair)
 
+    def test_heard(self) -> None:
+        """Who claims a session has heard of it, whatever was acknowledged: it outlives that link, too."""
+        pair = self.pair()
+        starter, listener = pair.starter, pair.listener
+        session_of(listener)._heard = False
+        starter.connection._ending.lose(PeerSilent("says the test"), pair.now)
+        starter.touch()
+        pair.run(lambda: listener.application.resumptions, limit=1)
+        pair.network.set_conditions(DARK)
+        pair.run_for(10)
+        self.assertTrue(is_suspended(listener))
+        self.resume(pair)
+        self.finish(pair)
+
     def test_claimedTwice(self) -> None:
         """Of two claims the one with the greater generation has the session, whichever comes first."""
         for order in (1, -1):
