@@ -261,12 +261,15 @@ class MessageUndelivered(MessageError):
     @ivar delivered: L{Delivered.NO} when it cannot have reached the peer's application,
         L{Delivered.UNKNOWN} when it may have.
     @ivar cause: the error that ended the session.
+    @ivar kept: whether the session is left to the disk, and with it the message, which may yet be delivered: what
+        becomes of it is told when the session goes on.
     """
 
-    def __init__(self, cause: HypermailError, delivered: Delivered) -> None:
+    def __init__(self, cause: HypermailError, delivered: Delivered, kept: bool = False) -> None:
         super().__init__(f"session lost, delivered: {delivered.value} ({cause.text})", cause.code)
         self.cause = cause
         self.delivered = delivered
+        self.kept = kept
 
 
 # What can happen to a stream.

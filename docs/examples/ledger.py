@@ -130,8 +130,10 @@ class Till(SessionProtocol):
     def settled(self, line, error=None):
         if error is None:
             fate = "booked"
-        else:  # not known as when this program stops: then it is still on its way
-            fate = "not known" if isinstance(getattr(error, "value", error), MessageUndelivered) else "refused"
+        else:
+            error = getattr(error, "value", error)
+            undelivered = isinstance(error, MessageUndelivered)
+            fate = "on its way" if undelivered and error.kept else "not known" if undelivered else "refused"
         print(f"{fate}: line", line, flush=True)
 
     def sessionLost(self, reason):

@@ -446,7 +446,7 @@ class Sending:
             for message in lane:
                 certain = message.state is State.QUEUED and not stays
                 message.state = State.SETTLED
-                message.error = MessageUndelivered(error, Delivered.NO if certain else Delivered.UNKNOWN)
+                message.error = MessageUndelivered(error, Delivered.NO if certain else Delivered.UNKNOWN, stays)
                 if message.wanted and lane is not self.replies:
                     wanted.append(message)
             lane.forget()

@@ -224,8 +224,8 @@ class MessageOutbox(Service):
 
     def settled(self, session: bytes, number: int, error: BaseException | None) -> None:
         """The fate of a message is known."""
-        if isinstance(error, MessageUndelivered) and not self.running:
-            return  # it stays queued, for the next start
+        if isinstance(error, MessageUndelivered) and (error.kept or not self.running):
+            return  # it stays queued, until its session goes on
         prefix = f"{session.hex()}-{number}-"
         for name in os.listdir(self._queued()):
             if name.startswith(prefix):

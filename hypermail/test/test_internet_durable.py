@@ -348,6 +348,19 @@ class UndeliveredTests(DurableTestCase):
         self.assertEqual((theirs.messages, ours.undelivered), ([b"a", b"b"], []))
         self.assertEqual(len(self.ourStore.memory), 0)
 
+    def test_kept(self) -> None:
+        """Whoever waits for a message learns whether it is left to the disk, and may yet be delivered."""
+        for end, kept in (("park", True), ("abort", False)):
+            ours, _ = self.open()
+            self.suspend()
+            durable, other = (ours.session.sendMessage(b"a", lane=lane) for lane in (LANE, 0))
+            self.hosts.settle(0.1)
+            getattr(ours.session, end)()
+            self.hosts.settle(0.1)
+            found = [self.failureResultOf(deferred, MessageUndelivered).value.kept for deferred in (durable, other)]
+            self.assertEqual(found, [kept, False])
+            self.setUp()
+
     def test_unreadable(self) -> None:
         """What is on disk and cannot be read is left there, with its session, and its application is told."""
         ours, theirs = self.open()

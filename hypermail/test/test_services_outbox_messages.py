@@ -268,13 +268,19 @@ class QueuedTests(SynchronousTestCase):
             self.assertEqual((put.busy, put.said), (False, ""))
 
     def test_undelivered(self) -> None:
-        """What was not delivered when its session ended is put back; when the process stops it waits for the next."""
+        """
+        What was not delivered when its session ended is put back; when the process stops it waits for the next, and so
+        it does when the session is left to the disk for another reason.
+        """
         self.put("a", 1)
         self.put("b", 11)
         error = MessageUndelivered(SessionLost("the session is kept"), Delivered.UNKNOWN)
         self.outbox.settled(self.session, 1, error)
         self.assertEqual(self.files(), [".hypermail/queued/S-1-a", ".hypermail/queued/S-11-b"])
         self.outbox.running = True
+        kept = MessageUndelivered(SessionLost("the store cannot be read"), Delivered.UNKNOWN, kept=True)
+        self.outbox.settled(self.session, 1, kept)
+        self.assertEqual(self.files(), [".hypermail/queued/S-1-a", ".hypermail/queued/S-11-b"])
         self.outbox.settled(self.session, 1, error)
         self.assertEqual(self.files(), [".hypermail/queued/S-11-b", "a"])
         self.outbox.settled(self.session, 11, None)
