@@ -326,9 +326,11 @@ class Connection(Continuation):
         self._now = now
         self.more = False
         session, link, ending = self._session, self._link, self._ending
-        if ending.suspended and session.journal is not None:  # what is taken meanwhile is written down meanwhile
-            session.receiving.acknowledge()
-        if self.ended or ending.suspended:
+        if self.ended:
+            return []
+        if ending.suspended:
+            if session.journal is not None:  # what is taken meanwhile is written down meanwhile
+                session.receiving.acknowledge()
             return []
         if session.carrying:
             session.receiving.acknowledge()
