@@ -105,9 +105,9 @@ def roundTrips(mode: str) -> dict[str, tuple[float, float]]:
     while not ours.session.connection.suspended:  # an attempt is under way
         network.step()
     network.set_conditions(Conditions(delay=DELAY))
-    (port,) = client.ports
-    sockets: Any = port.protocol
-    sockets._woken()  # what it does by itself when it has noticed that there is a network again
+    session = ours.session  # what it does by itself when it has noticed that there is a network again:
+    session.connection.awaken(now=session.seconds())
+    session.touch()
     found["reopening"] = _first(network, network.now, ours, theirs)
     ours.session.abort()
     return found
