@@ -245,6 +245,11 @@ class Continuation(Commands):
         return self._session.journal is not None
 
     @property
+    def parked(self) -> bool:
+        """Whether the session has left this process, and stays on disk."""
+        return self._session.parked
+
+    @property
     def returning(self) -> bool:
         """Whether the session was taken up from the disk, and nobody was told of it yet."""
         return self._session.returning

@@ -40,13 +40,13 @@ class Writing:
 
     _log = Logger()
 
-    __slots__ = ("_busy", "_failing", "_pause", "_session", "_store", "_wall", "_whenDone")
+    __slots__ = ("_failing", "_pause", "_session", "_store", "_underway", "_wall", "_whenDone")
 
     def __init__(self, session: SessionLife, store: ISessionStore, wall: Callable[[], float]) -> None:
         self._session = session
         self._store = store
         self._wall = wall
-        self._busy = False
+        self._underway = 0  # writes
         self._failing = False
         self._pause: IDelayedCall | None = None
         self._whenDone: Callable[[], object] | None = None
@@ -56,19 +56,21 @@ class Writing:
         self._whenDone = call
 
     def look(self) -> None:
-        """Write what there is to write, unless something is being written."""
+        """
+        Write what there is to write, unless something is being written. What a session that is left to the disk has to
+        say is written at once, since the store is about to be closed, perhaps.
+        """
         session = self._session
         connection = session.connection
         if self._pause is not None and session.error is not None:
             self._pause.cancel()
-            self._resume()
-        if self._busy:
+            self._pause = None
+        if self._pause is not None or (self._underway and not connection.parked):
             return
         if not connection.has_changes:
-            if session.error is not None:
-                self._over(not self._failing)
+            self.sessionOver()
             return
-        self._busy = True
+        self._underway += 1
         changes = connection.take_changes()
         if isinstance(changes[-1], Over) and not isinstance(session.error, SessionClosed):
             writing = Deferred.fromCoroutine(self._endWith(changes))
@@ -87,7 +89,7 @@ class Writing:
 
     def _written(self, _: object) -> None:
         self._failing = False
-        self._busy = False
+        self._underway -= 1
         self._told(True)
 
     def _notWritten(self, failure: Failure) -> None:
@@ -96,19 +98,14 @@ class Writing:
                 "session {session}: {reason}", session=self._session.sessionID.hex(), reason=failure.getErrorMessage()
             )
             self._failing = True
-        if self._session.error is None:
+        self._underway -= 1
+        if self._session.error is None:  # otherwise what is left is tried at once, and once
             self._pause = self._session.reactor.callLater(PAUSE, self._again)
-        else:  # what is left is tried at once, and once
-            self._busy = False
         self._told(False)
 
     def _again(self) -> None:
-        self._resume()
-        self.look()
-
-    def _resume(self) -> None:
         self._pause = None
-        self._busy = False
+        self.look()
 
     def _told(self, safe: bool) -> None:
         session = self._session
@@ -121,18 +118,11 @@ class Writing:
     # When the session is over
 
     def sessionOver(self) -> None:
-        """The session has just ended, and has no more changes."""
-        if not self._busy:
-            self._over(True)
-
-    def _over(self, safe: bool) -> None:
-        """
-        The session is over, and nothing more of it is to be written.
-
-        @param safe: whether the disk has the last word.
-        """
+        """The session has no more changes; if it is over, and all was written, or would not be, it is done."""
+        if self._session.error is None or self._underway:
+            return
         residents = self._session.socket.residents
-        if not safe:
+        if self._failing:  # the disk has not the last word
             residents.parked()
         residents.vacate(self._session)
         whenDone, self._whenDone = self._whenDone, None

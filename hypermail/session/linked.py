@@ -76,6 +76,7 @@ class LinkedSession:
     @param learn: called with the peer's parameters once they are known.
 
     @ivar survival: what lets it outlive its link.
+    @ivar parked: whether it has left this process, and stays on disk.
     @ivar journal: what has to outlive the process; None when the session does not.
     @ivar store_error: why the link is of no use, when that is because something could not be written down.
     @ivar control: the control packets of the session.
@@ -92,7 +93,6 @@ class LinkedSession:
         "_learn",
         "_options",
         "_parameters",
-        "_parked",
         "_peer",
         "_role",
         "_safe",
@@ -103,6 +103,7 @@ class LinkedSession:
         "error",
         "events",
         "journal",
+        "parked",
         "receiving",
         "sending",
         "state",
@@ -132,7 +133,7 @@ class LinkedSession:
         self._told_end = False
         self._heard = role is Role.STARTER  # whether the peer knows that the session is open
         self._told_open = False
-        self._parked = False
+        self.parked = False
         self._claimed = False  # whether the claim was sent over this link
         self._safe = True  # whether what has to be on disk before anything is sent is there
         self.journal: Journal | None = None
@@ -422,7 +423,7 @@ class LinkedSession:
         events += [MessagesWanted(*wanted) for wanted in self.sending.take_wanted()]
         settled = self.sending.take_settled()
         if self.error is not None:
-            settled += self.sending.give_up(self.error, self._parked)
+            settled += self.sending.give_up(self.error, self.parked)
         if settled:
             events.append(MessagesSettled(settled))
         events += self.streams.take_events(now, round_trip)

@@ -275,7 +275,7 @@ class Session(LinkedSession):
         """
         if self.journal is None or self.state not in LIVING:
             raise UsageError("the session does not outlive its process")
-        self._parked = True
+        self.parked = True
         self.journal.finish(Suspended(self.journal.id))
         self.end(error)
 

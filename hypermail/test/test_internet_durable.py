@@ -348,6 +348,20 @@ class UndeliveredTests(DurableTestCase):
         self.assertEqual((theirs.messages, ours.undelivered), ([b"a", b"b"], []))
         self.assertEqual(len(self.ourStore.memory), 0)
 
+    def test_parkedWhileWriting(self) -> None:
+        """The last word of a session that is left to the disk is asked for at once: the store may be closed next."""
+        ours, theirs = self.open()
+        self.ourStore.holds = True
+        ours.session.sendMessages([b"a"], lane=LANE)
+        self.hosts.settle(0.1)
+        ours.session.park()
+        self.assertEqual(len(self.ourStore._waiting), 2)
+        self.ourStore.release()
+        self.hosts.settle(0.1)
+        self.connect()
+        self.hosts.settle(5)
+        self.assertEqual(theirs.messages, [b"a"])
+
     def test_kept(self) -> None:
         """Whoever waits for a message learns whether it is left to the disk, and may yet be delivered."""
         for end, kept in (("park", True), ("abort", False)):
