@@ -63,6 +63,7 @@ class SessionRequest:
         self._factory = factory
         self._whereabouts = whereabouts
         self._end = seconds() + options.connection_timeout
+        self._alone = len(addresses) == 1  # so that one attempt has all of the time
         self.opened = False
         self._restored: dict[str, Any] = {}
         self._use: NameInUse | None = None
@@ -83,7 +84,8 @@ class SessionRequest:
         if stored is not None and stored.opened:
             await self._restore(stored)
             del self._addresses[1:]
-        elif stored is not None and await self._isKnown(stored, store, name):
+            self._alone = True
+        elif stored is not None and await self._openKnown(stored, store, name):
             return
         await self.session(reactor)
 
@@ -91,7 +93,7 @@ class SessionRequest:
         taken = await maybeDeferred(self._protocol.messagesTaken, stored.identity.id)
         self._restored.update(stored=stored, taken=taken)
 
-    async def _isKnown(self, stored: StoredSession | None, store: ISessionStore, name: str) -> bool:
+    async def _openKnown(self, stored: StoredSession | None, store: ISessionStore, name: str) -> bool:
         """
         A session was asked for, and the answer never noted. Ask the listener whether it has it, as something in it may
         have been promised then; at one address after the other, as there is one such session only.
@@ -113,6 +115,7 @@ class SessionRequest:
                     raise
             stored = await store.named(name)
         self._restored = {"name": name}
+        self._alone = False
         return False
 
     async def session(self, reactor: Any) -> None:
@@ -175,7 +178,7 @@ class SessionRequest:
 
     def _patience(self, patience: float | None) -> Options:
         """Time: what is left of it, so that all attempts end together."""
-        if patience is None and len(self._addresses) == 1:
+        if patience is None and self._alone:
             return self._options
         return replace(self._options, connection_timeout=patience or max(self._left(), 0.001))
 

@@ -99,8 +99,9 @@ class Writing:
             )
             self._failing = True
         self._underway -= 1
-        if self._session.error is None:  # otherwise what is left is tried at once, and once
-            self._pause = self._session.reactor.callLater(PAUSE, self._again)
+        session = self._session
+        if session.error is None and not session.connection.parked:  # else what is left is tried at once, and once
+            self._pause = session.reactor.callLater(PAUSE, self._again)
         self._told(False)
 
     def _again(self) -> None:

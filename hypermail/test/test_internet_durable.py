@@ -362,6 +362,23 @@ class UndeliveredTests(DurableTestCase):
         self.hosts.settle(5)
         self.assertEqual(theirs.messages, [b"a"])
 
+    def test_parkedAndDiskFails(self) -> None:
+        """When its last words fail nothing is tried any more; what was there is there."""
+        ours, theirs = self.open()
+        self.ourStore.holds = True
+        ours.session.sendMessages([b"a"], lane=LANE)
+        self.hosts.settle(0.1)
+        session = ours.session
+        session.park()
+        self.ourStore.fails = True
+        self.ourStore.release()
+        self.assertIsNone(session.writing._pause)
+        self.hosts.settle(0.1)
+        self.ourStore.fails = False
+        again, _ = self.connect()
+        self.hosts.settle(5)
+        self.assertEqual((again.calls[-1], theirs.messages), ("sessionResumed", []))
+
     def test_kept(self) -> None:
         """Whoever waits for a message learns whether it is left to the disk, and may yet be delivered."""
         for end, kept in (("park", True), ("abort", False)):

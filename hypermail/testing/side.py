@@ -4,12 +4,11 @@ One side of one session on a simulated host: what tests and applications do with
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hypermail.connection import Connection
 from hypermail.events import Event, MessagesWanted, ReopenDue, SessionClaimed, StreamOptions
 from hypermail.messages.outgoing import OutgoingMessage
-from hypermail.options import Delivery
 from hypermail.session.states import State
 from hypermail.streams.stream import Stream
 from hypermail.testing.application import CALLBACKS, Application
@@ -79,22 +78,11 @@ class Side:
         self.connection.cancel_message(message, now=self.network.now)
         self.touch()
 
-    def configure_lane(
-        self,
-        number: int,
-        *,
-        ordered: bool = True,
-        delivery: Delivery = Delivery.ACKED,
-        priority: int = 0,
-        redundancy: int = 0,
-        durable: bool = False,
-    ) -> None:
-        """See L{Connection.configure_lane}."""
-        self.connection.configure_lane(
-            number, ordered=ordered, delivery=delivery, priority=priority, redundancy=redundancy, durable=durable
-        )
-        if not ordered:
-            self.unordered.add(number)
+    def configure_lane(self, lane: int, **properties: Any) -> None:
+        """Choose a lane's properties: those of L{Connection.configure_lane}."""
+        self.connection.configure_lane(lane, **properties)
+        if properties.get("ordered") is False:
+            self.unordered.add(lane)
 
     def send_direct(self, data: bytes) -> None:
         """See L{Connection.send_direct}."""
