@@ -52,12 +52,14 @@ class SessionRequested:
     @ivar certificate: the one that it has shown, and whose key it has proved to hold; None when it has shown none.
         That somebody trusts it is not said, unless the listener's context demands it.
     @ivar session_id: of a session of before a restart of the listener, that is to go on; None for a new one.
+    @ivar peer: what the starter calls itself, in a dialect that has names for its clients; else empty.
     """
 
     way: Way
     address: Any
     certificate: Certificate | None = None
     session_id: bytes | None = None
+    peer: str = ""
 
 
 @dataclass(frozen=True, slots=True)
