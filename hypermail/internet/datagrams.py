@@ -1,8 +1,5 @@
 """
-A UDP socket with the sessions that live on it.
-
-L{HypermailDatagramProtocol} is given datagrams by a carrier, finds or begins the sessions that they are for, and leaves
-the rest to its L{Pump}.
+A UDP socket with sessions of the native protocol on it.
 """
 
 from __future__ import annotations
@@ -14,37 +11,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.protocol import DatagramProtocol
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from zope.interface import implementer
 
 from hypermail.connection import Connection
 from hypermail.demux import Demux
-from hypermail.errors import UsageError
-from hypermail.interfaces import ICarrier, ICarrierUser, ISessionFactory, ISessionProtocol, ISessionStore
-from hypermail.internet.address import HypermailAddress, SocketAddress, isLoopback
-from hypermail.internet.answering import AskedAddress
-from hypermail.internet.carrier import DatagramCarrier
+from hypermail.interfaces import ISessionFactory, ISessionProtocol, ISessionStore
+from hypermail.internet.address import SocketAddress, isLoopback
 from hypermail.internet.credentials import thisMachine
-from hypermail.internet.deadlines import clockOf
-from hypermail.internet.pump import Pump
+from hypermail.internet.inhabited import SocketSessions
 from hypermail.internet.residents import Residents, residentsOf
 from hypermail.internet.security import Security, refuseToLeave
 from hypermail.internet.session import Session
-from hypermail.internet.strangers import FailedHandshakes
 from hypermail.internet.traces import Traces
 from hypermail.internet.whereabouts import Whereabouts
 from hypermail.options import KIB, ListenerOptions, Options
 from hypermail.security.handshake import HandshakeFactory
 from hypermail.session.journal import StoredSession
 
-#: What a socket that is bound to all addresses of its family is bound to.
-EVERYWHERE = ("0.0.0.0", "::")
 
-
-@implementer(ICarrierUser)
-class HypermailDatagramProtocol(DatagramProtocol):
+class HypermailDatagramProtocol(SocketSessions):
     """
     Sessions over one UDP socket.
 
@@ -52,14 +37,8 @@ class HypermailDatagramProtocol(DatagramProtocol):
     faster socket where there is one. In mode C{plain} datagrams from other machines are dropped, unless it was told
     otherwise.
 
-    @ivar pump: of its sessions, once the socket is open.
     @ivar strangers: how many datagrams were dropped because they came from elsewhere.
-    @ivar failedHandshakes: of strangers.
     """
-
-    noisy = False
-    seconds: Callable[[], float]
-    pump: Pump
 
     _log = Logger()
 
@@ -94,38 +73,21 @@ class HypermailDatagramProtocol(DatagramProtocol):
             their starters want it). Whoever has opened it closes it, after the socket.
         @param wall: the wall clock, in s since 1970, by which messages on disk expire.
         """
-        self.factory = factory
-        self.reactor: Any = reactor
-        self._seconds = seconds
+        super().__init__(factory, reactor=reactor, seconds=seconds, randomBytes=randomBytes, wall=wall)
         self.strangers = 0
         self._options = options or Options()
         self.store = store
-        self.wall = wall
         self._listenerOptions = listenerOptions or ListenerOptions()
         self.security = security
-        self._randomBytes = randomBytes
         self._traces = Traces(traceDirectory)
-        self.failedHandshakes = FailedHandshakes()
         self.residents = residents or residentsOf(self._listenerOptions, randomBytes)
-        self._carrier: Any = None
-        self._ownCarrier: DatagramCarrier | None = None
 
     # The socket.
 
-    def startProtocol(self) -> None:
-        """The socket is open."""
-        transport: Any = self.transport
-        if self.reactor is None:
-            self.reactor = getattr(transport, "reactor", None)
-            if self.reactor is None:
-                raise UsageError(f"{transport!r} does not tell its reactor: pass HypermailDatagramProtocol one")
-        self.seconds = self._seconds or clockOf(self.reactor)
-        if ICarrier.providedBy(transport):
-            self._carrier = transport
-        else:
-            self._carrier = self._ownCarrier = DatagramCarrier(transport, self, self.reactor)
+    def makeDemux(self) -> Demux:
+        """See L{SocketSessions.makeDemux}."""
         self._options = self._within(self._options)
-        self._demux = Demux(
+        return Demux(
             options=self._options,
             listener_options=self._listenerOptions,
             handshake=None if self.factory is None else self.security.listening(self._randomBytes),
@@ -134,24 +96,6 @@ class HypermailDatagramProtocol(DatagramProtocol):
             scope=f"{thisMachine()} {self.host()}".encode() if self.factory is not None else b"",
             trace_factory=self._traces.ofStranger,
         )
-        self.pump = Pump(
-            self.reactor,
-            self.seconds,
-            self._carrier,
-            self._demux,
-            self.failedHandshakes,
-            starting=self.factory is None,
-            everywhere=self.host().host in EVERYWHERE,
-        )
-        if self.factory is not None:
-            self.factory.doStart()
-
-    def stopProtocol(self) -> None:
-        """The socket is about to be closed: the sessions end, and nothing is left in the reactor."""
-        self.pump.stop()
-        self._carrier.stop()
-        if self.factory is not None:
-            self.factory.doStop()
 
     def renew(self, security: Security) -> None:
         """
@@ -164,51 +108,14 @@ class HypermailDatagramProtocol(DatagramProtocol):
         self._demux.renew(security.listening(self._randomBytes))
         self.security = security
 
-    def host(self) -> HypermailAddress:
-        """Our address."""
-        found = self._carrier.getHost()
-        return HypermailAddress(found.host, found.port)
-
-    def carrierStatistics(self) -> dict[str, int]:
-        """What was lost between us and the network, by cause."""
-        return dict(self._carrier.statistics())
-
-    def socketStatistics(self) -> dict[str, int]:
-        """What has become of strangers, and of datagrams that belong to no session, for people to look at."""
-        strangers = self.failedHandshakes
-        return {
-            **self._demux.statistics(),
-            "sessions_refused": strangers.refusals,
-            "handshakes_failed": strangers.count,
-        }
-
     # What the carrier says.
-
-    def datagramReceived(self, datagram: bytes, addr: Any) -> None:
-        """A stock transport has one datagram."""
-        if self._ownCarrier is not None:
-            self._ownCarrier.datagramReceived(datagram, addr)
 
     def datagramsReceived(self, datagrams: list[memoryview], address: Any, ecn: int = 0) -> None:
         """See L{ICarrierUser.datagramsReceived}."""
         if not self.security.allowRemote and not isLoopback(address[0]):
             self._refuse(address, len(datagrams))
             return
-        address = SocketAddress(*address) if len(address) == 2 else AskedAddress(*address)
-        demux, pump = self._demux, self.pump
-        try:
-            touched = demux.receive(datagrams, address, now=self.seconds(), ecn=ecn)
-        except Exception:
-            self._log.failure("Datagrams from {address} could not be dealt with", address=address)
-            return
-        faults = dict(demux.faults())
-        for connection in touched:
-            session = pump.sessions.get(connection) or self._received(connection)
-            if connection in faults:
-                pump.broken(session, Failure(faults[connection]))
-            else:
-                pump.attend(session)
-        pump.reply(demux.replies())
+        super().datagramsReceived(datagrams, address, ecn)
 
     def _refuse(self, address: Any, count: int) -> None:
         if not self.strangers:
@@ -218,22 +125,6 @@ class HypermailDatagramProtocol(DatagramProtocol):
                 address=address,
             )
         self.strangers += count
-
-    def _received(self, connection: Connection) -> Session:
-        """A stranger has begun a connection."""
-        session = self.pump.sessions[connection] = Session(self, connection, factory=self.factory)
-        return session
-
-    def carrierWritable(self) -> None:
-        """See L{ICarrierUser.carrierWritable}."""
-        self.pump.writable()
-
-    def addressUnreachable(self, address: Any, error: OSError) -> None:
-        """
-        See L{ICarrierUser.addressUnreachable}: sessions that were to open there won't; those that are open go on, for a
-        way may come back, and tell of it if none does.
-        """
-        self.pump.unreachable(address, error)
 
     # Starters' connections.
 

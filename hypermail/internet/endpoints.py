@@ -29,13 +29,16 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from hypermail.errors import HypermailError, SessionAborted, Unreachable, UsageError
+from hypermail.dialects.dialect import Dialect
+from hypermail.errors import HypermailError, NotSupported, SessionAborted, Unreachable, UsageError
 from hypermail.interfaces import ISessionFactory, ISessionProtocol, ISessionStore
 from hypermail.internet.address import HypermailAddress, isAddress, isLoopback
 from hypermail.internet.attempts import HostAddress, interleaved
 from hypermail.internet.claiming import NameInUse, useName
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.deadlines import clockOf
+from hypermail.internet.dialects import UNSECURED, DialectDatagramProtocol
+from hypermail.internet.inhabited import SocketSessions
 from hypermail.internet.life import NOT_WANTED
 from hypermail.internet.listening import ListeningPorts, openPorts
 from hypermail.internet.naming import NamedStreams
@@ -63,11 +66,22 @@ class _Settings:
     """What both kinds of session endpoint have in common; equal settings can share a session."""
 
     security: Security
-    options: Options
+    options: Options | Dialect
     traceDirectory: str | Path | None
     seconds: Callable[[], float]
     randomBytes: Callable[[int], bytes]
     store: ISessionStore | None = None
+
+    @property
+    def manner(self) -> str:
+        """What the log says of who can reach a listener, and how."""
+        if isinstance(self.options, Dialect):
+            return f"dialect {self.options.name}, which does not encrypt: anyone on the path can read"
+        security = self.security
+        mode = f"mode {security.mode.name.lower()}"
+        if isinstance(security, ListenerTLS) and security.identity is not None:
+            return f"{mode} with the pin {security.identity.pin}"
+        return mode + _REACH.get((security.mode, security.allowRemote), "")
 
     def protocol(
         self,
@@ -75,8 +89,17 @@ class _Settings:
         factory: ISessionFactory | None = None,
         listenerOptions: ListenerOptions | None = None,
         residents: Residents | None = None,
-    ) -> HypermailDatagramProtocol:
+    ) -> SocketSessions:
         """The sessions of a new socket."""
+        if isinstance(self.options, Dialect):
+            return DialectDatagramProtocol(
+                factory,
+                dialect=self.options,
+                listenerOptions=listenerOptions,
+                reactor=reactor,
+                seconds=self.seconds,
+                randomBytes=self.randomBytes,
+            )
         return HypermailDatagramProtocol(
             factory,
             security=self.security,
@@ -91,11 +114,20 @@ class _Settings:
         )
 
 
-def _reach(security: Security) -> str:
-    """What the log says of who can reach a listener, and how."""
-    if isinstance(security, ListenerTLS) and security.identity is not None:
-        return f" with the pin {security.identity.pin}"
-    return _REACH.get((security.mode, security.allowRemote), "")
+def _checkDialect(dialect: Dialect, listening: bool, **others: object) -> None:
+    """@raise UsageError: when something is given that dialects have no use for, or the dialect misses something."""
+    for name, value in others.items():
+        if value is not None and value != Options():
+            raise UsageError(f"dialect {dialect.name} has no use for {name}{_WHY_NOT.get(name, '')}")
+    dialect.check(listening)
+
+
+_WHY_NOT = {
+    "security": ": it does not encrypt",
+    "options": ": what its sessions want and bear is said in the dialect itself",
+    "store": ": its sessions end with their process",
+    "name": ": its sessions end with their process",
+}
 
 
 def _checkPort(port: int, least: int) -> None:
@@ -118,7 +150,7 @@ class SessionServerEndpoint:
         reactor: Any,
         port: int,
         *,
-        security: Security,
+        security: Security | None = None,
         interface: str = "",
         options: Options = Options(),
         listenerOptions: ListenerOptions = ListenerOptions(),
@@ -126,10 +158,11 @@ class SessionServerEndpoint:
         seconds: Callable[[], float] | None = None,
         randomBytes: Callable[[int], bytes] = os.urandom,
         store: ISessionStore | None = None,
+        dialect: Dialect | None = None,
     ) -> None:
         """
         @param port: 0–65535; 0 for one that is free.
-        @param security: L{ListenerTLS}, L{SharedSecret} or L{Plain}.
+        @param security: L{ListenerTLS}, L{SharedSecret} or L{Plain}; has to be given, unless there is a dialect.
         @param interface: an IP address; empty for all addresses of both families, or, where the security may not leave
             this machine, for the loopback addresses of both.
         @param options: what each session wants and bears.
@@ -140,16 +173,26 @@ class SessionServerEndpoint:
         @param randomBytes: makes so many random bytes.
         @param store: where sessions are kept over restarts, for starters that want it; see
             L{hypermail.services.store.openStore}. None for nowhere.
-        @raise UsageError: when port or interface cannot be, or the security is a starter's.
+        @param dialect: L{Batch} or L{Digest}, to serve peers that speak an older wire format, in place of security,
+            options, store and traces; None for the native protocol.
+        @raise UsageError: when port or interface cannot be, the security is a starter's, or the dialect has no use for
+            what is given, or misses something.
         """
         _checkPort(port, 0)
         _checkInterface(interface)
+        if dialect is not None:
+            _checkDialect(dialect, True, security=security, options=options, traceDirectory=traceDirectory, store=store)
+            security = UNSECURED
+        elif security is None:
+            raise UsageError("a listener needs its security: ListenerTLS(identity), SharedSecret(...) or Plain()")
         security.listening(randomBytes)
         self._reactor = reactor
         self._port = port
         self._interface = interface
         self._listenerOptions = listenerOptions
-        self._settings = _Settings(security, options, traceDirectory, seconds or clockOf(reactor), randomBytes, store)
+        self._settings = _Settings(
+            security, dialect or options, traceDirectory, seconds or clockOf(reactor), randomBytes, store
+        )
 
     def listen(self, factory: ISessionFactory) -> Deferred[IListeningPort]:
         """
@@ -168,15 +211,14 @@ class SessionServerEndpoint:
 
         residents = residentsOf(self._listenerOptions, self._settings.randomBytes)
 
-        def make() -> HypermailDatagramProtocol:
+        def make() -> SocketSessions:
             return self._settings.protocol(self._reactor, factory, self._listenerOptions, residents)
 
         ports: ListeningPorts = await openPorts(self._reactor, self._port, interfaces, make)
         self._log.info(
-            "listening on {addresses} in mode {mode}{reach}",
+            "listening on {addresses} in {manner}",
             addresses=" and ".join(map(str, ports.getHosts())),
-            mode=security.mode.name.lower(),
-            reach=_reach(security),
+            manner=self._settings.manner,
         )
         return ports
 
@@ -200,6 +242,7 @@ class SessionClientEndpoint:
         randomBytes: Callable[[int], bytes] = os.urandom,
         store: ISessionStore | None = None,
         name: str | None = None,
+        dialect: Dialect | None = None,
     ) -> None:
         """
         @param host: the listener's name or IP address.
@@ -215,10 +258,17 @@ class SessionClientEndpoint:
         @param store: where the session is kept over restarts: it is durable then, and the listener has to keep it, too.
             None for a session that ends with its process.
         @param name: of the session in the store; None for C{HOST:PORT}.
-        @raise UsageError: when port or bind address cannot be, or the security is a listener's.
+        @param dialect: L{Batch} or L{Digest}, to reach a listener that speaks an older wire format, in place of
+            security, options, store and traces; None for the native protocol.
+        @raise UsageError: when port or bind address cannot be, the security is a listener's, or the dialect has no use
+            for what is given, or misses something.
         """
         _checkPort(port, 1)
         _checkInterface(bindAddress or "")
+        if dialect is not None:
+            others = {"security": security, "options": options, "traceDirectory": traceDirectory}
+            _checkDialect(dialect, False, **others, store=store, name=name)
+            security = UNSECURED
         security = security or StarterTLS()
         security.starting(host, randomBytes)
         self.host = host
@@ -226,7 +276,9 @@ class SessionClientEndpoint:
         self._name = f"{host}:{port}" if name is None else name
         self._reactor = reactor
         self._bindAddress = bindAddress
-        self._settings = _Settings(security, options, traceDirectory, seconds or clockOf(reactor), randomBytes, store)
+        self._settings = _Settings(
+            security, dialect or options, traceDirectory, seconds or clockOf(reactor), randomBytes, store
+        )
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -343,6 +395,13 @@ def _any(host: str) -> str:
     return "127.0.0.1" if isLoopback(host) else "0.0.0.0"
 
 
+def _refuseDialect(settings: dict[str, Any]) -> None:
+    """@raise NotSupported: when streams are wanted of a dialect."""
+    dialect = settings.get("dialect")
+    if dialect is not None:
+        raise NotSupported(f"dialect {dialect.name} has no streams")
+
+
 @implementer(IStreamServerEndpoint)
 class HypermailServerEndpoint:
     """
@@ -356,7 +415,9 @@ class HypermailServerEndpoint:
         """
         @param stream: the name; streams of others are rejected.
         @param settings: as of L{SessionServerEndpoint}.
+        @raise NotSupported: when they name a dialect.
         """
+        _refuseDialect(settings)
         self._stream = stream
         self._sessions = SessionServerEndpoint(reactor, port, **settings)
 
@@ -382,9 +443,11 @@ class HypermailClientEndpoint:
         @param keep: s that the session stays open for further streams when the last one is over.
         @param settings: as of L{SessionClientEndpoint}.
         @raise UsageError: when C{keep} is negative or no number, and as L{SessionClientEndpoint}.
+        @raise NotSupported: when the settings name a dialect.
         """
         if not 0 <= keep < inf:
             raise UsageError(f"keep is a number of seconds, 0 or more, not {keep!r}")
+        _refuseDialect(settings)
         self._reactor = reactor
         self._stream = stream
         self._keep = keep

@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from hypermail.demux import Demux
-from hypermail.errors import Reason, SessionAborted, Unreachable, UsageError
+from hypermail.errors import NotSupported, Reason, SessionAborted, Unreachable, UsageError
 from hypermail.internet.deadlines import Deadlines
 from hypermail.internet.strangers import FailedHandshakes
 from hypermail.internet.surroundings import Surroundings
@@ -90,7 +90,7 @@ class Pump:
         for session in list(self.sessions.values()):
             try:
                 session.park("this side is shutting down; the session is kept")
-            except UsageError:
+            except (NotSupported, UsageError):
                 session.abort("this side is shutting down", Reason.SHUTTING_DOWN)
             self._writable = True
             self.attend(session)

@@ -13,6 +13,7 @@ from twisted.internet.error import CannotListenError
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from hypermail.dialects.dialect import Dialect
 from hypermail.errors import Reason, SessionReset, SessionTimedOut, StoreFailed, Unreachable
 from hypermail.interfaces import ISessionFactory, ISessionProtocol, ISessionStore
 from hypermail.internet.address import HypermailAddress
@@ -39,7 +40,7 @@ class SessionRequest:
         self,
         host: str,
         addresses: list[HostAddress],
-        options: Options,
+        options: Options | Dialect,
         seconds: Callable[[], float],
         socket: Callable[[str], StarterSocket],
         protocol: ISessionProtocol,
@@ -176,7 +177,7 @@ class SessionRequest:
                 raise SessionTimedOut(f"{HypermailAddress(*address)}: {error.text}", error.code) from error
             raise
 
-    def _patience(self, patience: float | None) -> Options:
+    def _patience(self, patience: float | None) -> Options | Dialect:
         """Time: what is left of it, so that all attempts end together."""
         if patience is None and self._alone:
             return self._options

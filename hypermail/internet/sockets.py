@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.interfaces import IListeningPort
 
 from hypermail.internet.carrier import listenDatagrams
-from hypermail.internet.datagrams import HypermailDatagramProtocol
+from hypermail.internet.inhabited import SocketSessions
 
 
 class StarterSocket:
@@ -28,7 +28,7 @@ class StarterSocket:
         self,
         registry: dict[object, StarterSocket],
         key: object,
-        sessions: HypermailDatagramProtocol,
+        sessions: SocketSessions,
         port: IListeningPort,
     ) -> None:
         self._registry = registry
@@ -89,9 +89,7 @@ class Lease:
 _registries: WeakKeyDictionary[Any, dict[object, StarterSocket]] = WeakKeyDictionary()
 
 
-def starterSocket(
-    reactor: Any, key: object, interface: str, make: Callable[[], HypermailDatagramProtocol]
-) -> StarterSocket:
+def starterSocket(reactor: Any, key: object, interface: str, make: Callable[[], SocketSessions]) -> StarterSocket:
     """
     The socket for sessions that are alike.
 

@@ -12,7 +12,7 @@ from twisted.internet.defer import Deferred
 from hypermail.internet.attempts import HostAddress
 
 if TYPE_CHECKING:
-    from hypermail.internet.datagrams import HypermailDatagramProtocol
+    from hypermail.internet.inhabited import SocketSessions
     from hypermail.internet.sockets import Lease, StarterSocket
 
 
@@ -75,7 +75,7 @@ class Whereabouts:
         """The session has a link again."""
         self._tried = False
 
-    def move(self, address: HostAddress) -> HypermailDatagramProtocol:
+    def move(self, address: HostAddress) -> SocketSessions:
         """
         The session is to go on from the socket that asks C{address}.
 

@@ -27,6 +27,18 @@ _QUIET = (
 PATIENCE = 30
 
 
+def browsers() -> tuple[str, str]:
+    """
+    The programs: a browser, and what drives it.
+
+    @raise SkipTest: when they are not there.
+    """
+    chromium, driver = which("chromium"), which("chromedriver")
+    if chromium is None or driver is None:
+        raise SkipTest("there is no chromium with its chromedriver")
+    return chromium, driver
+
+
 def browser(profile: Path, *arguments: str) -> Any:
     """
     A browser that trusts any certificate. It blocks.
@@ -35,9 +47,7 @@ def browser(profile: Path, *arguments: str) -> Any:
     @param arguments: of its command line, besides.
     @raise SkipTest: when there is none.
     """
-    chromium, driver = which("chromium"), which("chromedriver")
-    if chromium is None or driver is None:
-        raise SkipTest("there is no chromium with its chromedriver")
+    chromium, driver = browsers()
     try:
         from selenium.webdriver import Chrome, ChromeOptions
         from selenium.webdriver.chrome.service import Service

@@ -13,7 +13,7 @@ from twisted.internet.threads import deferToThread
 from hypermail.hive.cell.application import answer
 from hypermail.hive.exchanges import Exchange
 from hypermail.hive.installation import STATUS
-from hypermail.test.browsers import browsing, complaints, draw_as, until
+from hypermail.test.browsers import browsers, browsing, complaints, draw_as, until
 from hypermail.test.queens import QueenCase
 
 HOSTILE = "<script>document.title='pwned'</script><img src=x onerror=alert(1)>"
@@ -137,6 +137,7 @@ class BrowserTests(QueenCase):
 
     async def test_lost(self) -> None:
         """When the queen goes it says so; when she is back it goes on."""
+        browsers()  # or nobody would ever reach a step
         url = await self.serve()
         number = self.installation.ports.number(STATUS)
         steps = {"gone": Deferred[None](), "back": Deferred[None]()}

@@ -290,7 +290,7 @@ class PairTests(SynchronousTestCase):
 
     def test_brokenDemux(self) -> None:
         """... and with datagrams that nobody can make sense of, which must not close the port."""
-        self.listener._demux.receive = self.fail_  # type: ignore[method-assign]
+        self.listener._demux.receive = self.fail_
         self.listener.datagramsReceived([memoryview(b"x")], ("127.0.0.1", 9))
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 

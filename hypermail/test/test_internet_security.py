@@ -163,7 +163,8 @@ class DefaultTests(SynchronousTestCase):
     def test_listener(self) -> None:
         """A listener has to say how it is secured; so has a socket."""
         for make in (SessionServerEndpoint, HypermailServerEndpoint):
-            self.assertRaises(TypeError, make, None, 1)
+            error = self.assertRaises(UsageError, make, None, 1)
+            self.assertIn("needs its security", error.text)
         self.assertRaises(TypeError, HypermailDatagramProtocol)
 
     def test_plain(self) -> None:
