@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 import hypermail
+from hypermail.dialects.batch.states import GREETING, Greeting, GreetingInput
 from hypermail.errors import IllegalTransition
 from hypermail.hive.states import ANSWERING, ASKING, Answering, AnsweringInput, Asking, AskingInput
 from hypermail.link.states import ECN, LINK, SEARCH, EcnInput, EcnState, Search, SearchInput
@@ -51,6 +52,7 @@ TABLES: list[tuple[Table[Any, Any], type[Enum], type[Enum], set[Enum], set[Enum]
     (RECEIVING, Receiving, ReceivingInput, {Receiving.READING}, {Receiving.DELIVERED, Receiving.CLEARED}),
     (ASKING, Asking, AskingInput, {Asking.IDLE}, {Asking.OVER}),
     (ANSWERING, Answering, AnsweringInput, {Answering.IDLE}, set()),
+    (GREETING, Greeting, GreetingInput, {Greeting.CONNECTING, Greeting.UNPROVED}, {Greeting.OVER}),
 ]
 
 

@@ -1,0 +1,92 @@
+"""
+Pings of dialect C{batch}: the countdown that finds a peer gone, and those that the application asks for.
+"""
+
+from __future__ import annotations
+
+#: Count of the ping that proves an address.
+PROOF = 127
+#: Counts of pings that the application asks for: those of the countdown are below.
+FIRST_ASKED = 128
+AFTER_ASKED = 256
+
+
+class Countdown:
+    """
+    At every tick at which nothing has come from the peer since the last one, the count goes down: the first time for
+    free, then with a ping that bears it, and when it is used up the peer is gone. Only the answer to a ping resets the
+    count; whatever else comes merely makes it stay for a tick (seed 001).
+
+    @param interval: s between two ticks.
+    @param count: where it begins; from 2, so that a peer is pinged at least once before it is given up.
+    @ivar deadline: s when C{tick} is to be called.
+    @ivar dead: whether the count is used up.
+    """
+
+    __slots__ = ("_asked", "_first", "_heard", "_idle", "_interval", "_next", "_unanswered", "dead", "deadline")
+
+    def __init__(self, interval: float, count: int, now: float) -> None:
+        self._interval = interval
+        self._first = count
+        self._idle = 0
+        self._heard = False
+        self._unanswered: set[int] = set()
+        self._next = FIRST_ASKED
+        self._asked: dict[int, float] = {}
+        self.dead = False
+        self.deadline = now + interval
+
+    def begin(self, now: float) -> None:
+        """The first tick is an interval from now."""
+        self.deadline = now + self._interval
+
+    def prove(self) -> int:
+        """A ping leaves whose answer shows where the peer is. @return: its count."""
+        self._unanswered.add(PROOF)
+        return PROOF
+
+    def heard(self) -> None:
+        """Something has come from the peer."""
+        self._heard = True
+
+    def tick(self, now: float) -> int | None:
+        """
+        Time has passed. Harmless when early.
+
+        @return: the count of a ping that is to be sent.
+        """
+        if now < self.deadline:
+            return None
+        self.deadline = now + self._interval
+        if self._heard:
+            self._heard = False
+            return None
+        idle, self._idle = self._idle, self._idle + 1
+        if idle >= self._first:
+            self.dead = True
+        elif idle:
+            self._unanswered.add(self._first - idle)
+            return self._first - idle
+        return None
+
+    def ask(self, now: float) -> int:
+        """A ping of the application leaves. @return: its count."""
+        count, self._next = self._next, self._next + 1
+        if self._next == AFTER_ASKED:
+            self._next = FIRST_ASKED
+        self._asked[count] = now
+        return count
+
+    def answered(self, count: int, now: float) -> tuple[bool, float | None]:
+        """
+        A Ping ack has come.
+
+        @return: whether such a ping was sent and not answered yet, and its round trip in s if the application has asked
+            for it.
+        """
+        asked_at = self._asked.pop(count, None)
+        if asked_at is None and count not in self._unanswered:
+            return False, None
+        self._unanswered.clear()
+        self._idle = 0
+        return True, None if asked_at is None else now - asked_at
