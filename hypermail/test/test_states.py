@@ -15,6 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 import hypermail
 from hypermail.dialects.batch.states import GREETING, Greeting, GreetingInput
+from hypermail.dialects.digest.states import CLIENT, ClientInput, ClientPhase
 from hypermail.errors import IllegalTransition
 from hypermail.hive.states import ANSWERING, ASKING, Answering, AnsweringInput, Asking, AskingInput
 from hypermail.link.states import ECN, LINK, SEARCH, EcnInput, EcnState, Search, SearchInput
@@ -51,6 +52,7 @@ TABLES: list[tuple[Table[Any, Any], type[Enum], type[Enum], set[Enum], set[Enum]
     (SENDING, Sending, SendingInput, {Sending.WRITING}, {Sending.FLUSHED, Sending.CLEARED}),
     (RECEIVING, Receiving, ReceivingInput, {Receiving.READING}, {Receiving.DELIVERED, Receiving.CLEARED}),
     (ASKING, Asking, AskingInput, {Asking.IDLE}, {Asking.OVER}),
+    (CLIENT, ClientPhase, ClientInput, {ClientPhase.GREETING}, {ClientPhase.OVER}),
     (ANSWERING, Answering, AnsweringInput, {Answering.IDLE}, set()),
     (GREETING, Greeting, GreetingInput, {Greeting.CONNECTING, Greeting.UNPROVED}, {Greeting.OVER}),
 ]

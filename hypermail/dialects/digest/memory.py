@@ -1,0 +1,118 @@
+"""
+What one side remembers of the other as a sender, over all of its lives: what has come of it, and when it said so.
+
+Packets with a timestamp tell lives apart. In each life the order count begins at 0 and rises with time, so what is
+newer and has a lower count is of a new life, and what has a timestamp of before the life began is a replay from an
+earlier one. Data bears no timestamp: the digests of what was delivered last are remembered from one life to the next.
+"""
+
+from __future__ import annotations
+
+from hypermail.dialects.digest.packets import DigestPacket
+from hypermail.dialects.digest.timestamps import Moment
+from hypermail.dialects.digest.window import DigestMemory, OrderWindow
+
+#: Ranges of order counts of messages. A sender of ours begins none when one in flight is so far behind that it might
+#: fall out (C{MOST_BEHIND}).
+MESSAGE_RANGES = 1_024
+#: Ranges of order counts of all else, of which nothing is repeated.
+OTHER_RANGES = 256
+#: Digests of messages that were settled, and of direct messages.
+SETTLED = 1_024
+DIRECTS = 256
+
+
+class PeerMemory:
+    """
+    Of one sender.
+
+    @param secret: the sender's; None for plain digests.
+    @ivar uuid: 16 bytes.
+    @ivar stamped: the highest order count of this life that came with a timestamp; -1 before the first.
+    @ivar newest: ns since 1970; the newest timestamp of all lives.
+    @ivar born: ns since 1970; when this life began, at the latest.
+    @ivar lived: whether there was a life before this one.
+    """
+
+    __slots__ = ("_directs", "_messages", "_others", "_settled", "born", "lived", "newest", "secret", "stamped", "uuid")
+
+    def __init__(self, uuid: bytes, secret: bytes | None) -> None:
+        self.uuid = uuid
+        self.secret = secret
+        self.stamped = -1
+        self.newest = -1
+        self.born = -1
+        self.lived = False
+        self._messages = OrderWindow(MESSAGE_RANGES)
+        self._others = OrderWindow(OTHER_RANGES)
+        self._settled = DigestMemory(SETTLED)
+        self._directs = DigestMemory(DIRECTS)
+
+    # Lives.
+
+    def newer(self, moment: Moment) -> bool:
+        """Whether a timestamp is newer than any before: only such a packet may open a session."""
+        return moment.first > self.newest
+
+    def restarted(self, packet: DigestPacket, moment: Moment) -> bool:
+        """Whether a packet with a timestamp shows that the sender has begun a new life."""
+        return packet.order <= self.stamped and self.newer(moment)
+
+    def begin(self, packet: DigestPacket, moment: Moment) -> None:
+        """
+        A session opens. Nothing that has a lower count belongs to it.
+
+        @param packet: with which the sender has asked for it, or agreed.
+        """
+        self.lived = self.stamped >= 0
+        self._messages = OrderWindow(MESSAGE_RANGES, packet.order)
+        self._others = OrderWindow(OTHER_RANGES, packet.order)
+        self.stamped = -1
+        self.born = moment.first
+        self.see(packet, moment)
+
+    # What has come.
+
+    def see(self, packet: DigestPacket, moment: Moment | None = None) -> bool:
+        """
+        A packet that is no message has come.
+
+        @param moment: its timestamp, if it has one.
+        @return: whether it is new, and of this life.
+        """
+        if moment is not None and moment.last < self.born:
+            return False
+        if not self._others.add(packet.order):
+            return False
+        if moment is not None:
+            self.stamped = max(self.stamped, packet.order)
+            self.newest = max(self.newest, moment.last)
+        return True
+
+    def see_direct(self, packet: DigestPacket) -> bool:
+        """A direct message has come. @return: whether it is new."""
+        if (self.lived and packet.digest in self._directs) or not self.see(packet):
+            return False
+        self._directs.add(packet.digest)
+        return True
+
+    def knows(self, packet: DigestPacket) -> bool:
+        """Whether a message has come before."""
+        return packet.order in self._messages or (self.lived and packet.digest in self._settled)
+
+    def take(self, packet: DigestPacket) -> None:
+        """A message is given to the application."""
+        self._messages.add(packet.order)
+
+    def settle(self, digest: bytes) -> None:
+        """The application has settled a message."""
+        self._settled.add(digest)
+
+    def settled(self, digest: bytes) -> bool:
+        """Whether the application has settled this message, as far back as is remembered."""
+        return digest in self._settled
+
+    def rest(self) -> None:
+        """The session has ended: what is only of use during one is forgotten."""
+        self._messages = OrderWindow(MESSAGE_RANGES)
+        self._others = OrderWindow(OTHER_RANGES)
