@@ -12,6 +12,10 @@ from typing import TYPE_CHECKING
 from hypermail._lazy import lazily
 
 if TYPE_CHECKING:
+    from hypermail.dialects.batch.dialect import Batch as Batch
+    from hypermail.dialects.dialect import Dialect as Dialect
+    from hypermail.dialects.digest.dialect import Digest as Digest
+    from hypermail.dialects.digest.packets import DigestPayload as DigestPayload
     from hypermail.errors import CredentialError as CredentialError
     from hypermail.errors import Delivered as Delivered
     from hypermail.errors import HandshakeFailed as HandshakeFailed
@@ -66,6 +70,7 @@ if TYPE_CHECKING:
     from hypermail.internet.credentials import stateDirectory as stateDirectory
     from hypermail.internet.credentials import writeIdentity as writeIdentity
     from hypermail.internet.datagrams import HypermailDatagramProtocol as HypermailDatagramProtocol
+    from hypermail.internet.dialects import DialectDatagramProtocol as DialectDatagramProtocol
     from hypermail.internet.endpoints import HypermailClientEndpoint as HypermailClientEndpoint
     from hypermail.internet.endpoints import HypermailServerEndpoint as HypermailServerEndpoint
     from hypermail.internet.endpoints import SessionClientEndpoint as SessionClientEndpoint
@@ -88,6 +93,10 @@ if TYPE_CHECKING:
     from hypermail.services.kept import openStore as openStore
 
 _HOMES = {
+    "hypermail.dialects.batch.dialect": ("Batch",),
+    "hypermail.dialects.dialect": ("Dialect",),
+    "hypermail.dialects.digest.dialect": ("Digest",),
+    "hypermail.dialects.digest.packets": ("DigestPayload",),
     "hypermail.errors": (
         "CredentialError",
         "Delivered",
@@ -147,6 +156,7 @@ _HOMES = {
         "writeIdentity",
     ),
     "hypermail.internet.datagrams": ("HypermailDatagramProtocol",),
+    "hypermail.internet.dialects": ("DialectDatagramProtocol",),
     "hypermail.internet.endpoints": (
         "HypermailClientEndpoint",
         "HypermailServerEndpoint",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
@@ -18,120 +18,9 @@ from hypermail.errors import CredentialError, NotSupported, UsageError
 from hypermail.link.congestion import names
 from hypermail.options import Options
 from hypermail.services.addresses import DEFAULT_STATUS_PORT, LOOPBACK, Destination, parse_destination, parse_port
-from hypermail.services.rates import parse_rate
-
-if TYPE_CHECKING:
-    from hypermail.internet.settings import StarterSettings
+from hypermail.services.call_options import calling, manner, read_rate
 
 Work = Callable[[Any], Coroutine[Any, Any, bool]]
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _destination(context: click.Context, parameter: click.Parameter, value: str) -> Destination:
-    try:
-        return parse_destination(value)
-    except UsageError as error:
-        raise click.BadParameter(error.text, context, parameter) from None
-
-
-def _rate(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    try:
-        return None if value is None else parse_rate(value)
-    except UsageError as error:
-        raise click.BadParameter(error.text, context, parameter) from None
-
-
-def _settings(
-    pin: str | None,
-    trust_roots: str | None,
-    identity: str | None,
-    secret_file: str | None,
-    plain: bool,
-    allow_remote_plain: bool,
-) -> StarterSettings:
-    """@raise click.UsageError: when these options don't fit together."""
-    from hypermail.internet.settings import StarterSettings
-
-    settings = StarterSettings(
-        pin=pin,
-        trustRoots=trust_roots,
-        identity=identity,
-        secretFile=secret_file,
-        plain=plain,
-        allowRemotePlain=allow_remote_plain,
-    )
-    try:
-        settings.check()
-    except UsageError as error:
-        raise click.UsageError(error.text) from None
-    return settings
-
-
-def calling(timeout: float, help: str) -> Callable[[F], F]:
-    """
-    The parameters of every command that opens a session.
-
-    @param timeout: the default of C{--timeout}, s.
-    @param help: what that is.
-    """
-
-    def decorated(command: F) -> F:
-        for decorate in (_timeout(timeout, help), *_CALLING):
-            command = decorate(command)
-        return command
-
-    return decorated
-
-
-def _timeout(default: float, help: str) -> Callable[[F], F]:
-    return click.option(
-        "--timeout",
-        type=click.FloatRange(min=0, min_open=True, max=86_400),
-        default=default,
-        show_default=True,
-        metavar="SECONDS",
-        help=help,
-    )
-
-
-_CALLING: tuple[Callable[[Any], Any], ...] = (
-    click.option(
-        "--trace",
-        type=click.Path(file_okay=False),
-        metavar="DIR",
-        help="Write a structured event log (qlog), one file per connection.",
-    ),
-    click.option(
-        "--pin",
-        metavar="PIN",
-        help="Trust the listener with this key (sha256/...), whatever its certificate's name and authority.",
-    ),
-    click.option(
-        "--trust-roots",
-        type=click.Path(),
-        metavar="FILE",
-        help="Trust certificates of these authorities (PEM) instead of the system's.",
-    ),
-    click.option(
-        "--identity",
-        type=click.Path(),
-        metavar="FILE",
-        help="Key and certificate (PEM) to show to the listener; see `hypermail identity`.",
-    ),
-    click.option(
-        "--secret-file",
-        type=click.Path(),
-        metavar="FILE",
-        help="Mode secret instead of TLS: at least 32 secret bytes that the listener has, too.",
-    ),
-    click.option(
-        "--plain",
-        is_flag=True,
-        help="Mode plain instead of TLS: neither encrypted nor authenticated, for this machine only.",
-    ),
-    click.option("--allow-remote-plain", is_flag=True, help="With --plain: leave this machine all the same."),
-    click.argument("destination", callback=_destination, metavar="HOST:PORT"),
-)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -154,7 +43,7 @@ def main() -> None:
     help="Congestion control: how fast it may go.",
 )
 @click.option(
-    "--max-rate", callback=_rate, metavar="RATE", help="Bits per second, as 800k, 2.5M or 1G, to send at most."
+    "--max-rate", callback=read_rate, metavar="RATE", help="Bits per second, as 800k, 2.5M or 1G, to send at most."
 )
 def send(
     destination: Destination,
@@ -172,18 +61,23 @@ def send(
     Send files and messages; done when the other side has stored them.
 
     Directories keep their name and what is below them; symbolic links to files are sent as the files,
-    those to directories are not followed, and empty directories are not sent.
+    those to directories are not followed, and empty directories are not sent. In a dialect each file is a message,
+    without its name.
     """
     if not files and not messages:
         raise click.UsageError("nothing to send: name a FILE, or give --message TEXT")
     from hypermail.services import starter
     from hypermail.services.progress import Progress
 
+    told = manner(max_rate=max_rate, **security)
+    if told.dialect is not None and congestion != Options().congestion:
+        raise click.UsageError("a dialect has a congestion control of its own: leave out --congestion")
     how = starter.Calling(
         destination=destination,
         timeout=timeout,
         traceDirectory=trace,
-        settings=_settings(**security),
+        settings=told.settings,
+        dialect=told.dialect,
         congestion=congestion,
         maxRate=max_rate,
     )
@@ -222,8 +116,13 @@ def ping(
     """Measure round trips to a listener."""
     from hypermail.services import starter
 
+    told = manner(**security)
     how = starter.Calling(
-        destination=destination, timeout=timeout, traceDirectory=trace, settings=_settings(**security)
+        destination=destination,
+        timeout=timeout,
+        traceDirectory=trace,
+        settings=told.settings,
+        dialect=told.dialect,
     )
     run(lambda reactor: starter.ping(reactor, how, sys.stdout, times=count, interval=interval))
 

@@ -373,6 +373,8 @@ class ICarrier(Interface):
 class ICarrierUser(Interface):
     """What a carrier brings datagrams to."""
 
+    fragmentable: bool = Attribute("Whether what it sends may be cut up on the way: it does not try out sizes.")
+
     def datagramsReceived(datagrams: list[memoryview], address: Any, ecn: int = 0) -> None:
         """
         One read of the carrier has brought these, in the order in which they came; when their codepoints differ it

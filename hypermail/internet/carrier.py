@@ -82,7 +82,10 @@ class DatagramCarrier:
         self._reactor = reactor
         self.lost: Counter[str] = Counter()
         made = getattr(transport, "socket", None)
-        self.fragments = getattr(transport, "fragments", made is None or not forbidFragments(made))
+        known = getattr(transport, "fragments", None)
+        if known is None:
+            known = made is None or user.fragmentable or not forbidFragments(made)
+        self.fragments: bool = known
         self.largestDatagram: int = getattr(transport, "maxPacketSize", LARGEST_DATAGRAM)
         self._gathered: dict[Any, list[memoryview]] = {}
         self._delivery: IDelayedCall | None = None

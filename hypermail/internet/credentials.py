@@ -55,7 +55,7 @@ def readIdentity(path: FilePath) -> Identity:
     """
     what = f"the identity {_shown(path)} cannot be used"
     missing = f"`hypermail identity --new --name NAME {_word(path)}` makes one"
-    data = _read(path, what, missing, most=_MOST_IDENTITY, private=True)
+    data = readFile(path, what, missing, most=_MOST_IDENTITY, private=True)
     try:
         return Identity.from_pem(data)
     except CredentialError as error:
@@ -71,8 +71,8 @@ def readPair(certificates: FilePath, key: FilePath) -> tuple[bytes, bytes]:
     @raise CredentialError: when a file cannot be read, has more than 1 MiB, or others can read the key, too.
     """
     chain, secret = f"the certificate {_shown(certificates)}", f"the key {_shown(key)}"
-    found = _read(certificates, f"{chain} cannot be used", "name a PEM file with a certificate", most=_MOST_IDENTITY)
-    return found, _read(
+    found = readFile(certificates, f"{chain} cannot be used", "name a PEM file with a certificate", most=_MOST_IDENTITY)
+    return found, readFile(
         key, f"{secret} cannot be used", "name a PEM file with the certificate's key", most=_MOST_IDENTITY, private=True
     )
 
@@ -176,7 +176,7 @@ def readSecret(path: FilePath) -> bytes:
     """
     what = f"the secret {_shown(path)} cannot be used"
     making = f"`(umask 077; head -c {_LEAST_SECRET} /dev/urandom > {_word(path)})` makes one"
-    data = _read(path, what, making, most=_MOST_SECRET, private=True)
+    data = readFile(path, what, making, most=_MOST_SECRET, private=True)
     if len(data) < _LEAST_SECRET:
         raise CredentialError(f"{what}: it has {len(data)} bytes, {_LEAST_SECRET} are the least; {making}")
     return data
@@ -190,7 +190,7 @@ def readHiveKey(path: FilePath) -> str:
         less.
     """
     what = f"the key {_shown(path)} cannot be used"
-    data = _read(path, what, f"`hypermail hive-key {_word(path)}` makes one", most=_MOST_HIVE_KEY, private=True)
+    data = readFile(path, what, f"`hypermail hive-key {_word(path)}` makes one", most=_MOST_HIVE_KEY, private=True)
     try:
         key = data.decode().strip()
     except UnicodeDecodeError:
@@ -234,7 +234,7 @@ def readPins(text: str) -> frozenset[str]:
         except UsageError as error:
             raise CredentialError(error.text) from None
     what = f"the pins {_shown(text)} cannot be used"
-    data = _read(text, what, "name a pin (sha256/...), or a file with one in each line", most=_MOST_PINS)
+    data = readFile(text, what, "name a pin (sha256/...), or a file with one in each line", most=_MOST_PINS)
     pins = set()
     for number, line in enumerate(data.decode("utf-8-sig", "replace").split("\n"), 1):
         pin = line.partition("#")[0].strip()
@@ -250,7 +250,7 @@ def readPins(text: str) -> frozenset[str]:
 
 def _certificates(path: FilePath) -> list[x509.Certificate]:
     what = f"the certificates in {_shown(path)} cannot be used"
-    data = _read(path, what, "name a PEM file with certificates", most=_MOST_CERTIFICATES)
+    data = readFile(path, what, "name a PEM file with certificates", most=_MOST_CERTIFICATES)
     try:
         found = read_certificates(data)
     except CredentialError as error:
@@ -265,14 +265,15 @@ def _isCertificateFile(entry: os.DirEntry[str]) -> bool:
     return entry.name.lower().endswith(_SUFFIXES) and not entry.is_dir()
 
 
-def _read(path: FilePath, what: str, missing: str, *, most: int, private: bool = False) -> bytes:
+def readFile(path: FilePath, what: str, missing: str, *, most: int, private: bool = False) -> bytes:
     """
-    The content of a file.
+    The content of a file that somebody is trusted for.
 
     @param what: the beginning of each error.
     @param missing: what to do when there is no such file.
     @param most: the most bytes.
     @param private: whether nobody but its owner may read it; otherwise everybody may, but not write.
+    @raise CredentialError: when it cannot be read, is larger, or others may do with it what they must not.
     """
     try:
         descriptor = os.open(path, _READING)

@@ -36,6 +36,8 @@ class DialectDatagramProtocol(SocketSessions):
     It works with any C{reactor.listenUDP}; endpoints give it a faster socket where there is one. Nothing is encrypted.
     """
 
+    fragmentable = True  # the seeds' programs send datagrams as large as they come
+
     _log = Logger()
 
     def __init__(

@@ -51,6 +51,7 @@ class SocketSessions(DatagramProtocol):
     """
 
     noisy = False
+    fragmentable = False
     seconds: Callable[[], float]
     pump: Pump
     # Which subclasses set.

@@ -139,7 +139,7 @@ class SegmentingPort(udp.Port):
             made.setsockopt(socket.SOL_SOCKET, option, self.bufferSize)
         # Linux grants twice of what it gives, for its own bookkeeping (socket(7)).
         self.receiveBuffer = made.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) // 2
-        self.fragments = not forbidFragments(made)
+        self.fragments = self._user.fragmentable or not forbidFragments(made)
         try:
             made.setsockopt(SOL_UDP, UDP_GRO, 1)
         except OSError as error:

@@ -78,6 +78,18 @@ class Sessions(Shape):
         """
 
 
+class Dispatch(Shape):
+    """Who sends one file."""
+
+    async def send(self, item: Item) -> None:
+        """
+        Send it.
+
+        @raise SessionLost: when there is no session any more.
+        @raise HypermailError: when it cannot be sent, as it may with L{OSError}.
+        """
+
+
 class Transfer(NamedTuple):
     """
     What one version of a file is called on its way.
@@ -296,7 +308,7 @@ class Sending:
     @ivar lost: why there was no session any more before all were through, or None.
     """
 
-    def __init__(self, dispatch: FileDispatch, items: Iterable[Item], complaints: Complaints) -> None:
+    def __init__(self, dispatch: Dispatch, items: Iterable[Item], complaints: Complaints) -> None:
         self._dispatch = dispatch
         self._items = iter(items)
         self._complaints = complaints

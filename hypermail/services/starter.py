@@ -14,18 +14,20 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.task import LoopingCall, deferLater
 
-from hypermail.errors import Delivered, HypermailError, MessageUndelivered, PeerUntrusted, SessionLost, SessionTimedOut
+from hypermail.errors import HypermailError, MessageUndelivered, PeerUntrusted, SessionLost, SessionTimedOut
 from hypermail.interfaces import ISession
 from hypermail.internet.endpoints import SessionClientEndpoint
 from hypermail.internet.protocol import SessionFactory, SessionProtocol
 from hypermail.internet.settings import StarterSettings
 from hypermail.options import Options
 from hypermail.services.addresses import Destination
+from hypermail.services.dialects import DialectSettings
 from hypermail.services.directory import check_trace_directory
 from hypermail.services.paths import printable
 from hypermail.services.progress import INTERVAL, Progress, count
 from hypermail.services.returning import CannotCall, ReturningSession
-from hypermail.services.sending import FileDispatch, NewTransfers, Sending
+from hypermail.services.sending import Dispatch, FileDispatch, NewTransfers, Sending
+from hypermail.services.sending_messages import MessageDispatch, send_message
 from hypermail.services.tree import Item, find
 from hypermail.services.workers import Workers
 
@@ -43,6 +45,7 @@ class Calling:
     @ivar congestion: the name of the congestion control.
     @ivar maxRate: C{max_rate}, bit/s; None for no limit.
     @ivar allowReopen: C{allow_reopen}.
+    @ivar dialect: that is spoken, in place of the native protocol.
     """
 
     destination: Destination
@@ -52,6 +55,7 @@ class Calling:
     congestion: str = Options().congestion
     maxRate: float | None = None
     allowReopen: bool = True
+    dialect: DialectSettings | None = None
 
     async def open(self, reactor: Any, patience: float) -> ISession:
         """
@@ -60,23 +64,9 @@ class Calling:
         @param patience: s that this may take.
         @raise CannotCall: with one clear line, when it does not open.
         """
-        host, port = self.destination
         check_trace_directory(self.traceDirectory)
         try:
-            endpoint = SessionClientEndpoint(
-                reactor,
-                host,
-                port,
-                options=Options(
-                    connection_timeout=patience,
-                    session_timeout=self.timeout,
-                    congestion=self.congestion,
-                    max_rate=self.maxRate,
-                    allow_reopen=self.allowReopen,
-                ),
-                security=self.settings.security(),
-                traceDirectory=self.traceDirectory,
-            )
+            endpoint = self._endpoint(reactor, patience)
             factory = SessionFactory.forProtocol(SessionProtocol)
             factory.noisy = False
             protocol = await endpoint.connect(factory)
@@ -92,6 +82,27 @@ class Calling:
             raise CannotCall(f"no session with {self.destination}: there is no socket ({error.socketError})") from error
         session: ISession = protocol.session
         return session
+
+    def _endpoint(self, reactor: Any, patience: float) -> SessionClientEndpoint:
+        """@raise HypermailError: when what the settings name cannot be used."""
+        host, port = self.destination
+        if self.dialect is not None:
+            dialect = replace(self.dialect.dialect(), connection_timeout=patience)
+            return SessionClientEndpoint(reactor, host, port, dialect=dialect, traceDirectory=self.traceDirectory)
+        return SessionClientEndpoint(
+            reactor,
+            host,
+            port,
+            options=Options(
+                connection_timeout=patience,
+                session_timeout=self.timeout,
+                congestion=self.congestion,
+                max_rate=self.maxRate,
+                allow_reopen=self.allowReopen,
+            ),
+            security=self.settings.security(),
+            traceDirectory=self.traceDirectory,
+        )
 
     def _distrust(self, error: PeerUntrusted) -> str:
         """What to say of a listener that is not trusted, and what to do if it should be."""
@@ -153,9 +164,7 @@ async def _sendFound(
         await sessions.session(None, None)
         progress.look()
         taken = await _sendMessages(sessions, messages, progress)
-        transfers = NewTransfers(token_bytes)
-        dispatch = FileDispatch(sessions, clock=reactor, run=workers.run, watcher=progress, transfers=transfers)
-        sending = Sending(dispatch, items, progress)
+        sending = Sending(_dispatch(reactor, calling, sessions, workers, progress), items, progress)
         await sending.start()
         if sending.lost is not None:
             progress.fail(f"the session with {where} was lost: {printable(sending.lost.text)}")
@@ -173,7 +182,7 @@ async def _sendMessages(sessions: ReturningSession, messages: Sequence[bytes], p
     taken = 0
     for message in messages:
         try:
-            await _sendMessage(sessions, message)
+            await send_message(sessions, message)
         except MessageUndelivered as error:
             progress.fail(f"the message may have been stored, or not: {printable(error.cause.text)}")
         except HypermailError as error:
@@ -183,26 +192,14 @@ async def _sendMessages(sessions: ReturningSession, messages: Sequence[bytes], p
     return taken
 
 
-async def _sendMessage(sessions: ReturningSession, message: bytes) -> None:
-    """
-    Send a message, once more when it is certain that it has not arrived.
-
-    @raise MessageUndelivered: when that is not certain.
-    @raise HypermailError: when it was not taken.
-    """
-    session = await sessions.session(None, None)
-    while True:
-        error: HypermailError
-        try:
-            await session.sendMessage(message)
-            return
-        except MessageUndelivered as undelivered:
-            if undelivered.delivered is not Delivered.NO:
-                raise
-            error = undelivered.cause
-        except SessionLost as lost:
-            error = lost
-        session = await sessions.session(session, error)
+def _dispatch(
+    reactor: Any, calling: Calling, sessions: ReturningSession, workers: Workers, progress: Progress
+) -> Dispatch:
+    """What sends files: on streams, or as messages where there are none."""
+    if calling.dialect is not None:
+        return MessageDispatch(sessions, run=workers.run, watcher=progress, most=calling.dialect.most)
+    transfers = NewTransfers(token_bytes)
+    return FileDispatch(sessions, clock=reactor, run=workers.run, watcher=progress, transfers=transfers)
 
 
 async def _close(reactor: Any, session: ISession) -> None:

@@ -20,6 +20,8 @@ from hypermail.internet.settings import ListenerSettings, StarterSettings
 from hypermail.link.congestion import controller, names
 from hypermail.options import Options as SessionOptions
 from hypermail.services.addresses import parse_destination, parse_listening, parse_status_port
+from hypermail.services.dialect_usage import DialectUsage
+from hypermail.services.dialects import DialectSettings
 from hypermail.services.files import NAME as FILES
 from hypermail.services.passages import parse_forwards, parse_listens
 from hypermail.services.rates import parse_rate
@@ -29,14 +31,14 @@ if TYPE_CHECKING:
     from hypermail.services.status import Status
 
 _DIRECTORIES = ("inbox", "outbox", "trace", "state")
-_NAMES = ("inbox", "outbox", "trace", "state", "identity", "trust-roots", "secret-file")
+_NAMES = ("inbox", "outbox", "trace", "state", "identity", "trust-roots", "secret-file", "secrets")
 _PORT = "4700"
 #: Options that only a listener, or only a starter, has a use for.
 _LISTENERS = ("port", "inbox", "echo", "state", "allow", "forward")
 _STARTERS = ("listen", "pin", "outbox", "outbox-remove")
 
 
-class Command(usage.Options):
+class Command(DialectUsage):
     """What C{twistd hypermail} understands."""
 
     synopsis = "[options]"
@@ -44,7 +46,8 @@ class Command(usage.Options):
         "Listens for hypermail sessions: what `hypermail send` sends lands in the directory of --inbox, streams go on "
         "to where --forward says, with --echo everything is sent back. Without any of them it answers pings and "
         "refuses the rest. With --connect it is the other end of a tunnel: what connects where --listen says goes "
-        "through a session. Sessions are TLS; at its start a listener says what others have to type to reach it."
+        "through a session. Sessions are TLS; at its start a listener says what others have to type to reach it. With "
+        "--dialect it serves devices that speak an older protocol, which is not encrypted."
     )
 
     optParameters = [
@@ -61,7 +64,12 @@ class Command(usage.Options):
             None,
             "PEM file or directory of authorities: only peers with their certificates are trusted.",
         ],
-        ["secret-file", None, None, "File with at least 32 secret bytes, the same on both sides: mode secret, no TLS."],
+        [
+            "secret-file",
+            None,
+            None,
+            "File with 32 secret bytes or more, as the peer has: mode secret, no TLS. With --dialect digest: the own.",
+        ],
         ["congestion", None, SessionOptions().congestion, f"Congestion control of what is sent: {', '.join(names())}."],
         [
             "max-rate",
@@ -115,6 +123,10 @@ class Command(usage.Options):
             self[name] = None if self[name] is None else self._check(name, parse)
         self["forward"] = self._check("forward", parse_forwards)
         self["listen"] = self._check("listen", parse_listens)
+        dialect = self.parseDialect(SessionOptions().congestion)
+        if dialect is not None:
+            self._postDialect(dialect)
+            return
         if self["connect"] is None:
             self._postListener()
         else:
@@ -129,6 +141,20 @@ class Command(usage.Options):
             return parse(self[name])
         except UsageError as error:
             raise usage.UsageError(f"--{name}: {error.text}") from None
+
+    def _postDialect(self, settings: DialectSettings) -> None:
+        self["settings"] = settings
+        if self["connect"] is None:
+            self["port"] = _PORT if self["port"] is None else self["port"]
+            self["listening"] = self._check("port", parse_listening)
+            return
+        if self["port"] is not None:
+            raise usage.UsageError("--port is for a listener, --connect makes a starter: leave out one of them")
+        if self["inbox"] is None and not self["echo"]:
+            raise usage.UsageError(
+                "--connect with --dialect needs --inbox DIR, to store what the listener sends, or --echo, to return it"
+            )
+        self["destination"] = self._check("connect", parse_destination)
 
     def _postListener(self) -> None:
         for name in _STARTERS:
@@ -213,6 +239,17 @@ def _listener(reactor: Any, options: Command, session: SessionOptions, status: S
 
 
 def _starter(reactor: Any, options: Command, session: SessionOptions, status: Status | None) -> Any:
+    if options["dialect"] is not None:
+        from hypermail.services.dialect_starter import DialectStarterService
+
+        return DialectStarterService(
+            reactor,
+            options["destination"],
+            options["settings"],
+            inbox=options["inbox"],
+            echo=bool(options["echo"]),
+            status=status,
+        )
     from hypermail.internet.endpoints import SessionClientEndpoint
     from hypermail.services.directory import check_trace_directory
     from hypermail.services.entrances import TunnelService

@@ -1,5 +1,6 @@
 """
-Tests that the examples of the guide's C{session.rst}, C{durable.rst} and C{endpoints.rst} run as they stand there.
+Tests that the examples of the guide's C{session.rst}, C{durable.rst}, C{endpoints.rst} and C{dialects.rst} run as they
+stand there.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from twisted.internet.protocol import Factory
 from twisted.trial.unittest import SkipTest, SynchronousTestCase
 
 from hypermail import (
+    Batch,
     Reason,
     SessionClientEndpoint,
     SessionFactory,
@@ -150,6 +152,40 @@ class DurableTests(GuideTestCase):
         """Have a till sell something, and give it time."""
         till[0].sell(what)
         self.network.advance(1)
+
+
+class DialectsTests(GuideTestCase):
+    """C{dialects.rst}"""
+
+    def test_blocks(self) -> None:
+        """One class serves devices of both kinds."""
+        running = self.blocks("dialects.rst")
+        self.assertIn("Meter", next(running))
+        self.assertIn("Device", next(running))
+        self.assertEqual(list(running), [])
+        with redirect_stdout(self.printed):
+            self.network.run_until(Deferred.fromCoroutine(self.names["measuring"]))
+            self.network.advance(1)
+        self.assertEqual(
+            sorted(self.printed.getvalue().splitlines()),
+            [
+                "a meter is there: 00112233445566778899aabbccddeeff",
+                "closed",
+                "direct b'battery low'",
+                "it knows",
+                "reading b'21.5'",
+                "told b'thank you'",
+            ],
+        )
+        self.printed.truncate(0)
+        self.printed.seek(0)
+        calling = SessionClientEndpoint(self.reactor, "127.0.0.1", 4710, dialect=Batch())
+        with redirect_stdout(self.printed):
+            device: Any = self.network.run_until(calling.connect(RecordingFactory()))
+            self.network.run_until(device.session.sendMessage(b"21.5"))
+            self.network.advance(1)
+        self.assertEqual(device.messages, [b"thank you"])
+        self.assertEqual(self.printed.getvalue().splitlines()[1:], ["reading b'21.5'", "it knows"])
 
 
 class Streams(Factory):

@@ -48,6 +48,8 @@ class Transport:
 class User(DatagramProtocol):
     """Remembers what it is told."""
 
+    fragmentable = False
+
     noisy = False
 
     def __init__(self) -> None:

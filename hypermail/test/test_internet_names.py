@@ -15,10 +15,15 @@ from hypermail import errors, hive
 
 #: Every public name. Adding one is a promise (docs/stability.rst), taking one away breaks it.
 PUBLIC = [
+    "Batch",
     "CertificateCredentials",
     "CredentialError",
     "Delivered",
     "Delivery",
+    "Dialect",
+    "DialectDatagramProtocol",
+    "Digest",
+    "DigestPayload",
     "HandshakeFailed",
     "HandshakeRefused",
     "HypermailAddress",

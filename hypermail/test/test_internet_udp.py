@@ -39,6 +39,8 @@ class User(DatagramProtocol):
     @ivar codepoints: one of each call.
     """
 
+    fragmentable = False
+
     noisy = False
 
     def __init__(self) -> None:

@@ -40,8 +40,9 @@ from hypermail.services.echo import StreamEcho
 from hypermail.services.ending import CannotStart, cannotStart, reportInOneLine
 from hypermail.services.files import file_options
 from hypermail.services.inbox import Inbox
-from hypermail.services.listener import FILES_AT_ONCE, GRACE, Doing, ListenerProtocol, ListenerService, ListenerSessions
+from hypermail.services.listener import Doing, ListenerService
 from hypermail.services.receiving import FileReceiver
+from hypermail.services.taking import FILES_AT_ONCE, GRACE, ListenerProtocol, ListenerSessions
 from hypermail.test.securing import STARTER, STRANGER
 from hypermail.test.services import StreamEnd, atOnce, tree
 

@@ -21,8 +21,8 @@ from hypermail.internet.address import HypermailAddress
 from hypermail.internet.security import ListenerTLS, Plain, Security, SharedSecret, StarterTLS
 from hypermail.options import Options
 from hypermail.services import status
-from hypermail.services.listener import ListenerSessions
 from hypermail.services.status import COUNTERS, LONGEST_NAME, SPACING, WINDOW, Status
+from hypermail.services.taking import ListenerSessions
 from hypermail.test.certificates import issue
 from hypermail.test.securing import AUTHORITY, DELAY, NAME, NOW, SELF_MADE, STARTER, STRANGER
 from hypermail.test.sessions import CLIENT, PORT, SERVER, Hosts

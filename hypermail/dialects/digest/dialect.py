@@ -49,7 +49,7 @@ class Digest(Dialect):
     max_message: int = MOST_PAYLOAD
     uuid: str | None = None
     secret: bytes | None = field(default=None, repr=False)
-    secrets: Mapping[str, bytes] | Callable[[str], Any] | None = field(default=None, repr=False)
+    secrets: Mapping[str, bytes] | Callable[[str], Any] | None = field(default=None, repr=False, hash=False)
     plain: bool = False
     ping_steps: int = 3
     freshness: float = 30.0
