@@ -138,6 +138,7 @@ class Host:
             application.told(connection, event, now)
         if connection.ended:
             del self.applications[connection]
+            self.world.disarm(connection)
             self.demux.forget(connection)
         else:
             self.world.arm(self, connection)
@@ -191,9 +192,10 @@ class World:
         self.hosts: dict[Place, Host] = {}
         self.sent: dict[tuple[str, str], int] = {}
         self.watch: Callable[[bytes, Place, Place], bool] | None = None
-        self._serial = count()
+        self._serial = count(1)
         self._queue: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
-        self._armed: dict[Any, float] = {}
+        self._armed: dict[Any, tuple[float, int]] = {}
+        self._timers: dict[int, tuple[Host, DialectConnection[Any, Any]]] = {}
 
     def host(
         self,
@@ -214,14 +216,24 @@ class World:
     def arm(self, host: Host, connection: DialectConnection[Any, Any]) -> None:
         """A connection wants to be called when it says."""
         at = connection.next_timeout()
-        if at is None:
-            self._armed.pop(connection, None)
-        elif self._armed.get(connection) != at:
-            self._armed[connection] = at
-            self.at(max(at, self.now), self._expire, host, connection, at)
+        if self._armed.get(connection, (None, 0))[0] == at:
+            return
+        self.disarm(connection)
+        if at is not None:
+            timer = next(self._serial)
+            self._armed[connection] = (at, timer)
+            self._timers[timer] = (host, connection)
+            self.at(max(at, self.now), self._expire, timer)
 
-    def _expire(self, host: Host, connection: Any, at: float) -> None:
-        if self._armed.get(connection) == at:
+    def disarm(self, connection: DialectConnection[Any, Any]) -> None:
+        """A connection is not to be called."""
+        _, timer = self._armed.pop(connection, (None, 0))
+        self._timers.pop(timer, None)
+
+    def _expire(self, timer: int) -> None:
+        found = self._timers.pop(timer, None)
+        if found is not None:
+            host, connection = found
             del self._armed[connection]
             host.expired(connection)
 
