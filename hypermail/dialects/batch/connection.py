@@ -263,9 +263,6 @@ class BatchConnection(DialectConnection["Batch", int]):
     # What leaves.
 
     def _fill(self, now: float) -> None:
-        for number in self.receiving.verdicts():
-            self.arrivals.settled(number)
-            self._acks.append(number)
         if self.greeting is not Greeting.TALKING or self.peer_id is None:
             return
         self._answer(self.peer_id, now)
@@ -274,6 +271,9 @@ class BatchConnection(DialectConnection["Batch", int]):
 
     def _acknowledge(self, peer_id: int) -> None:
         acks, self._acks = self._acks, []
+        for number in self.receiving.verdicts():
+            self.arrivals.settled(number)
+            acks.append(number)
         for number in acks:
             self._say(BatchDataAck(peer_id, number).encode())
 
