@@ -16,8 +16,9 @@ from hypermail.link.rtt import RoundTrip
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
 
-#: s; nothing is repeated sooner: a peer needs time to answer, whatever the round trip.
-LEAST_TIMEOUT = 0.02
+#: s; nothing is repeated sooner than so long after the round trip: a peer needs time to answer, and a round trip that
+#: is steady has no variation that would leave it any (RFC 6298 §2, G).
+LEAST_MARGIN = 0.02
 
 
 class Window:
@@ -105,7 +106,7 @@ class InFlight(Generic[K, V]):
     def timeout(self, tries: int) -> float:
         """s after which a datagram that was sent so often is sent again."""
         rtt = self.rtt
-        first = max(rtt.smoothed + 4 * rtt.variation, LEAST_TIMEOUT)
+        first = rtt.smoothed + max(4 * rtt.variation, LEAST_MARGIN)
         return min(first * 2.0 ** min(tries - 1, 30), self._delivery_timeout)
 
     def add(self, key: K, datagram: bytes, owner: V, now: float) -> None:

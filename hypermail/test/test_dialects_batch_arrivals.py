@@ -132,6 +132,8 @@ class WrongTests(SynchronousTestCase):
         """What precedes the beginning of a batch ends another, whether the batch is held or was delivered."""
         self.check((data(10, 3), WHOLE), (data(9, 0), CONTRADICTED), (data(9, FIRST), CONTRADICTED))
         self.check((data(9, LAST), PIECE))
+        self.check((data(21, 0), PIECE), (data(20, LAST), CONTRADICTED), (data(20, 3), CONTRADICTED))
+        self.check((data(20, FIRST), PIECE))
 
     @settings(deadline=None)
     @given(

@@ -107,6 +107,9 @@ class NumbersTests(DeparturesCase):
         self.begin(first_packet=127)
         self.add(2 * DATA_PAYLOAD)
         self.assertEqual([each.number for each in self.deliver()], [128, 129])
+        self.begin(first_packet=2**32 - 2)
+        self.add(2 * DATA_PAYLOAD, 2 * DATA_PAYLOAD)
+        self.assertEqual([each.number for each in self.deliver()], [2**32 - 2, 2**32 - 1, 0, 1])
 
     def test_quarantine(self) -> None:
         """The number of a batch of several packets of which one was sent again is left out for two timeouts."""
@@ -144,6 +147,10 @@ class NumbersTests(DeparturesCase):
                 self.departures.missed(packet.number, self.now)
             self.leave()
             self.ack(packets)
+        self.assertEqual(self.departures.next_timeout(), None)
+        (unwanted,) = self.add(1)
+        self.assertEqual(self.leave(), [])
+        self.sending.cancel(unwanted)
         self.assertEqual(self.departures.next_timeout(), None)
         self.add(1)
         self.assertEqual(self.leave(), [])
@@ -216,6 +223,20 @@ class FlightTests(DeparturesCase):
         self.assertEqual(sorted(waits), waits)
         self.assertAlmostEqual(waits[-1], TIMEOUT)
         self.assertLess(waits[0], 1)
+
+    def test_steady(self) -> None:
+        """However steady the round trip is, nothing is sent again that is answered a little later than ever."""
+        for _ in range(200):
+            self.add(1)
+            packets = self.leave()
+            self.assertEqual(len(packets), 1)
+            self.now += 0.02
+            self.ack(packets)
+        self.add(1)
+        packets = self.leave()
+        self.now += 0.035
+        self.assertEqual(self.leave(), [])
+        self.ack(packets)
 
     def test_missed(self) -> None:
         """What the peer asks for is sent again at once, but once in a round trip; what is not in flight is not."""
