@@ -220,17 +220,20 @@ class Host:
         self.happened.setdefault(connection, [])
         self.received.setdefault(connection, [])
         self.directs.setdefault(connection, [])
-        while True:
-            busy = False
-            while (event := connection.next_event()) is not None:
-                busy = True
-                self._deal(connection, event)
+        self._drain(connection)
+        self._send(connection.trains(now=self.network.now))
+        while self._drain(connection):
             self._send(connection.trains(now=self.network.now))
-            if not busy:
-                break
         if connection.ended:
             del self._live[connection]
             self.demux.forget(connection)
+
+    def _drain(self, connection: DigestConnection) -> bool:
+        happened = False
+        while (event := connection.next_event()) is not None:
+            happened = True
+            self._deal(connection, event)
+        return happened
 
     def _deal(self, connection: DigestConnection, event: Any) -> None:
         now = self.network.now

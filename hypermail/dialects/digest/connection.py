@@ -79,7 +79,7 @@ class DigestConnection(DialectConnection["Digest", tuple[int, bytes]]):
         self._digests: dict[DialectMessage, bytes] = {}  # of what is in flight
         self._begun: dict[bytes, int] = {}  # how many messages had begun with it, oldest first
         self._hurried: dict[bytes, float] = {}
-        self._unsettled: set[int] = set()
+        self._unsettled: dict[int, bytes] = {}  # order counts and digests
         self._acks: dict[bytes, None] = {}
         self._answers: list[tuple[PacketType, int]] = []  # with bytes of what is answered
         self._bad_acks = BAD_ACKS
@@ -156,7 +156,7 @@ class DigestConnection(DialectConnection["Digest", tuple[int, bytes]]):
         else:
             memory.take(packet)
             self._alive(now)
-            self._unsettled.add(packet.order)
+            self._unsettled[packet.order] = packet.digest
             self.receiving.arrived(DigestPayload(packet.payload, packet.custom), (packet.order, packet.digest))
 
     def _direct(self, packet: DigestPacket, memory: PeerMemory, now: float) -> None:
@@ -196,7 +196,7 @@ class DigestConnection(DialectConnection["Digest", tuple[int, bytes]]):
             return
         self._bad_acks = min(self._bad_acks + (now - self._bad_acks_at) * BAD_ACKS, BAD_ACKS)
         self._bad_acks_at = now
-        if self._bad_acks >= 1 and packet.size >= HEADER.size + len(packet.digest):
+        if self._bad_acks >= 1:
             self._bad_acks -= 1
             self._write(PacketType.BAD_ACK, packet.digest)
 
@@ -239,7 +239,7 @@ class DigestConnection(DialectConnection["Digest", tuple[int, bytes]]):
         if memory is None:
             return
         for order, digest in self.receiving.verdicts():
-            self._unsettled.discard(order)
+            self._unsettled.pop(order, None)
             memory.settle(digest)
             self._owe_ack(digest)
         while self._acks and self._affords(HEADER.size + 32):
@@ -309,6 +309,9 @@ class DigestConnection(DialectConnection["Digest", tuple[int, bytes]]):
 
     def _end(self, error: HypermailError, now: float) -> None:
         super()._end(error, now)
+        if self.memory is not None:
+            self.memory.rest(self._unsettled.values())
+        self._unsettled.clear()
         self.flight.clear()
         self._digests.clear()
         self._begun.clear()

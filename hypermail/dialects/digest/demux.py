@@ -153,6 +153,8 @@ class DigestDemux(DialectDemux[DigestConnection]):
         connection = self._clients.get(packet.sender)
         if connection is not None and connection.state is not State.ENDED:
             return self._from_known_client(connection, packet, address, now)
+        if connection is not None:
+            self._gone(connection)
         if packet.type is not PacketType.HELLO:
             self._no_session(packet, address, now)
             return None
@@ -184,7 +186,7 @@ class DigestDemux(DialectDemux[DigestConnection]):
             if moment is not None and self.signer.fresh(moment) and connection.memory.restarted(packet, moment):
                 self._tell(connection, connection.restarted, now)
                 self._also[connection] = None
-                return self._welcome(connection.memory, packet, moment, address, now)
+                return self._admit(connection.memory, packet, moment, address, now)
         elif connection.opened:
             self._proved(connection)  # it has a place of its own from its second packet on
         return self._for(connection, packet, address, now)
@@ -198,8 +200,8 @@ class DigestDemux(DialectDemux[DigestConnection]):
 
     def _hello(self, secret: bytes | None, packet: DigestPacket, address: Any, now: float) -> DigestConnection | None:
         """A client that has no session says HELLO. @param secret: its."""
-        if not packet.verifies(secret):
-            self._drop("bad_digest")
+        if not packet.verifies(secret) or self.signer.spent:
+            self._drop("spent" if self.signer.spent else "bad_digest")
             return None
         moment = self._moment(packet, self._drop)
         if moment is None:
@@ -214,15 +216,15 @@ class DigestDemux(DialectDemux[DigestConnection]):
             memory.stamped = packet.order
             self._reject("refused", packet, address, now)
             return None
-        return self._welcome(memory, packet, moment, address, now)
-
-    def _welcome(
-        self, memory: PeerMemory, packet: DigestPacket, moment: Moment, address: Any, now: float
-    ) -> DigestConnection | None:
-        """A client asks for a session, and is who it says."""
         if self._full():
             self._reject("full", packet, address, now)
             return None
+        return self._admit(memory, packet, moment, address, now)
+
+    def _admit(
+        self, memory: PeerMemory, packet: DigestPacket, moment: Moment, address: Any, now: float
+    ) -> DigestConnection | None:
+        """A client asks for a session, and is who it says."""
         self._departed.wake(memory)
         plain = self._options.plain
         connection = DigestServer(

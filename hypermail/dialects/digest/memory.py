@@ -8,6 +8,8 @@ earlier one. Data bears no timestamp: the digests of what was delivered last are
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from hypermail.dialects.digest.packets import DigestPacket
 from hypermail.dialects.digest.timestamps import Moment
 from hypermail.dialects.digest.window import DigestMemory, OrderWindow
@@ -17,9 +19,10 @@ from hypermail.dialects.digest.window import DigestMemory, OrderWindow
 MESSAGE_RANGES = 1_024
 #: Ranges of order counts of all else, of which nothing is repeated.
 OTHER_RANGES = 256
-#: Digests of messages that were settled, and of direct messages.
+#: Digests of messages that were settled; and of what was given to the application, and never settled: direct messages,
+#: and the messages that a session has left behind.
 SETTLED = 1_024
-DIRECTS = 256
+GIVEN = 512
 
 
 class PeerMemory:
@@ -34,7 +37,7 @@ class PeerMemory:
     @ivar lived: whether there was a life before this one.
     """
 
-    __slots__ = ("_directs", "_messages", "_others", "_settled", "born", "lived", "newest", "secret", "stamped", "uuid")
+    __slots__ = ("_given", "_messages", "_others", "_settled", "born", "lived", "newest", "secret", "stamped", "uuid")
 
     def __init__(self, uuid: bytes, secret: bytes | None) -> None:
         self.uuid = uuid
@@ -46,7 +49,7 @@ class PeerMemory:
         self._messages = OrderWindow(MESSAGE_RANGES)
         self._others = OrderWindow(OTHER_RANGES)
         self._settled = DigestMemory(SETTLED)
-        self._directs = DigestMemory(DIRECTS)
+        self._given = DigestMemory(GIVEN)
 
     # Lives.
 
@@ -84,6 +87,7 @@ class PeerMemory:
             return False
         if not self._others.add(packet.order):
             return False
+        self._messages.add(packet.order, alone=False)  # it closes a gap between messages, perhaps
         if moment is not None:
             self.stamped = max(self.stamped, packet.order)
             self.newest = max(self.newest, moment.last)
@@ -91,14 +95,16 @@ class PeerMemory:
 
     def see_direct(self, packet: DigestPacket) -> bool:
         """A direct message has come. @return: whether it is new."""
-        if (self.lived and packet.digest in self._directs) or not self.see(packet):
+        if (self.lived and packet.digest in self._given) or not self.see(packet):
             return False
-        self._directs.add(packet.digest)
+        self._given.add(packet.digest)
         return True
 
     def knows(self, packet: DigestPacket) -> bool:
         """Whether a message has come before."""
-        return packet.order in self._messages or (self.lived and packet.digest in self._settled)
+        if packet.order in self._messages:
+            return True
+        return self.lived and (packet.digest in self._settled or packet.digest in self._given)
 
     def take(self, packet: DigestPacket) -> None:
         """A message is given to the application."""
@@ -112,7 +118,13 @@ class PeerMemory:
         """Whether the application has settled this message, as far back as is remembered."""
         return digest in self._settled
 
-    def rest(self) -> None:
-        """The session has ended: what is only of use during one is forgotten."""
+    def rest(self, unsettled: Iterable[bytes]) -> None:
+        """
+        The session has ended: what is only of use during one is forgotten.
+
+        @param unsettled: digests of messages that the application has, and will not settle any more.
+        """
+        for digest in unsettled:
+            self._given.add(digest)
         self._messages = OrderWindow(MESSAGE_RANGES)
         self._others = OrderWindow(OTHER_RANGES)

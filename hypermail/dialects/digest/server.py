@@ -13,9 +13,8 @@ from hypermail.dialects.digest.memory import PeerMemory
 from hypermail.dialects.digest.packets import HEADER, DigestPacket, PacketType, uuid_text
 from hypermail.dialects.digest.signer import Signer
 from hypermail.dialects.digest.timestamps import EXACT, WHOLE, Moment
-from hypermail.errors import HypermailError, PeerSilent, SessionClosed, SessionReset
+from hypermail.errors import PeerSilent, Reason, SessionAborted, SessionClosed, SessionReset
 from hypermail.options import Role
-from hypermail.session.states import State
 
 if TYPE_CHECKING:
     from hypermail.dialects.digest.dialect import Digest
@@ -114,7 +113,8 @@ class DigestServer(DigestConnection):
 
     def crowded_out(self, now: float) -> None:
         """Another stranger needs the place."""
-        self._end(SessionClosed("the client's address was never proved, and others came"), now)
+        text = "the client's address was not proved, and others came"
+        self._end(SessionAborted(text, Reason.TOO_MANY_SESSIONS), now)
 
     def _alive(self, now: float) -> None:
         self._silent_at = now + self.options.connection_timeout
@@ -204,11 +204,6 @@ class DigestServer(DigestConnection):
             # It may believe that the session lives, and repeat what it has sent there.
             self.refuse_until = now + self.options.connection_timeout
             self._end(PeerSilent(f"the client was silent for {self.options.connection_timeout:g} s"), now)
-
-    def _end(self, error: HypermailError, now: float) -> None:
-        if self.state is not State.ENDED:
-            self.memory.rest()
-        super()._end(error, now)
 
     def statistics(self) -> dict[str, Any]:
         """See L{DialectConnection.statistics}; C{peer} is the client's UUID."""

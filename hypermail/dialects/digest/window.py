@@ -37,10 +37,11 @@ class OrderWindow:
         at = bisect_right(self._firsts, order) - 1
         return at >= 0 and order <= self._lasts[at]
 
-    def add(self, order: int) -> bool:
+    def add(self, order: int, *, alone: bool = True) -> bool:
         """
         One more has come.
 
+        @param alone: whether it is remembered even where it costs a range of its own.
         @return: whether it is new.
         """
         if order < self.floor:
@@ -58,7 +59,7 @@ class OrderWindow:
                 lasts[at] = order
         elif after:
             firsts[at + 1] = order
-        else:
+        elif alone:
             firsts.insert(at + 1, order)
             lasts.insert(at + 1, order)
             if len(firsts) > self._most:
