@@ -353,7 +353,7 @@ class DigestDemux(DialectDemux[DigestConnection]):
             if self._clients.get(memory.uuid) is not connection:
                 return  # it has another session already
             del self._clients[memory.uuid]
-            if connection.opened or not self._options.plain:
+            if connection.credit is None:  # else it may never have been there
                 self._departed.bury(memory, refuse_until)
         else:
             if self._servers.get(connection.address[:2]) is connection:
