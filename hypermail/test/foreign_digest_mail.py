@@ -234,7 +234,7 @@ class ForeignDigestMail:
     def wake(self, now: float) -> None:
         """Send again what is not acknowledged."""
         for one in self._unanswered.values():
-            if self.open and now >= one.due:
+            if now >= one.due:
                 self._repeat(now, one)
 
     def pump(self, now: float) -> None:

@@ -26,6 +26,7 @@ from hypermail.test.foreign_batch_packets import (
     PING_ACK,
     RECEIVE_BUFFER,
     REPEAT,
+    read,
     write,
 )
 from hypermail.test.foreign_link import ForeignCrash, ForeignDatagram, ForeignFaults, ForeignWorld
@@ -150,6 +151,29 @@ class HabitsTests(SynchronousTestCase):
         """An empty message is a packet with an empty payload."""
         self.connection.send(self.now, b"")
         self.assertEqual(self.said(), [write(DATA, 77, 1, 1, 3)])
+
+    def numbers(self, options: ForeignBatchOptions, sizes: list[int]) -> list[tuple[int, int]]:
+        """The packet and batch numbers of messages of so many packets."""
+        self.core = ForeignBatchCore(HERE[1], options)
+        self.hear(write(CONNECT, THERE[1], 77, 1, RECEIVE_BUFFER), at=THERE)
+        self.said()
+        for size in sizes:
+            self.core.accepted[0].send(self.now, bytes(size * DATA_PAYLOAD))
+        return [read(data).fields[1:3] for data in self.said()]  # type: ignore[misc]
+
+    def test_wrapping(self) -> None:
+        """0 follows packet number 2^32 - 1 and batch number 255."""
+        options = ForeignBatchOptions(first_packet=(1 << 32) - 1, first_batch=254)
+        self.assertEqual(self.numbers(options, [1] * 4), [((1 << 32) - 1, 254), (0, 255), (1, 0), (2, 1)])
+
+    def test_straddling(self) -> None:
+        """The original lets batches straddle the numbers at which they are mangled; one that knows skips numbers."""
+        for first, second, skipped in ((127, 128, 128), ((1 << 32) - 1, 0, 0)):
+            options = ForeignBatchOptions(first_packet=first)
+            self.assertEqual(self.numbers(options, [2]), [(first, 1), (second, 1)])
+            options = replace(options, straddling=False)
+            self.assertEqual(self.numbers(options, [2]), [(skipped, 1), (skipped + 1, 1)])
+            self.assertEqual(self.numbers(options, [1]), [(first, 1)])
 
     def test_scan(self) -> None:
         """What is not acknowledged is sent again every 5.0 to 5.5 s, with the same numbers."""

@@ -84,6 +84,7 @@ class PacketTests(SynchronousTestCase):
         for data in (
             b"",
             b"\x03\0\0\0",
+            b"\x04\0\0\0",
             write(CONNECT, 0, 1, 1, RECEIVE_BUFFER),
             write(CONNECT, 4700, 1, 2, RECEIVE_BUFFER),
             write(DATA, 1, 1, 1, 3)[:-1],

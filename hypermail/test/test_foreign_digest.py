@@ -180,7 +180,7 @@ class ClientTests(AloneCase):
         self.said()
         self.hear(self.sealed(SERVER, REJECT))
         self.core.mail.send(self.now, b"again")
-        self.assertEqual((self.passing(60), self.core.why), ([], "rejected"))
+        self.assertEqual((self.said() + self.passing(60), self.core.why), ([], "rejected"))
 
     def test_leaving(self) -> None:
         """It says DISCONNECT until REJECT comes."""
@@ -240,6 +240,15 @@ class ClientTests(AloneCase):
             self.assertRaises(ForeignCrash, self.hear, self.sealed(SERVER, kind))
         self.assertRaises(ForeignCrash, self.hear, self.sealed(SERVER, ACK, b"short"))
 
+    def test_other_servers(self) -> None:
+        """Another server that it knows has no say."""
+        other = bytes(16)
+        self.core = ForeignDigestClientCore(CLIENT, b"client", {SERVER: b"server", other: b"other"})
+        self.core.greet(self.now, THERE)
+        self.hear(self.sealed(SERVER, ACCEPT))
+        self.hear(seal(b"other", other, REJECT, 0, ETC_UTC.stamp(0)))
+        self.assertEqual((self.core.state, self.core.counts["other servers"]), (ForeignDigestState.ESTABLISHED, 1))
+
     def test_stale(self) -> None:
         """An end that looks at timestamps drops those that are too old or too new."""
         self.established(ForeignDigestOptions(stale=30))
@@ -290,6 +299,7 @@ class ServerTests(AloneCase):
         """A client that is rejected is sent nothing more."""
         self.session.mail.send(self.now, b"hi")
         self.core.reject(self.now, self.session)
+        self.session.mail.send(self.now, b"again")
         self.assertEqual(self.said() + self.passing(60), [(DATA_ACK, b"hi"), (REJECT, b"")])
 
     def test_silence(self) -> None:
