@@ -126,8 +126,8 @@ class Departures:
     def next_timeout(self) -> float | None:
         """s when C{next} is to be called again; None for not before something happens."""
         due, resume_at = self.flight.next_timeout(), self._resume_at
-        if resume_at is None or not self._messages.queued:
-            return due
+        if resume_at is None or not self._messages.queued or self.flight.room <= 0:
+            return due  # without room, an acknowledgement has to come first, and a time in the past would come for ever
         return resume_at if due is None else min(due, resume_at)
 
     def clear(self) -> None:
