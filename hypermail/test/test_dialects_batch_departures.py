@@ -126,6 +126,19 @@ class NumbersTests(DeparturesCase):
         self.add(*[1] * 256)
         self.assertIn(1, [each.batch for each in self.deliver()])
 
+    def test_skipped(self) -> None:
+        """A number that is left out is not waited for: what waits then waits for the window."""
+        self.add(2 * DATA_PAYLOAD)
+        packets = self.leave()
+        self.now += 1
+        self.leave()
+        self.ack(packets)
+        self.add(*[1] * 255)
+        self.deliver()
+        self.add(*[1] * 20)
+        self.assertEqual(self.leave()[0].batch, 2)
+        self.assertEqual(self.departures.next_timeout(), self.departures.flight.next_timeout())
+
     def test_no_quarantine(self) -> None:
         """A batch that was sent once, and a single packet whatever became of it, have none."""
         self.add(2 * DATA_PAYLOAD, 1)

@@ -276,6 +276,19 @@ class ListenerTests(BatchCase):
         self.assertNotIn(SessionReset, [type(old.ended)])
         self.assertEqual(len(self.demux(self.host)._by_starter), len(self.demux(self.host)))
 
+    def test_restarted_after_forgery(self) -> None:
+        """A forged restart that was forgotten does not keep a true one from being one."""
+        id = self.ask()
+        old = self.show(id)
+        self.world.run(4)
+        self.ask()
+        for _ in range(10):
+            self.world.run(4)
+            self.arrive(self.host, p.BatchDirect(id, b"here"))
+        self.assertEqual(len(self.demux(self.host)), 1)
+        self.show(self.ask())
+        self.assertIsInstance(old.ended, SessionReset)
+
     def test_wrong_connects(self) -> None:
         """Another version, and port 0, are dropped and counted."""
         self.arrive(self.host, p.BatchConnect(5_000, 1, version=2))

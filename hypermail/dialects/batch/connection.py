@@ -50,6 +50,10 @@ MOST_ANSWERS = 1_024
 MOST_EARLY = 16
 #: Packets that may overtake one before the peer is asked to repeat it.
 REORDERING = 3
+#: s between two direct messages, which no window bounds, so that they do not overflow the original's socket; and of
+#: lateness that is made good.
+DIRECT_SPACING = 0.001
+DIRECT_LATENESS = 0.003
 #: Numbers in one request to repeat, so that it is no longer than a Data packet.
 MOST_REQUESTED = 240
 
@@ -96,6 +100,7 @@ class BatchConnection(DialectConnection["Batch", int]):
         self._acks: list[int] = []
         self._pongs: list[int] = []
         self._pings = 0
+        self._direct_at = now
         self._early: list[BatchData | BatchDirect] = []
         self._requested = self.arrivals.next  # holes below this number were asked for
 
@@ -302,7 +307,8 @@ class BatchConnection(DialectConnection["Batch", int]):
     def _send(self, peer_id: int, now: float) -> None:
         departures, directs = self.departures, self._directs_out
         while (directs or self.sending or departures.flight) and self._paced(now):
-            if directs:
+            if directs and self._direct_at <= now:
+                self._direct_at = max(self._direct_at, now - DIRECT_LATENESS) + DIRECT_SPACING
                 self._say(BatchDirect(peer_id, directs.popleft()).encode())
                 continue
             datagram = departures.next(now)
@@ -318,7 +324,9 @@ class BatchConnection(DialectConnection["Batch", int]):
         deadline = self._countdown.deadline
         if self.state in _CARRYING and self._resume_at is None:
             due = self.departures.next_timeout()
-            return deadline if due is None else min(deadline, due)
+            deadline = deadline if due is None else min(deadline, due)
+            if self._directs_out:
+                deadline = min(deadline, self._direct_at)
         return deadline
 
     def _timed(self, now: float) -> None:

@@ -160,12 +160,14 @@ class Departures:
         """The next batch that is not in quarantine; None when there is none yet."""
         oldest = next(iter(self._begun), self._next_batch)
         quarantine = self._quarantine
+        first_free = None
         for serial in range(self._next_batch, oldest + MOST_BATCHES):
             until = quarantine.get(serial & 0xFF)
             if until is None or until <= now:
                 quarantine.pop(serial & 0xFF, None)
                 return serial
-            self._resume_at = until if self._resume_at is None else min(until, self._resume_at)
+            first_free = until if first_free is None else min(until, first_free)
+        self._resume_at = first_free
         return None
 
     def _place(self, count: int) -> int:
