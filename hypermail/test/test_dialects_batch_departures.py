@@ -133,10 +133,11 @@ class NumbersTests(DeparturesCase):
         self.now += 1
         self.leave()
         self.ack(packets)
-        self.add(*[1] * 255)
+        self.add(*[1] * 249)
         self.deliver()
         self.add(*[1] * 20)
-        self.assertEqual(self.leave()[0].batch, 2)
+        self.now += 2 * TIMEOUT - 0.01
+        self.assertEqual([each.batch for each in self.leave()], [251, 252, 253, 254, 255, 0, 2])
         self.assertEqual(self.departures.next_timeout(), self.departures.flight.next_timeout())
 
     def test_no_quarantine(self) -> None:
