@@ -80,10 +80,10 @@ class StarterTests(BatchCase):
         return self.said(self.host)[-1]
 
     def test_connect(self) -> None:
-        """A starter asks with its port and a fresh id each time, less and less often, until it has waited enough."""
+        """A starter asks with its port and a fresh id each time, each second, until it has waited enough."""
         self.world.run(20)
-        self.assertEqual([round(at - 100) for at, _, _ in self.log], [0, 1, 3, 7])
-        self.assertEqual(len({each.starter_id for each in self.connects()}), 4)
+        self.assertEqual([round(at - 100) for at, _, _ in self.log], [*range(10)])
+        self.assertEqual(len({each.starter_id for each in self.connects()}), 10)
         self.assertEqual({(each.port, each.version) for each in self.connects()}, {(STARTER.port, 1)})
         self.assertIsInstance(self.application.ended, SessionTimedOut)
         self.assertEqual(self.application.names, ["SessionEnded"])
@@ -110,7 +110,7 @@ class StarterTests(BatchCase):
 
     def test_other_answers(self) -> None:
         """What is answered beyond the first is closed, whether it comes before data or long after."""
-        self.world.run(4)
+        self.world.run(2.5)
         first, second, third = self.connects()
         self.answer(second, 77)
         self.answer(first, 78)
@@ -128,7 +128,7 @@ class StarterTests(BatchCase):
 
     def test_superfluous(self) -> None:
         """A superfluous connection that lives on is closed when it pings; its Close and its data change nothing."""
-        self.world.run(2)
+        self.world.run(1.5)
         first, second = self.connects()
         self.answer(first, 77)
         self.answer(second, 78)
@@ -141,6 +141,24 @@ class StarterTests(BatchCase):
         self.assertEqual(self.last(), p.BatchClose(78))
         self.assertEqual(self.application.names, ["SessionOpened"])
         self.assertEqual(self.demux(self.host).dropped["superfluous"], 3)
+
+    def test_doubled(self) -> None:
+        """
+        When a Connect was doubled on the way the listener has two connections with one id of ours. The second is closed
+        until it has heard that: its own end would look like that of the first.
+        """
+        self.answer(self.connects()[0], 77)
+        self.world.run(1)
+        for number, id in enumerate((78, 79, 80, 81)):
+            self.answer(self.connects()[0], id)
+            self.assertEqual(self.said(self.host)[-1 - number :][-1], p.BatchClose(id))
+        self.answer(self.connects()[0], 82)  # who goes on like that has another reason
+        self.assertNotIn(p.BatchClose(82), self.said(self.host))
+        for _ in range(20):
+            self.arrive(self.host, p.BatchPing(self.application.connection.id, 3), LISTENER.host)
+        closings = [each.id for each in self.said(self.host) if isinstance(each, p.BatchClose)]
+        self.assertEqual({id: closings.count(id) for id in closings}, {78: 16, 79: 16, 80: 16, 81: 16})
+        self.assertEqual(self.application.names, ["SessionOpened"])
 
     def test_late_answers(self) -> None:
         """What is answered after everything is over is closed."""

@@ -358,6 +358,6 @@ _RECEIVE: dict[type[Any], Callable[[BatchConnection, Any, float], None]] = {
     BatchDataAck: BatchConnection._data_ack_received,
     BatchRepeat: BatchConnection._repeat_received,
     BatchDirect: BatchConnection._direct_received,
-    BatchPing: BatchConnection._ping_received,
+    BatchPing: lambda connection, packet, now: connection._ping_received(packet, now),
     BatchPingAck: BatchConnection._ping_ack_received,
 }

@@ -9,21 +9,35 @@ PROOF = 127
 #: Counts of pings that the application asks for: those of the countdown are below.
 FIRST_ASKED = 128
 AFTER_ASKED = 256
+#: How often a ping is sent again before the next tick.
+REPETITIONS = 3
 
 
 class Countdown:
     """
     At every tick at which nothing has come from the peer since the last one, the count goes down: the first time for
     free, then with a ping that bears it, and when it is used up the peer is gone. Only the answer to a ping resets the
-    count; whatever else comes merely makes it stay for a tick (seed 001).
+    count; whatever else comes merely makes it stay for a tick (seed 001). Until the next tick a ping that is not
+    answered is sent again some times, or three losses, which a bad network soon has, would be the end.
 
     @param interval: s between two ticks.
     @param count: where it begins; from 2, so that a peer is pinged at least once before it is given up.
-    @ivar deadline: s when C{tick} is to be called.
     @ivar dead: whether the count is used up.
     """
 
-    __slots__ = ("_asked", "_first", "_heard", "_idle", "_interval", "_next", "_unanswered", "dead", "deadline")
+    __slots__ = (
+        "_again_at",
+        "_asked",
+        "_count",
+        "_first",
+        "_heard",
+        "_idle",
+        "_interval",
+        "_next",
+        "_tick_at",
+        "_unanswered",
+        "dead",
+    )
 
     def __init__(self, interval: float, count: int, now: float) -> None:
         self._interval = interval
@@ -34,11 +48,18 @@ class Countdown:
         self._next = FIRST_ASKED
         self._asked: dict[int, float] = {}
         self.dead = False
-        self.deadline = now + interval
+        self._tick_at = now + interval
+        self._again_at: float | None = None
+        self._count = 0  # that of the ping that is sent again then
+
+    @property
+    def deadline(self) -> float:
+        """s when C{tick} is to be called."""
+        return self._tick_at if self._again_at is None else min(self._again_at, self._tick_at)
 
     def begin(self, now: float) -> None:
         """The first tick is an interval from now."""
-        self.deadline = now + self._interval
+        self._tick_at = now + self._interval
 
     def prove(self) -> int:
         """A ping leaves whose answer shows where the peer is. @return: its count."""
@@ -55,9 +76,10 @@ class Countdown:
 
         @return: the count of a ping that is to be sent.
         """
-        if now < self.deadline:
-            return None
-        self.deadline = now + self._interval
+        if now < self._tick_at:
+            return self._repeat(now)
+        self._tick_at = now + self._interval
+        self._again_at = None
         if self._heard:
             self._heard = False
             return None
@@ -65,9 +87,17 @@ class Countdown:
         if idle >= self._first:
             self.dead = True
         elif idle:
-            self._unanswered.add(self._first - idle)
-            return self._first - idle
+            self._count = self._first - idle
+            self._unanswered.add(self._count)
+            self._again_at = now + self._interval / (1 + REPETITIONS)
+            return self._count
         return None
+
+    def _repeat(self, now: float) -> int | None:
+        if self._again_at is None or now < self._again_at:
+            return None
+        self._again_at = now + self._interval / (1 + REPETITIONS)
+        return self._count
 
     def ask(self, now: float) -> int:
         """A ping of the application leaves. @return: its count."""
@@ -88,5 +118,6 @@ class Countdown:
         if asked_at is None and count not in self._unanswered:
             return False, None
         self._unanswered.clear()
+        self._again_at = None
         self._idle = 0
         return True, None if asked_at is None else now - asked_at

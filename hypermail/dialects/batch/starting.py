@@ -26,8 +26,11 @@ from hypermail.session.states import Input
 if TYPE_CHECKING:
     from hypermail.dialects.batch.dialect import Batch
 
-#: s between the first Connect and the second; twice as long before each further one.
-FIRST_REPETITION = 1.0
+#: s between two Connects.
+REPETITION = 1.0
+#: How often a connection beyond the first, that bears the id of the first, is closed, and how many of them are.
+MOST_CLOSINGS = 16
+MOST_DOUBLES = 4
 
 
 class StartingBatch(BatchConnection):
@@ -50,7 +53,9 @@ class StartingBatch(BatchConnection):
         super().__init__(Role.STARTER, options, address, Greeting.CONNECTING, credit=None, drop=drop, now=now)
         self._port = port
         self._new_id = new_id
-        self._interval = FIRST_REPETITION
+        self._doubles: dict[
+            int, int
+        ] = {}  # the peer's ids of connections beyond the first, and how often to close them
         self._connect_at = now
         self._give_up_at = now + options.connection_timeout
         self._rested_at = now
@@ -73,8 +78,7 @@ class StartingBatch(BatchConnection):
         id = self._new_id(self)
         self.ids[id] = None
         self._say(BatchConnect(self._port, id).encode())
-        self._connect_at = now + self._interval
-        self._interval *= 2
+        self._connect_at = now + REPETITION
 
     def _answered(self, packet: BatchPacket, now: float) -> None:
         if isinstance(packet, BatchConnectAck):
@@ -103,8 +107,25 @@ class StartingBatch(BatchConnection):
         """A second answer to the Connect that was answered: the Connect, or the answer, was duplicated on the way."""
         if packet.receiver_id == self.peer_id:
             self._drop("repeated")
+        elif packet.receiver_id in self._doubles or len(self._doubles) < MOST_DOUBLES:
+            self._doubles[packet.receiver_id] = MOST_CLOSINGS
+            self._close_doubles()
         else:
-            self._say(BatchClose(packet.receiver_id).encode())
+            self._drop("superfluous")
+
+    def _ping_received(self, packet: BatchPing, now: float) -> None:
+        """
+        It may be of a connection that the listener has besides, after a Connect was duplicated: that one bears our id,
+        too, and its end, which follows when nobody answers, would look like ours.
+        """
+        super()._ping_received(packet, now)
+        self._close_doubles()
+
+    def _close_doubles(self) -> None:
+        for peer_id, left in self._doubles.items():
+            if left:
+                self._doubles[peer_id] = left - 1
+                self._say(BatchClose(peer_id).encode())
 
     def _greet(self, now: float) -> None:
         if self.greeting is Greeting.RESTING:
