@@ -10,8 +10,9 @@ from hypermail.dialects.digest import departed
 from hypermail.dialects.digest.client import DigestClient
 from hypermail.dialects.digest.departed import Departed
 from hypermail.dialects.digest.memory import PeerMemory
-from hypermail.dialects.digest.packets import PacketType
+from hypermail.dialects.digest.packets import DigestPacket, PacketType, build, parse
 from hypermail.dialects.digest.server import DigestServer
+from hypermail.dialects.digest.timestamps import Moment
 from hypermail.session.states import State
 from hypermail.test.digests import CLIENT, SERVER, Host, Network, Pair, Place, Sent, Stranger, client_options
 
@@ -139,6 +140,36 @@ class ReplayTests(SynchronousTestCase):
         pair.network.run(15)
         self.assertEqual((again.state, theirs.state), (State.OPEN, State.OPEN))
 
+    def test_never_delivered(self) -> None:
+        """What the first session of a socket has lost is not delivered in its second one."""
+        pair = Pair()
+        ours, _ = pair.open()
+        pair.network.loss = 1.0
+        ours.send_message(b"lost", now=pair.network.now)
+        ours.send_direct(b"lost")
+        pair.client.attend(ours)
+        lost = pair.network.log[-2:]
+        pair.network.loss = 0.0
+        ours.abort(0, "", now=pair.network.now)
+        pair.client.attend(ours)
+        pair.network.run(1)
+        _, theirs = pair.open()
+        for sent in lost:
+            pair.network.deliver(sent)
+        pair.network.run(1)
+        self.assertEqual(pair.server.received[theirs] + pair.server.directs[theirs], [])
+
+    def test_in_one_read(self) -> None:
+        """A HELLO that is played again right behind DISCONNECT opens nothing."""
+        pair = Pair()
+        stranger = Stranger(pair.network)
+        hello = stranger.say(P.HELLO)
+        pair.network.run(0.1)
+        datagrams = [memoryview(stranger.packet(P.DISCONNECT)), memoryview(hello)]
+        touched = pair.server.demux.receive(datagrams, CLIENT, now=pair.network.now)
+        self.assertEqual(touched, pair.server.sessions)
+        self.assertEqual(pair.server.demux.dropped["replayed"], 1)
+
     def test_many(self) -> None:
         """The same for thousands of messages: what is remembered does not depend on how many there were."""
         pair = Pair(Network(8))
@@ -183,6 +214,35 @@ class ReplayTests(SynchronousTestCase):
         received = pair.server.received[pair.server.sessions[0]]
         self.assertEqual(received, [b"%d" % order for order in orders])
         self.assertEqual(stranger.heard_types().count(P.ACK), 2 * len(orders))
+
+
+class PeerMemoryTests(SynchronousTestCase):
+    """What is remembered of a sender whose counts jump, as a busy server's do."""
+
+    def _packet(self, type: PacketType, order: int) -> DigestPacket:
+        packet = parse(build(type, bytes(16), order, b"x" * 32, None))
+        assert packet is not None
+        return packet
+
+    def test_others_push_no_messages_out(self) -> None:
+        """However much else comes, a message that is late is new, and one that has come is known."""
+        memory = PeerMemory(bytes(16), None)
+        memory.begin(self._packet(P.ACCEPT, 0), Moment(5, 5))
+        memory.take(self._packet(P.DATA_ACK, 10))
+        for order in range(100, 100_000, 10):
+            self.assertTrue(memory.see(self._packet(P.ACK, order)))
+        self.assertTrue(memory.knows(self._packet(P.DATA_ACK, 10)))
+        self.assertFalse(memory.knows(self._packet(P.DATA_ACK, 20)))
+        self.assertFalse(memory.see(self._packet(P.ACK, 20)))
+
+    def test_messages_and_others(self) -> None:
+        """Where counts do not jump, what is no message closes the gaps between messages."""
+        memory = PeerMemory(bytes(16), None)
+        memory.begin(self._packet(P.HELLO, 0), Moment(5, 5))
+        for order in range(1, 10_000, 2):
+            memory.take(self._packet(P.DATA_ACK, order))
+            memory.see(self._packet(P.ACK, order + 1))
+        self.assertEqual(len(memory._messages), 1)
 
 
 class DepartedTests(SynchronousTestCase):

@@ -273,12 +273,16 @@ class BoundedTests(SynchronousTestCase):
         options = ListenerOptions(max_unproved=20, max_unproved_per_prefix=10)
         pair = Pair(plain=True, listener_options=options)
         ours, theirs = pair.open()
+        foreign = Stranger(pair.network, uuid=NOBODY, secret=None, address=CLIENT._replace(port=1))
+        foreign.say(P.HELLO)
         pair.network.run(1)
+        foreign.say(P.PING)
         for number in range(200):
             place = Place(f"203.0.{number}.1", 1_000 + number)
             Stranger(pair.network, uuid=f"{number:032x}", secret=None, address=place).say(P.HELLO)
             pair.network.run(0.001)
-        self.assertLessEqual(len(pair.server.demux), 21)
+        self.assertLessEqual(len(pair.server.demux), 22)
+        self.assertFalse(pair.server.sessions[1].ended)
         self.assertEqual(pair.server.demux.statistics()["opening"], 20)
         self.assertEqual((ours.state, theirs.state), (State.OPEN, State.OPEN))
         crowded = [session for session in pair.server.sessions if session.ended]
@@ -391,6 +395,17 @@ class ReflectionTests(SynchronousTestCase):
                 (accept,) = stranger.heard()
                 self.assertEqual(accept.type, P.ACCEPT)
                 self.assertLessEqual(accept.size, len(hello))
+
+    def test_reject(self) -> None:
+        """So is REJECT; and what cannot be answered so shortly is not answered."""
+        for room in (20, 30, 39):
+            pair = Pair()
+            stranger = Stranger(pair.network, uuid=NOBODY)
+            ping = stranger.say(P.PING, room=room)
+            self.assertEqual(stranger.heard_types(), [P.REJECT])
+            self.assertLessEqual(stranger.heard()[0].size, len(ping))
+            stranger.say(P.DATA_ACK, b"x")
+            self.assertEqual(stranger.heard_types(), [P.REJECT])
 
     def test_plain_data_waits(self) -> None:
         """A plain server's data waits until an ACK names what it has sent, or pings have paid for it."""
