@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hypermail.dialects.digest.packets import PacketType
 from hypermail.dialects.digest.states import ClientPhase
 from hypermail.errors import (
+    Delivered,
     KeysSpent,
     NotSupported,
     PeerSilent,
@@ -257,6 +258,21 @@ class PingingTests(SynchronousTestCase):
         self.assertEqual(pair.client.fates(ours), [None])
         pair.network.run(20)
         self.assertEqual((ours.state, theirs.state), (State.OPEN, State.OPEN))
+
+    def test_nothing_new_meanwhile(self) -> None:
+        """To a server that is missing nothing new is sent: what has not begun cannot have arrived."""
+        pair = Pair()
+        ours, _ = pair.open()
+        del pair.network.hosts[SERVER[:2]]
+        pair.network.run(5)
+        self.assertEqual(ours.phase, ClientPhase.MISSING)
+        ours.send_message(b"x", now=pair.network.now)
+        ours.send_direct(b"x")
+        pair.client.attend(ours)
+        pair.network.run(20)
+        self.assertTrue(ours.ended)
+        self.assertEqual([fate.delivered for fate in pair.client.fates(ours)], [Delivered.NO])
+        self.assertFalse({P.DATA_ACK, P.DATA_NOACK} & set(types(pair.network)))
 
     def test_silent_client(self) -> None:
         """A client that says nothing for C{connection_timeout} is dropped, and told so when it is back."""

@@ -12,7 +12,7 @@ from hypermail.dialects.digest.departed import Departed
 from hypermail.dialects.digest.memory import PeerMemory
 from hypermail.dialects.digest.packets import DigestPacket, PacketType, build, parse
 from hypermail.dialects.digest.server import DigestServer
-from hypermail.dialects.digest.timestamps import Moment
+from hypermail.dialects.digest.timestamps import Timestamp
 from hypermail.session.states import State
 from hypermail.test.digests import CLIENT, SERVER, Host, Network, Pair, Place, Sent, Stranger, client_options
 
@@ -140,6 +140,22 @@ class ReplayTests(SynchronousTestCase):
         pair.network.run(15)
         self.assertEqual((again.state, theirs.state), (State.OPEN, State.OPEN))
 
+    def test_answers(self) -> None:
+        """What a server has answered before is no answer to another HELLO."""
+        pair = Pair()
+        ours, _ = pair.open()
+        ours.close(now=pair.network.now)
+        pair.client.attend(ours)
+        pair.network.run(1)
+        answers = [sent for sent in pair.network.log if sent.packet.type in (P.ACCEPT, P.REJECT)]
+        self.assertEqual(len(answers), 2)
+        del pair.network.hosts[SERVER[:2]]
+        again = pair.client.start()
+        for sent in answers:
+            pair.network.deliver(sent)
+        pair.network.run(1)
+        self.assertEqual(again.state, State.OPENING)
+
     def test_never_delivered(self) -> None:
         """What the first session of a socket has lost is not delivered in its second one."""
         pair = Pair()
@@ -227,7 +243,7 @@ class PeerMemoryTests(SynchronousTestCase):
     def test_others_push_no_messages_out(self) -> None:
         """However much else comes, a message that is late is new, and one that has come is known."""
         memory = PeerMemory(bytes(16), None)
-        memory.begin(self._packet(P.ACCEPT, 0), Moment(5, 5))
+        memory.begin(self._packet(P.ACCEPT, 0), Timestamp(5, 5))
         memory.take(self._packet(P.DATA_ACK, 10))
         for order in range(100, 100_000, 10):
             self.assertTrue(memory.see(self._packet(P.ACK, order)))
@@ -238,7 +254,7 @@ class PeerMemoryTests(SynchronousTestCase):
     def test_messages_and_others(self) -> None:
         """Where counts do not jump, what is no message closes the gaps between messages."""
         memory = PeerMemory(bytes(16), None)
-        memory.begin(self._packet(P.HELLO, 0), Moment(5, 5))
+        memory.begin(self._packet(P.HELLO, 0), Timestamp(5, 5))
         for order in range(1, 10_000, 2):
             memory.take(self._packet(P.DATA_ACK, order))
             memory.see(self._packet(P.ACK, order + 1))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.dialects.digest.timestamps import COARSE, EXACT, NAMED, SECOND, WHOLE, Moment, read, write
+from hypermail.dialects.digest.timestamps import COARSE, EXACT, NAMED, SECOND, WHOLE, Timestamp, read, write
 
 DAY = int(datetime(2017, 9, 25, tzinfo=UTC).timestamp()) * SECOND
 NANOSECONDS = st.integers(0, 4_000_000_000 * SECOND)
@@ -72,13 +72,13 @@ class ReadTests(SynchronousTestCase):
 
     def test_precision(self) -> None:
         """A time is no finer than its digits."""
-        self.assertEqual(read(b"2017-09-25T00:00Z"), Moment(DAY, DAY + SECOND - 1))
-        self.assertEqual(read(b"2017-09-25T00:00:00.25Z"), Moment(DAY + SECOND // 4, DAY + SECOND // 4 + 9_999_999))
-        self.assertEqual(read(b"2017-09-25T00:00:00.000000007Z"), Moment(DAY + 7, DAY + 7))
+        self.assertEqual(read(b"2017-09-25T00:00Z"), Timestamp(DAY, DAY + SECOND - 1))
+        self.assertEqual(read(b"2017-09-25T00:00:00.25Z"), Timestamp(DAY + SECOND // 4, DAY + SECOND // 4 + 9_999_999))
+        self.assertEqual(read(b"2017-09-25T00:00:00.000000007Z"), Timestamp(DAY + 7, DAY + 7))
 
     def test_near(self) -> None:
         """Both older and newer times may be too far away."""
-        moment = Moment(100, 100)
+        moment = Timestamp(100, 100)
         self.assertEqual([moment.near(now, 10) for now in (89, 90, 110, 111)], [False, True, True, False])
 
 

@@ -13,7 +13,7 @@ from hypermail.dialects.digest.memory import PeerMemory
 from hypermail.dialects.digest.packets import DigestPacket, PacketType, uuid_text
 from hypermail.dialects.digest.signer import Signer
 from hypermail.dialects.digest.states import CLIENT, ClientInput, ClientPhase
-from hypermail.dialects.digest.timestamps import EXACT, NAMED, Moment
+from hypermail.dialects.digest.timestamps import EXACT, NAMED, Timestamp
 from hypermail.errors import (
     HypermailError,
     PeerSilent,
@@ -72,7 +72,7 @@ class DigestClient(DigestConnection):
 
     # What comes.
 
-    def stamped(self, packet: DigestPacket, moment: Moment, address: Any, now: float) -> None:
+    def stamped(self, packet: DigestPacket, moment: Timestamp, address: Any, now: float) -> None:
         """See L{DigestConnection.stamped}."""
         self.now = now
         memory = self.memory
@@ -91,7 +91,7 @@ class DigestClient(DigestConnection):
         else:
             self.dropped("unexpected")
 
-    def open(self, memory: PeerMemory, packet: DigestPacket, moment: Moment, now: float) -> None:
+    def open(self, memory: PeerMemory, packet: DigestPacket, moment: Timestamp, now: float) -> None:
         """
         The server's first answer has come: ACCEPT or REJECT.
 

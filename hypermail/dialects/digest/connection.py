@@ -20,7 +20,7 @@ from hypermail.dialects.digest.packets import (
     PacketType,
 )
 from hypermail.dialects.digest.signer import Signer
-from hypermail.dialects.digest.timestamps import EXACT, Moment
+from hypermail.dialects.digest.timestamps import EXACT, Timestamp
 from hypermail.dialects.messages import DialectMessage
 from hypermail.dialects.resending import InFlight, Window
 from hypermail.errors import HypermailError, KeysSpent, MessageTooLarge, UsageError
@@ -115,7 +115,7 @@ class DigestConnection(DialectConnection["Digest", tuple[int, bytes]]):
         self.counters["datagrams_dropped"] += 1
         self._count_drop(cause)
 
-    def stamped(self, packet: DigestPacket, moment: Moment, address: Any, now: float) -> None:
+    def stamped(self, packet: DigestPacket, moment: Timestamp, address: Any, now: float) -> None:
         """
         A packet with a fresh timestamp has come.
 

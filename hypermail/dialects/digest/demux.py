@@ -33,7 +33,7 @@ from hypermail.dialects.digest.peer_secrets import PeerSecrets
 from hypermail.dialects.digest.rates import AnswerRates
 from hypermail.dialects.digest.server import DigestServer
 from hypermail.dialects.digest.signer import Signer
-from hypermail.dialects.digest.timestamps import EXACT, Moment, read
+from hypermail.dialects.digest.timestamps import EXACT, Timestamp, read
 from hypermail.errors import UsageError
 from hypermail.options import ListenerOptions
 from hypermail.session.states import State
@@ -126,7 +126,7 @@ class DigestDemux(DialectDemux[DigestConnection]):
             return self._from_server(packet, address, now)
         return None
 
-    def _moment(self, packet: DigestPacket, drop: Callable[[str], None]) -> Moment | None:
+    def _moment(self, packet: DigestPacket, drop: Callable[[str], None]) -> Timestamp | None:
         """The time of an authentic packet, if it is fresh."""
         moment = read(packet.payload)
         if moment is None:
@@ -222,7 +222,7 @@ class DigestDemux(DialectDemux[DigestConnection]):
         return self._admit(memory, packet, moment, address, now)
 
     def _admit(
-        self, memory: PeerMemory, packet: DigestPacket, moment: Moment, address: Any, now: float
+        self, memory: PeerMemory, packet: DigestPacket, moment: Timestamp, address: Any, now: float
     ) -> DigestConnection | None:
         """A client asks for a session, and is who it says."""
         self._departed.wake(memory)

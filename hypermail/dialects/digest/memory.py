@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hypermail.dialects.digest.packets import DigestPacket
-from hypermail.dialects.digest.timestamps import Moment
+from hypermail.dialects.digest.timestamps import Timestamp
 from hypermail.dialects.digest.window import DigestMemory, OrderWindow
 
 #: Ranges of order counts of messages. A sender of ours begins none when one in flight is so far behind that it might
@@ -53,15 +53,15 @@ class PeerMemory:
 
     # Lives.
 
-    def newer(self, moment: Moment) -> bool:
+    def newer(self, moment: Timestamp) -> bool:
         """Whether a timestamp is newer than any before: only such a packet may open a session."""
         return moment.first > self.newest
 
-    def restarted(self, packet: DigestPacket, moment: Moment) -> bool:
+    def restarted(self, packet: DigestPacket, moment: Timestamp) -> bool:
         """Whether a packet with a timestamp shows that the sender has begun a new life."""
         return packet.order <= self.stamped and self.newer(moment)
 
-    def begin(self, packet: DigestPacket, moment: Moment) -> None:
+    def begin(self, packet: DigestPacket, moment: Timestamp) -> None:
         """
         A session opens. Nothing that has a lower count belongs to it.
 
@@ -76,7 +76,7 @@ class PeerMemory:
 
     # What has come.
 
-    def see(self, packet: DigestPacket, moment: Moment | None = None) -> bool:
+    def see(self, packet: DigestPacket, moment: Timestamp | None = None) -> bool:
         """
         A packet that is no message has come.
 

@@ -12,7 +12,7 @@ from hypermail.dialects.digest.connection import DigestConnection
 from hypermail.dialects.digest.memory import PeerMemory
 from hypermail.dialects.digest.packets import HEADER, DigestPacket, PacketType, uuid_text
 from hypermail.dialects.digest.signer import Signer
-from hypermail.dialects.digest.timestamps import EXACT, WHOLE, Moment
+from hypermail.dialects.digest.timestamps import EXACT, WHOLE, Timestamp
 from hypermail.errors import PeerSilent, Reason, SessionAborted, SessionClosed, SessionReset
 from hypermail.options import Role
 
@@ -63,13 +63,13 @@ class DigestServer(DigestConnection):
 
     # What comes.
 
-    def greet(self, packet: DigestPacket, moment: Moment, now: float) -> None:
+    def greet(self, packet: DigestPacket, moment: Timestamp, now: float) -> None:
         """A client says HELLO, and has no session."""
         self.memory.begin(packet, moment)
         self._greet(packet)
         self._asked(peer=uuid_text(self.memory.uuid))
 
-    def stamped(self, packet: DigestPacket, moment: Moment, address: Any, now: float) -> None:
+    def stamped(self, packet: DigestPacket, moment: Timestamp, address: Any, now: float) -> None:
         """See L{DigestConnection.stamped}."""
         self.now = now
         if packet.type is PacketType.HELLO and packet.digest == self._hello and self._here(address):
@@ -77,8 +77,7 @@ class DigestServer(DigestConnection):
             self.dropped("duplicate")
             return
         ahead = packet.order > self.memory.stamped
-        newer = packet.type is not PacketType.HELLO or self.memory.newer(moment)
-        if not newer or not self.memory.see(packet, moment):
+        if not self.memory.see(packet, moment):
             self.dropped("replayed")
             return
         self._alive(now)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hypermail.dialects.digest.packets import LAST_ORDER, PacketType, build
-from hypermail.dialects.digest.timestamps import EXACT, Moment, write
+from hypermail.dialects.digest.timestamps import EXACT, Timestamp, write
 from hypermail.errors import KeysSpent
 
 
@@ -67,6 +67,6 @@ class Signer:
         """ns since 1970, by the wall clock."""
         return int(self._wall() * 1e9)
 
-    def fresh(self, moment: Moment) -> bool:
+    def fresh(self, moment: Timestamp) -> bool:
         """Whether a timestamp is neither stale nor from the future."""
         return moment.near(self.now(), self._freshness)

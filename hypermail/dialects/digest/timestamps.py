@@ -29,7 +29,7 @@ _TEXT = re.compile(
 )
 
 
-class Moment(NamedTuple):
+class Timestamp(NamedTuple):
     """
     What a timestamp says, in ns since 1970: a span, for it is no finer than its digits.
 
@@ -45,7 +45,7 @@ class Moment(NamedTuple):
         return abs(now - self.first) <= most
 
 
-def read(text: bytes) -> Moment | None:
+def read(text: bytes) -> Timestamp | None:
     """
     What a timestamp says.
 
@@ -67,7 +67,7 @@ def read(text: bytes) -> Moment | None:
         ahead = -ahead
     digits = len(fraction or b"")
     first = (days * 86_400 + of_day - ahead) * SECOND + int((fraction or b"").ljust(9, b"0"))
-    return Moment(first, first + 10 ** (9 - digits) - 1)
+    return Timestamp(first, first + 10 ** (9 - digits) - 1)
 
 
 def _seconds(hour: bytes, minute: bytes, second: bytes | None) -> int | None:
