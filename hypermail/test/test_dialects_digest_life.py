@@ -431,6 +431,17 @@ class RestartingTests(SynchronousTestCase):
         pair.network.run(0.2)
         self.assertEqual(pair.server.received[pair.server.sessions[1]], [b"new"])
 
+    def test_client_that_was_silent(self) -> None:
+        """A client that was dropped for its silence is welcome at once when it was restarted."""
+        pair = Pair()
+        _, theirs = pair.open()
+        pair.network.run(3.2)
+        del pair.network.hosts[CLIENT[:2]]
+        pair.network.run(12, lambda: theirs.ended)
+        ours = Host(pair.network, CLIENT, client_options()).start()
+        pair.network.run(0.2)
+        self.assertEqual(ours.state, State.OPEN)
+
     def test_client_of_a_full_server(self) -> None:
         """A client that was restarted finds the place that it had."""
         pair = Pair(listener_options=ListenerOptions(max_sessions=1))

@@ -247,6 +247,17 @@ class DeliveringTests(SynchronousTestCase):
         self.assertEqual(len(pair.server.directs[theirs]), 100)
         self.assertEqual(len(pair.server.received[theirs]), 100)
 
+    def test_rate_and_loss(self) -> None:
+        """What is to be repeated waits for the rate too, and no timer spins meanwhile."""
+        pair = Pair(Network(2, loss=0.3), client={"max_rate": 80_000.0})
+        ours, theirs = pair.open()
+        for number in range(50):
+            ours.send_message(bytes([number]) * 1_000, now=pair.network.now)
+        pair.client.attend(ours)
+        pair.network.run(40)
+        self.assertEqual(len(pair.server.received[theirs]), 50)
+        self.assertGreater(ours.flight.repeated, 0)
+
     def test_directs(self) -> None:
         """Direct messages are sent once; the oldest are dropped when too many wait."""
         pair = Pair(client={"max_directs": 3})

@@ -115,8 +115,8 @@ class ReplayTests(SynchronousTestCase):
             pair.network.run(0.1)
             theirs = pair.server.sessions[1]
             self.assertEqual(ours.state, State.OPEN)
-            self._replay(pair, recorded, False)
             self._replay(pair, recorded, True)
+            self._replay(pair, recorded, False)
             self.assertEqual(pair.server.received[theirs] + pair.server.directs[theirs], [])
             self.assertEqual(theirs.address, CLIENT)
             pair.network.run(5)
@@ -155,6 +155,20 @@ class ReplayTests(SynchronousTestCase):
             pair.network.deliver(sent)
         pair.network.run(1)
         self.assertEqual(again.state, State.OPENING)
+
+    def test_late(self) -> None:
+        """A ping that was lost moves nobody when it comes from elsewhere, behind later ones."""
+        pair = Pair()
+        _, theirs = pair.open()
+        pair.network.loss = 1.0
+        pair.network.run(0.7)
+        lost = pair.network.log[-1]
+        pair.network.loss = 0.0
+        pair.network.run(2)
+        pair.network.deliver(lost._replace(source=ELSEWHERE))
+        pair.network.run(0.1)
+        self.assertEqual(lost.packet.type, P.PING)
+        self.assertEqual(theirs.address, CLIENT)
 
     def test_never_delivered(self) -> None:
         """What the first session of a socket has lost is not delivered in its second one."""

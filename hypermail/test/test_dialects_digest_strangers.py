@@ -428,7 +428,7 @@ class ReflectionTests(SynchronousTestCase):
         stranger = Stranger(pair.network, secret=None)
         stranger.say(P.HELLO)
         theirs = pair.server.sessions[0]
-        theirs.send_message(bytes(60), now=pair.network.now)
+        theirs.send_message(bytes(200), now=pair.network.now)
         pair.server.attend(theirs)
         for _ in range(6):
             pair.network.run(0.5)
