@@ -473,6 +473,19 @@ class RestartingTests(SynchronousTestCase):
         pair.network.run(10)
         self.assertEqual([each for each in pair.network.log if each.to == SERVER], sent)
 
+    def test_server_while_parting(self) -> None:
+        """A session whose close has delivered everything is closed, whoever answers DISCONNECT."""
+        pair = Pair()
+        ours, _ = pair.open()
+        pair.network.run(3.2)
+        pair.network.loss = 1.0
+        ours.close(now=pair.network.now)
+        pair.client.attend(ours)
+        pair.network.loss = 0.0
+        Host(pair.network, SERVER, server_options(), listening=True)
+        pair.network.run(2)
+        self.assertIsInstance(pair.client.end_of(ours), SessionClosed)
+
     def test_server_greeted(self) -> None:
         """A restarted server takes the HELLO of a client that missed it for a new one's; the client knows better."""
         pair = Pair()

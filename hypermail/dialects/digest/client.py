@@ -134,6 +134,9 @@ class DigestClient(DigestConnection):
 
     def _elsewhere(self, packet: DigestPacket, now: float) -> None:
         """The server counts from the beginning again: it was restarted."""
+        if self.phase is ClientPhase.PARTING and packet.type is PacketType.REJECT:
+            self._rejected(now)
+            return
         if packet.type is PacketType.ACCEPT:
             if self.phase is ClientPhase.ALIVE:
                 self.dropped("unexpected")  # nothing was asked
