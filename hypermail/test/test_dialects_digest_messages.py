@@ -247,6 +247,18 @@ class DeliveringTests(SynchronousTestCase):
         self.assertEqual(len(pair.server.directs[theirs]), 100)
         self.assertEqual(len(pair.server.received[theirs]), 100)
 
+    def test_steady(self) -> None:
+        """On a path that is as long for each datagram nothing is repeated, and the window grows."""
+        pair = Pair()
+        ours, _ = pair.open()
+        begun = pair.network.now
+        for number in range(3_000):
+            ours.send_message(b"%d" % number, now=begun)
+        pair.client.attend(ours)
+        pair.network.run(10, lambda: not ours.sending)
+        self.assertEqual(ours.flight.repeated, 0)
+        self.assertLess(pair.network.now - begun, 2.0)
+
     def test_rate_and_loss(self) -> None:
         """What is to be repeated waits for the rate too, and no timer spins meanwhile."""
         pair = Pair(Network(2, loss=0.3), client={"max_rate": 80_000.0})
