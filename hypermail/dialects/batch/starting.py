@@ -53,9 +53,8 @@ class StartingBatch(BatchConnection):
         super().__init__(Role.STARTER, options, address, Greeting.CONNECTING, credit=None, drop=drop, now=now)
         self._port = port
         self._new_id = new_id
-        self._doubles: dict[
-            int, int
-        ] = {}  # the peer's ids of connections beyond the first, and how often to close them
+        # The peer's ids of connections beyond the first that bear our id, and how often each is still to be closed.
+        self._doubles: dict[int, int] = {}
         self._connect_at = now
         self._give_up_at = now + options.connection_timeout
         self._rested_at = now
