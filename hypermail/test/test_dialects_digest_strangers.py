@@ -13,6 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.dialects.digest.packets import PacketType, build, uuid_bytes, uuid_text
 from hypermail.dialects.digest.peer_secrets import MOST_ASKED
+from hypermail.dialects.digest.places import Places
 from hypermail.dialects.digest.rates import IN_ALL, MOST_PREFIXES, PER_PREFIX, AnswerRates
 from hypermail.errors import SessionAborted, SessionRejected, SessionTimedOut
 from hypermail.options import ListenerOptions
@@ -46,23 +47,83 @@ def payload_of(type: PacketType, size: int = 32) -> bytes | None:
     return bytes(size) if type in (P.DATA_ACK, P.DATA_NOACK) else None
 
 
+class PlacesTests(SynchronousTestCase):
+    """Where clients with sessions are."""
+
+    def test_moves(self) -> None:
+        """Who moves leaves its place, which may be that of another, too."""
+        places = Places()
+        places.enter("one", ("a", 1))
+        places.enter("two", ("a", 1, b"local"))
+        places.enter("one", ("a", 1))
+        places.enter("one", ("b", 1))
+        self.assertEqual([places.taken(at) for at in (("a", 1), ("b", 1, b"x"), ("a", 2))], [True, True, False])
+        places.leave("two")
+        places.leave("two")
+        self.assertEqual([places.taken(at) for at in (("a", 1), ("b", 1))], [False, True])
+        places.leave("one")
+        self.assertEqual(len(places), 0)
+
+
 class UnknownTests(SynchronousTestCase):
     """Clients that have no session, or no secret."""
 
     def test_no_session(self) -> None:
-        """Who has no session is told so, whatever it says; but answers are never answered."""
-        for type in PacketType:
-            if type is P.HELLO:
-                continue
-            pair = Pair()
-            stranger = Stranger(pair.network, uuid=NOBODY, secret=b"whatever")
-            stranger.say(type, payload_of(type))
-            self.assertEqual(stranger.heard_types(), [P.REJECT] if type in TOLD else [], type)
-            for packet in stranger.heard():
-                self.assertTrue(packet.verifies(b"server"))
-                self.assertEqual(uuid_text(packet.sender), SERVER_UUID)
-            self.assertEqual(pair.server.demux.dropped["no_session" if type in TOLD else "early"], 1)
-            self.assertEqual(pair.server.sessions, [])
+        """Who has no session is told so, whatever it says, and known or not; but answers are never answered."""
+        for known, cause in ((True, "no_session"), (False, "unknown_client")):
+            for type in set(PacketType) - {P.HELLO}:
+                pair = Pair()
+                stranger = Stranger(pair.network) if known else Stranger(pair.network, uuid=NOBODY, secret=b"whatever")
+                stranger.say(type, payload_of(type))
+                self.assertEqual(stranger.heard_types(), [P.REJECT] if type in TOLD else [], type)
+                for packet in stranger.heard():
+                    self.assertTrue(packet.verifies(b"server"))
+                    self.assertEqual(uuid_text(packet.sender), SERVER_UUID)
+                self.assertEqual(pair.server.demux.dropped[cause if type in TOLD else "early"], 1)
+                self.assertEqual(pair.server.sessions, [])
+
+    def test_no_session_forged(self) -> None:
+        """Nothing is said to one that is known, has no session, and has not signed with its secret."""
+        for asks in (False, True):
+            pair = Pair(server={"secrets": SECRETS.get} if asks else {})
+            stranger = Stranger(pair.network, secret=b"a guess")
+            for type in TOLD:
+                stranger.say(type, payload_of(type))
+            self.assertEqual(stranger.heard(), [])
+            self.assertEqual(pair.server.demux.dropped["bad_digest"], len(TOLD))
+
+    def test_no_session_asked(self) -> None:
+        """Where secrets have to be asked for, so is that of one who has no session, before it is told."""
+        pair = Pair(server={"secrets": SECRETS.get})
+        Stranger(pair.network).say(P.PING)
+        self.assertEqual(pair.server.demux.dropped, {"no_session": 1})
+        Stranger(pair.network, uuid=NOBODY).say(P.PING)
+        self.assertEqual(pair.server.demux.dropped, {"no_session": 1, "unknown_client": 1})
+        self.assertEqual([sent.packet.type for sent in pair.network.log], [P.REJECT] * 2)
+
+    def test_no_reject_for_others(self) -> None:
+        """
+        Whoever pretends to be at the address of a client that has a session gets no REJECT, which that client would
+        take for the end of its session; wherever that client is.
+        """
+        for plain in (False, True):
+            pair = Pair(plain=plain)
+            ours = pair.client.start()
+            pair.network.run(1)
+            self.assertEqual(ours.state, State.OPEN)
+            forged = Stranger(pair.network, uuid=NOBODY, secret=None if plain else b"x", address=CLIENT)
+            for type in TOLD:
+                forged.say(type, payload_of(type))
+            if not plain:
+                forged.say(P.HELLO)
+            pair.network.run(5)
+            self.assertEqual(ours.state, State.OPEN)
+            self.assertGreaterEqual(pair.server.demux.dropped["place_taken"], len(TOLD))
+            ours.close(now=pair.network.now)
+            pair.client.attend(ours)
+            pair.network.run(5)
+            forged.say(P.PING)
+            self.assertEqual(forged.heard_types()[-1], P.REJECT)
 
     def test_unknown(self) -> None:
         """A client whose secret is not known gets REJECT, which its own server's secret lets it believe."""
@@ -321,7 +382,7 @@ class BoundedTests(SynchronousTestCase):
         for _ in range(1_000):
             stranger.say(P.PING)
         self.assertEqual(len(stranger.heard()), PER_PREFIX)
-        self.assertEqual(pair.server.demux.dropped["no_session"], 1_000)
+        self.assertEqual(pair.server.demux.dropped["unknown_client"], 1_000)
 
 
 def says() -> st.SearchStrategy[Any]:

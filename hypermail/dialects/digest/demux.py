@@ -30,6 +30,7 @@ from hypermail.dialects.digest.packets import (
     uuid_text,
 )
 from hypermail.dialects.digest.peer_secrets import PeerSecrets
+from hypermail.dialects.digest.places import Places
 from hypermail.dialects.digest.rates import AnswerRates
 from hypermail.dialects.digest.server import DigestServer
 from hypermail.dialects.digest.signer import Signer
@@ -79,6 +80,7 @@ class DigestDemux(DialectDemux[DigestConnection]):
         self._rates = AnswerRates()
         self._clients: dict[bytes, DigestServer] = {}  # sessions with clients, by their UUIDs
         self._servers: dict[Any, DigestClient] = {}  # sessions with servers, by their addresses
+        self._places = Places()  # where clients with sessions are
         self._also: dict[DigestConnection, None] = {}  # touched by a datagram that was for another
 
     # What the socket does.
@@ -145,6 +147,8 @@ class DigestDemux(DialectDemux[DigestConnection]):
         moment = self._moment(packet, connection.dropped)
         if moment is not None:
             self._tell(connection, connection.stamped, packet, moment, address, now)
+            if connection.moves and self.listening:
+                self._places.enter(connection, connection.address)
         return connection
 
     # From clients.
@@ -155,18 +159,16 @@ class DigestDemux(DialectDemux[DigestConnection]):
             return self._from_known_client(connection, packet, address, now)
         if connection is not None:
             self._gone(connection)
-        if packet.type is not PacketType.HELLO:
-            self._no_session(packet, address, now)
+        if packet.type is not PacketType.HELLO and (self._secrets.asked(packet.sender) or packet.type not in _TOLD):
+            self._drop("early")
             return None
-        if self._options.plain:
-            return self._hello(None, packet, address, now)
         secret = self._secrets.known(packet.sender)
-        if secret is not None:
-            return self._hello(secret, packet, address, now)
+        if self._options.plain or secret is not None:
+            return self._sessionless(secret, packet, address, now)
         if self._secrets.asks:
             self._ask(packet, address)
         else:
-            self._reject("unknown_client", packet, address, now)
+            self._unknown_client(packet, address, now)
         return None
 
     def _from_known_client(
@@ -191,17 +193,34 @@ class DigestDemux(DialectDemux[DigestConnection]):
             self._proved(connection)  # it has a place of its own from its second packet on
         return self._for(connection, packet, address, now)
 
-    def _no_session(self, packet: DigestPacket, address: Any, now: float) -> None:
-        """A client that has no session says something else than HELLO."""
-        if self._secrets.asked(packet.sender) or packet.type not in _TOLD:
-            self._drop("early")
+    def _sessionless(
+        self, secret: bytes | None, packet: DigestPacket, address: Any, now: float
+    ) -> DigestConnection | None:
+        """Something has come of a client that has no session. @param secret: its."""
+        if not packet.verifies(secret):
+            self._drop("bad_digest")
+        elif packet.type is PacketType.HELLO:
+            return self._hello(secret, packet, address, now)
+        elif secret is None and self._places.taken(address):
+            self._drop("place_taken")
         else:
             self._reject("no_session", packet, address, now)
+        return None
+
+    def _unknown_client(self, packet: DigestPacket, address: Any, now: float) -> None:
+        """
+        A client is not known here. Nobody knows whether it is where it says: a client that has a session there would
+        take the answer for its own.
+        """
+        if self._places.taken(address):
+            self._drop("place_taken")
+        else:
+            self._reject("unknown_client", packet, address, now)
 
     def _hello(self, secret: bytes | None, packet: DigestPacket, address: Any, now: float) -> DigestConnection | None:
-        """A client that has no session says HELLO. @param secret: its."""
-        if not packet.verifies(secret) or self.signer.spent:
-            self._drop("spent" if self.signer.spent else "bad_digest")
+        """A client that has no session says HELLO, and is who it says."""
+        if self.signer.spent:
+            self._drop("spent")
             return None
         moment = self._moment(packet, self._drop)
         if moment is None:
@@ -231,6 +250,7 @@ class DigestDemux(DialectDemux[DigestConnection]):
             self._options, address, self.signer, self._drop, memory, credit=0 if plain else None, now=now
         )
         self._clients[packet.sender] = connection
+        self._places.enter(connection, address)
         if plain:
             gone = self._enter_stranger(connection)
             if isinstance(gone, DigestServer):
@@ -329,9 +349,9 @@ class DigestDemux(DialectDemux[DigestConnection]):
         self, secret: bytes | None, packet: DigestPacket, address: Any, now: float
     ) -> DigestConnection | None:
         if secret is None:
-            self._reject("unknown_client", packet, address, now)
+            self._unknown_client(packet, address, now)
             return None
-        return self._hello(secret, packet, address, now)
+        return self._sessionless(secret, packet, address, now)
 
     def _found_server(
         self, secret: bytes | None, packet: DigestPacket, address: Any, now: float
@@ -349,6 +369,7 @@ class DigestDemux(DialectDemux[DigestConnection]):
 
     def _gone(self, connection: DigestConnection) -> None:
         if isinstance(connection, DigestServer):
+            self._places.leave(connection)
             memory, refuse_until = connection.memory, connection.refuse_until
             if self._clients.get(memory.uuid) is not connection:
                 return  # it has another session already
