@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from hypermail.admission import Quota, prefix_of
+from hypermail.admission import prefix_of
 from hypermail.dialects.connection import DialectConnection
+from hypermail.dialects.dialect import Dialect
+from hypermail.dialects.strangers import Strangers
 from hypermail.link.train import Train
 from hypermail.options import ListenerOptions
 
@@ -39,18 +41,18 @@ class DialectDemux(Generic[C]):
 
     Subclasses implement C{_take}, C{start} and C{_gone}.
 
+    @param options: the dialect.
     @param listening: whether strangers may open sessions.
     @ivar dropped: datagrams that were dropped, by cause.
     """
 
-    def __init__(self, *, listening: bool, listener_options: ListenerOptions) -> None:
+    def __init__(self, options: Dialect, *, listening: bool, listener_options: ListenerOptions) -> None:
         self.listening = listening
         self.listener_options = listener_options
         self.dropped: Counter[str] = Counter()
         self.inquiries: list[Inquiry[C]] = []
         self._connections: dict[C, None] = {}
-        self._strangers: dict[C, object] = {}  # whose address is not proved, oldest first, with their prefixes
-        self._quota = Quota(listener_options.max_unproved, listener_options.max_unproved_per_prefix)
+        self._strangers: Strangers[C] = Strangers(options.max_unproved, options.max_unproved_per_prefix)
         self._replies: list[Train] = []
         self._faults: list[tuple[C, Exception]] = []
 
@@ -154,22 +156,12 @@ class DialectDemux(Generic[C]):
 
         @return: who gave way, and has to end.
         """
-        prefix = prefix_of(connection.address)
-        gone = None
-        if not self._quota.has_place(prefix):
-            full = len(self._strangers) >= self.listener_options.max_unproved
-            gone = next((each for each, its in self._strangers.items() if full or its == prefix), None)
-            if gone is not None:
-                self._proved(gone)
         self._enter(connection)
-        self._strangers[connection] = prefix
-        self._quota.take(prefix)
-        return gone
+        return self._strangers.enter(connection, prefix_of(connection.address))
 
     def _proved(self, connection: C) -> None:
         """A stranger is where it says, or gone."""
-        if connection in self._strangers:
-            self._quota.give(self._strangers.pop(connection))
+        self._strangers.leave(connection)
 
     def _tell(self, connection: C, receive: Callable[..., None], *arguments: Any) -> C:
         """

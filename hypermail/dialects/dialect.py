@@ -36,6 +36,10 @@ class Dialect:
     @ivar allowance_bytes: the same in bytes, with what has not arrived whole.
     @ivar outgoing_bytes: bytes of messages not yet begun at which producers of messages are paused.
     @ivar max_directs: direct messages that wait to be sent; the oldest are dropped.
+    @ivar max_unproved: of a listener: strangers at once whose address is not proved; beyond, the one that has not shown
+        itself for the longest time gives way. That are more than in the native protocol: many devices of one kind come
+        back at once, and there is no way to tell them to come again.
+    @ivar max_unproved_per_prefix: the same, of one prefix; see L{hypermail.options.ListenerOptions}.
     @ivar max_rate: bit/s of UDP payload that each session sends at most, averaged over a second; at least 8,000. None
         for no limit.
     """
@@ -52,6 +56,8 @@ class Dialect:
     allowance_bytes: int = 32 * MIB
     outgoing_bytes: int = 1 * MIB
     max_directs: int = 256
+    max_unproved: int = 4_096
+    max_unproved_per_prefix: int = 1_024
     max_rate: float | None = None
 
     def __post_init__(self) -> None:

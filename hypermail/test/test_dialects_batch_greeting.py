@@ -45,9 +45,9 @@ class BatchCase(SynchronousTestCase):
         """What was sent to others than a host."""
         return [packet for _, destination, packet in self.log if destination != host.place]
 
-    def listen(self, **limits: int) -> Host:
+    def listen(self, dialect: Batch | None = None, **limits: int) -> Host:
         """A listener of ours."""
-        return self.world.host(LISTENER, Batch(), listening=True, limits=ListenerOptions(**limits))
+        return self.world.host(LISTENER, dialect or Batch(), listening=True, limits=ListenerOptions(**limits))
 
     def arrive(self, host: Host, packet: p.BatchPacket, host_name: str = STARTER.host) -> None:
         """A packet comes, from a port at which nobody receives."""
@@ -374,7 +374,7 @@ class FloodTests(BatchCase):
 
     def test_connect_flood(self) -> None:
         """A hundred thousand forged Connects: bounded memory and strangers, and nobody gets more than came from it."""
-        host = self.listen()
+        host = self.listen(Batch(max_unproved=256, max_unproved_per_prefix=64))
         self.world.watch = None
         received: dict[str, int] = {}
         peak = 0
@@ -397,7 +397,7 @@ class FloodTests(BatchCase):
 
     def test_prefix(self) -> None:
         """One network's strangers push out each other, not another network's."""
-        host = self.listen(max_unproved_per_prefix=4)
+        host = self.listen(Batch(max_unproved_per_prefix=4))
         self.arrive(host, p.BatchConnect(5_000, 1), "10.9.9.9")
         for number in range(100):
             self.arrive(host, p.BatchConnect(5_000, number), f"10.0.0.{number}")

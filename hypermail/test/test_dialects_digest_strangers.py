@@ -16,7 +16,6 @@ from hypermail.dialects.digest.peer_secrets import MOST_ASKED
 from hypermail.dialects.digest.places import Places
 from hypermail.dialects.digest.rates import IN_ALL, MOST_PREFIXES, PER_PREFIX, AnswerRates
 from hypermail.errors import SessionAborted, SessionRejected, SessionTimedOut
-from hypermail.options import ListenerOptions
 from hypermail.session.states import State
 from hypermail.test.digests import (
     CLIENT,
@@ -331,8 +330,7 @@ class BoundedTests(SynchronousTestCase):
 
     def test_hello_flood_plain(self) -> None:
         """Plain HELLOs from everywhere cost bounded memory; who has shown itself keeps its place."""
-        options = ListenerOptions(max_unproved=20, max_unproved_per_prefix=10)
-        pair = Pair(plain=True, listener_options=options)
+        pair = Pair(plain=True, server={"max_unproved": 20, "max_unproved_per_prefix": 10})
         ours, theirs = pair.open()
         foreign = Stranger(pair.network, uuid=NOBODY, secret=None, address=CLIENT._replace(port=1))
         foreign.say(P.HELLO)
@@ -355,8 +353,7 @@ class BoundedTests(SynchronousTestCase):
 
     def test_one_prefix(self) -> None:
         """One prefix takes the places of others no more than it may."""
-        options = ListenerOptions(max_unproved=20, max_unproved_per_prefix=5)
-        pair = Pair(plain=True, listener_options=options)
+        pair = Pair(plain=True, server={"max_unproved": 20, "max_unproved_per_prefix": 5})
         pair.server.answer = None
         honest = Stranger(pair.network, secret=None)
         honest.say(P.HELLO)

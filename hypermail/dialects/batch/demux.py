@@ -43,7 +43,7 @@ class BatchDemux(DialectDemux[BatchConnection]):
         port: int,
         random_bytes: Callable[[int], bytes],
     ) -> None:
-        super().__init__(listening=listening, listener_options=listener_options)
+        super().__init__(options, listening=listening, listener_options=listener_options)
         self._options = options
         self._port = port
         self._random_bytes = random_bytes

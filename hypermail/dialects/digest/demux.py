@@ -71,7 +71,7 @@ class DigestDemux(DialectDemux[DigestConnection]):
         random_bytes: Callable[[int], bytes],
         wall: Callable[[], float],
     ) -> None:
-        super().__init__(listening=listening, listener_options=listener_options)
+        super().__init__(options, listening=listening, listener_options=listener_options)
         self.uuid = random_uuid(random_bytes(16)) if options.uuid is None else uuid_bytes(options.uuid)
         self.signer = Signer(self.uuid, options.secret, plain=options.plain, wall=wall, freshness=options.freshness)
         self._options = options
