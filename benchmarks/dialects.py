@@ -6,8 +6,8 @@ What a client costs a listener in each dialect, and how fast messages are, besid
 One listener and, in a process of its own, so many clients at once, over loopback. All are opened, then each sends so
 many messages of 100 bytes, at most 64 of them unacknowledged, with a Deferred each; the last acknowledgement by the
 listener's application ends the measurement. Then they rest, and what the listener has grown by (RSS) is divided by
-their number. The same with one client that sends as many messages as all together, up to 20,000. Contestants take
-turns; medians of the rounds are shown, and what they are of the native protocol's in mode C{plain}, which does not
+their number; so is its processor time while they rest. Before that one client sends as many messages as all together, up
+to 20,000, while 49 others are idle. Contestants take turns; medians of the rounds are shown, and what they are of the native protocol's in mode C{plain}, which does not
 encrypt either.
 
 Clients of C{digest} and of the native protocol have a socket each here; those of C{batch} share one, as they may.
@@ -44,6 +44,8 @@ WARM = 50
 ALONE = 20_000
 #: s after which nothing of opening is left.
 IDLE = 2.0
+#: s of idleness in which the listener's processor time is taken.
+RESTING = 10.0
 
 OURS = "ffeeddcc-bbaa-9988-7766-554433221100"
 SECRETS = {OURS: b"server"}
@@ -122,13 +124,17 @@ async def call(reactor: Any, name: str, clients: int, messages: int, port: int, 
         return opened
 
     kept = await some(WARM)
+    alone = await rate(kept[:1], min(clients * messages, ALONE))
     before = process.memory_info().rss
     sessions = await some(clients)
     together = await rate(sessions, messages)
     await deferLater(reactor, IDLE, lambda: None)
     memory = (process.memory_info().rss - before) / clients
-    alone = await rate(kept[:1], min(clients * messages, ALONE))
-    print(json.dumps({"together": together, "alone": alone, "memory": memory}))
+    times = process.cpu_times()
+    await deferLater(reactor, RESTING, lambda: None)
+    spent = process.cpu_times()
+    idle = (spent.user + spent.system - times.user - times.system) / RESTING / (clients + WARM) * 1_000
+    print(json.dumps({"together": together, "alone": alone, "memory": memory, "idle": idle}))
 
 
 async def rate(sessions: list[Any], messages: int) -> float:
@@ -199,8 +205,8 @@ def show(medians: dict[str, dict[str, float]], clients: int) -> None:
     native = medians[PLAIN]
     for name, row in medians.items():
         line = f"{name:14}"
-        for what, divisor in (("together", 1.0), ("alone", 1.0), ("memory", 1024.0)):
-            line += f" {row[what] / divisor:16,.1f} ({row[what] / native[what]:5.2f} x)"
+        for what, divisor, digits in (("together", 1.0, 0), ("alone", 1.0, 0), ("memory", 1024.0, 1), ("idle", 1.0, 3)):
+            line += f" {row[what] / divisor:12,.{digits}f} ({row[what] / native[what]:5.2f} x)"
         print(line)
 
 

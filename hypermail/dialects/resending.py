@@ -3,6 +3,11 @@ What was sent and waits for its acknowledgement: when to send it again, and how 
 
 The round trip is measured by what was sent once (Karn's algorithm); the timeout follows it (RFC 6298 §2), doubles with
 each repetition of the same datagram, and never passes C{delivery_timeout}, after which the seeds' programs repeat.
+
+Two things make a repetition needless more often than loss makes it needed, where a process has much to do: it comes to
+its timers late, before it has read what waits in its socket; and the peer does so with what it has to acknowledge. So
+a timer that is late waits once more, a moment; and an acknowledgement that comes sooner behind a repetition than any
+answer ever did is that of the first transmission (RFC 3522): it is a sample, and the window is as it was.
 """
 
 from __future__ import annotations
@@ -20,6 +25,13 @@ V = TypeVar("V")
 #: is steady has no variation that would leave it any (RFC 6298 §2, G).
 LEAST_MARGIN = 0.02
 
+#: s by which a timer is late that has waited for something else, and for how long what was read meanwhile may be dealt
+#: with then.
+LATENESS = 0.005
+MOMENT = 0.002
+#: The share of the least round trip within which no answer to a repetition comes.
+TOO_SOON = 0.5
+
 
 class Window:
     """
@@ -29,13 +41,14 @@ class Window:
     @param first: at the beginning; C{least} and C{most}: bounds.
     """
 
-    __slots__ = ("_acked", "_least", "_most", "_reduced_at", "size")
+    __slots__ = ("_acked", "_before", "_least", "_most", "_reduced_at", "size")
 
     def __init__(self, first: int, least: int, most: int) -> None:
         self.size = first
         self._least = least
         self._most = most
         self._acked = 0
+        self._before = first
         self._reduced_at = 0.0
 
     def acked(self) -> None:
@@ -49,18 +62,23 @@ class Window:
         """One had to be sent again."""
         if now - self._reduced_at > round_trip:
             self._reduced_at = now
+            self._before = self.size
             self.size = max(self.size // 2, self._least)
+
+    def restore(self) -> None:
+        """It was repeated in vain: nothing was lost."""
+        self.size = max(self.size, self._before)
 
 
 class _Sent(Generic[V]):
     """One datagram in flight."""
 
-    __slots__ = ("at", "datagram", "due", "owner", "tries")
+    __slots__ = ("at", "datagram", "due", "last", "owner", "tries")
 
     def __init__(self, datagram: bytes, owner: V, now: float) -> None:
         self.datagram = datagram
         self.owner = owner
-        self.at = now
+        self.at = self.last = now
         self.due = now
         self.tries = 1
 
@@ -76,13 +94,14 @@ class InFlight(Generic[K, V]):
     @ivar repeated: how many were sent again.
     """
 
-    __slots__ = ("_delivery_timeout", "_due", "_sent", "bytes", "repeated", "rtt", "window")
+    __slots__ = ("_delivery_timeout", "_due", "_not_before", "_sent", "bytes", "repeated", "rtt", "window")
 
     def __init__(self, window: Window, delivery_timeout: float) -> None:
         self.window = window
         self._delivery_timeout = delivery_timeout
         self._sent: dict[K, _Sent[V]] = {}
         self._due: list[tuple[float, int, K]] = []
+        self._not_before: float | None = None
         self.rtt = RoundTrip()
         self.bytes = 0
         self.repeated = 0
@@ -127,6 +146,9 @@ class InFlight(Generic[K, V]):
         self.bytes -= len(sent.datagram)
         if sent.tries == 1:
             self.rtt.sample(max(now - sent.at, 0.0), 0.0)
+        elif sent.tries == 2 and self.rtt.measured and now - sent.last < self.rtt.least * TOO_SOON:
+            self.rtt.sample(now - sent.at, 0.0)
+            self.window.restore()
         self.window.acked()
         return sent.owner
 
@@ -145,15 +167,27 @@ class InFlight(Generic[K, V]):
     def due(self, now: float, most: int) -> list[bytes]:
         """Datagrams that are to be sent again now, C{most} at once."""
         datagrams: list[bytes] = []
-        while len(datagrams) < most and (deadline := self.next_timeout()) is not None and deadline <= now:
+        if self._is_late(now):
+            return datagrams
+        while len(datagrams) < most and (deadline := self._next_due()) is not None and deadline <= now:
             key = heappop(self._due)[2]
             sent = self._sent[key]
             sent.tries += 1
+            sent.last = now
             self.window.repeated(now, self.rtt.smoothed)
             self._arm(key, sent, now + self.timeout(sent.tries))
             datagrams.append(sent.datagram)
         self.repeated += len(datagrams)
         return datagrams
+
+    def _is_late(self, now: float) -> bool:
+        """Whether the time has come long ago, so that what has arrived meanwhile is to be read first."""
+        deadline = self._next_due()
+        if deadline is None or now - deadline < LATENESS:
+            self._not_before = None
+        elif self._not_before is None:
+            self._not_before = now + MOMENT
+        return self._not_before is not None and now < self._not_before
 
     def tries(self, key: K) -> int:
         """How often one that is in flight was sent."""
@@ -161,6 +195,12 @@ class InFlight(Generic[K, V]):
 
     def next_timeout(self) -> float | None:
         """s when the next one is due; None while nothing is in flight."""
+        deadline = self._next_due()
+        if deadline is not None and self._not_before is not None:
+            return max(deadline, self._not_before)
+        return deadline
+
+    def _next_due(self) -> float | None:
         due, sent = self._due, self._sent
         while due:
             at, tries, key = due[0]
@@ -174,6 +214,7 @@ class InFlight(Generic[K, V]):
         """Nothing is waited for any more."""
         self._sent.clear()
         self._due.clear()
+        self._not_before = None
         self.bytes = 0
 
     def _arm(self, key: K, sent: _Sent[V], at: float) -> None:
