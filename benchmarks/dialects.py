@@ -6,9 +6,9 @@ What a client costs a listener in each dialect, and how fast messages are, besid
 One listener and, in a process of its own, so many clients at once, over loopback. All are opened, then each sends so
 many messages of 100 bytes, at most 64 of them unacknowledged, with a Deferred each; the last acknowledgement by the
 listener's application ends the measurement. Then they rest, and what the listener has grown by (RSS) is divided by
-their number; so is its processor time while they rest. Before that one client sends as many messages as all together, up
-to 20,000, while 49 others are idle. Contestants take turns; medians of the rounds are shown, and what they are of the native protocol's in mode C{plain}, which does not
-encrypt either.
+their number; so is its processor time while they rest. Before that one client sends as many messages as all
+together, up to 20,000, while 49 others are idle. Contestants take turns; medians of the rounds are shown, and what they
+are of the native protocol's in mode C{plain}, which does not encrypt either.
 
 Clients of C{digest} and of the native protocol have a socket each here; those of C{batch} share one, as they may.
 """
