@@ -55,6 +55,23 @@ class CloseTests(PairCase):
         self.assertIsInstance(self.ours.ended, SessionClosed)
         self.assertIsInstance(self.theirs.ended, SessionClosed)
 
+    def test_closed_by_peer_acknowledged(self) -> None:
+        """
+        Upon Close all that has come is acknowledged, settled or not: the original repeats it until then, and a
+        starter's socket is closed with its session.
+        """
+        self.open()
+        self.ours.settles = False
+        self.send(self.theirs, b"x", b"y", bytes(1_000))
+        self.world.run(0.1)
+        self.assertEqual(self.said(STARTER, p.BatchDataAck), [p.BatchDataAck(self.theirs.connection.id, 3)])
+        self.log.clear()
+        self.ours.connection.receiving.take(0)
+        self.arrive(self.ours, p.BatchClose(self.ours.connection.id))
+        acked = [packet.number for packet in self.said(STARTER, p.BatchDataAck)]
+        self.assertEqual(sorted(acked), [1, 2, 4])
+        self.assertIsInstance(self.ours.ended, SessionClosed)
+
     def test_acknowledges_first(self) -> None:
         """What was taken is acknowledged before Close is said."""
         self.open()

@@ -125,6 +125,10 @@ class Arrivals:
         """The message that a packet has completed is settled. @param low: the packet's number, of 32 bits."""
         self._unsettled.discard(expand(low, self.next))
 
+    def unsettled(self) -> list[int]:
+        """The packets, by their numbers of 32 bits, that have completed messages which are not settled."""
+        return [number & MASK for number in sorted(self._unsettled)]
+
     def acknowledged(self, low: int) -> bool:
         """Whether a packet has come and may be acknowledged. @param low: its number, of 32 bits."""
         number = expand(low, self.next)

@@ -208,6 +208,7 @@ class BatchConnection(DialectConnection["Batch", int]):
 
     def _close_received(self, packet: BatchClose, now: float) -> None:
         self.closed_by_peer = True
+        self._stop_repetitions()
         self._closed_by_peer(now)
 
     def _connect_ack_received(self, packet: BatchConnectAck, now: float) -> None:
@@ -281,6 +282,16 @@ class BatchConnection(DialectConnection["Batch", int]):
             acks.append(number)
         for number in acks:
             self._say(BatchDataAck(peer_id, number).encode())
+
+    def _stop_repetitions(self) -> None:
+        """
+        The peer wants no word of its messages any more, but the original repeats them after its Close until they are
+        acknowledged, which a starter's socket is not there to do.
+        """
+        if self.peer_id is not None:
+            self._acknowledge(self.peer_id)
+            for number in self.arrivals.unsettled():
+                self._say(BatchDataAck(self.peer_id, number).encode())
 
     def _answer(self, peer_id: int, now: float) -> None:
         self._acknowledge(peer_id)
