@@ -294,6 +294,17 @@ class ListenerTests(BatchCase):
         self.assertNotIn(SessionReset, [type(old.ended)])
         self.assertEqual(len(self.demux(self.host)._by_starter), len(self.demux(self.host)))
 
+    def test_late_duplicate(self) -> None:
+        """A duplicate of the Connect that comes late, which the starter closes, does the open session no harm."""
+        old = self.show(self.ask())
+        self.world.run(4)
+        id = self.ask()
+        self.arrive(self.host, p.BatchClose(id))
+        self.assertIsNone(old.ended)
+        self.assertEqual((len(self.demux(self.host)), len(self.demux(self.host)._by_starter)), (1, 1))
+        self.show(self.ask())
+        self.assertIsInstance(old.ended, SessionReset)
+
     def test_restarted_after_forgery(self) -> None:
         """A forged restart that was forgotten does not keep a true one from being one."""
         id = self.ask()

@@ -117,6 +117,10 @@ class BatchDemux(DialectDemux[BatchConnection]):
 
     def _shown(self, connection: ListeningBatch, packet: Any, size: int, now: float) -> BatchConnection:
         """A stranger shows that it is where it says."""
+        if isinstance(packet, BatchClose):
+            # A late duplicate, or a replay, of the Connect that began the session before: its starter closes the second
+            # connection, and goes on in the first.
+            return self._tell(connection, connection.received, packet, size, now)
         before, connection.before = connection.before, None
         if before is not None and not before.ended:
             before.replaced(now)
