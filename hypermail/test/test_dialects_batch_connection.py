@@ -300,12 +300,40 @@ class PingTests(PairCase):
         self.open()
         for _ in range(130):
             self.do(self.ours, "ping")
+            self.world.run(0.001)
         self.world.run(1)
         answers = [each for each in self.ours.events if isinstance(each, events.PingAnswered)]
         self.assertEqual({round(each.elapsed, 6) for each in answers}, {0.02})
         counts = [each.echo for each in self.said(STARTER, p.BatchPing)]
         self.assertEqual(counts[1:], [*range(128, 256), 128, 129])
-        self.assertEqual(len(answers), 128)
+        self.assertEqual(len(answers), 130)
+
+    def test_asked_lost(self) -> None:
+        """Every ping that the application asks for is answered at last, however many are lost or asked for at once."""
+        for most in (1, 300):
+            self.open(loss=0.5)
+            for _ in range(most):
+                self.ours.connection.ping(now=self.world.now)
+            self.do(self.ours, "ping")
+            self.world.run(60)
+            self.assertEqual(self.ours.names.count("PingAnswered"), most + 1)
+            self.assertEqual(self.ours.ended, None)
+            self.log.clear()
+            self.world.run(4)
+            self.assertEqual([each.echo for each in self.said(STARTER, p.BatchPing) if each.echo > 127], [])
+
+    def test_asked_bounded(self) -> None:
+        """No two pings on their way bear the same count, and who answers none gets 64 of them a second, at most."""
+        self.open(ours=Batch(ping_interval=100))
+        self.world.loss = 1.0
+        self.log.clear()
+        for _ in range(1_000):
+            self.ours.connection.ping(now=self.world.now)
+        self.do(self.ours, "ping")
+        counts = [each.echo for each in self.said(STARTER, p.BatchPing)]
+        self.assertEqual((len(counts), len(set(counts))), (64, 64))
+        self.world.run(10.5)
+        self.assertEqual(len(self.said(STARTER, p.BatchPing)), 64 * 11)
 
     def test_not_asked(self) -> None:
         """An answer to no ping is dropped."""

@@ -225,7 +225,8 @@ class BatchConnection(DialectConnection["Batch", int]):
 
     def ping(self, *, now: float) -> None:
         """
-        Measure a round trip: L{events.PingAnswered} follows.
+        Measure a round trip: L{events.PingAnswered} follows. The ping is sent again until it is answered; then the
+        round trip is from when it left first.
 
         @raise UsageError: when the session is not open, or too many pings wait to leave.
         """
@@ -299,9 +300,9 @@ class BatchConnection(DialectConnection["Batch", int]):
             pongs, self._pongs = self._pongs, []
             for count in pongs:
                 self._say(BatchPingAck(peer_id, count).encode())
-        for _ in range(self._pings):
+        while self._pings and self._countdown.may_ask:
+            self._pings -= 1
             self._say(BatchPing(peer_id, self._countdown.ask(now)).encode())
-        self._pings = 0
         if self.options.repeat_requests:
             self._request(peer_id)
 
@@ -344,6 +345,8 @@ class BatchConnection(DialectConnection["Batch", int]):
         if self.greeting is not Greeting.TALKING:
             self._greet(now)
         elif self.peer_id is not None:
+            for asked in self._countdown.overdue(now):
+                self._say(BatchPing(self.peer_id, asked).encode())
             count = self._countdown.tick(now)
             if count is not None:
                 self._say(BatchPing(self.peer_id, count).encode())

@@ -9,6 +9,10 @@ PROOF = 127
 #: Counts of pings that the application asks for: those of the countdown are below.
 FIRST_ASKED = 128
 AFTER_ASKED = 256
+#: Pings of the application that are on their way at once, at most, so that no count means two of them.
+MOST_ASKED = 64
+#: s after which those that were not answered are sent again, at the latest.
+ASKED_AGAIN = 1.0
 #: How often a ping is sent again before the next tick.
 REPETITIONS = 3
 
@@ -28,12 +32,14 @@ class Countdown:
     __slots__ = (
         "_again_at",
         "_asked",
+        "_asked_again_at",
         "_count",
         "_first",
         "_heard",
         "_idle",
         "_interval",
         "_next",
+        "_pause",
         "_tick_at",
         "_unanswered",
         "dead",
@@ -41,12 +47,14 @@ class Countdown:
 
     def __init__(self, interval: float, count: int, now: float) -> None:
         self._interval = interval
+        self._pause = interval / (1 + REPETITIONS)
         self._first = count
         self._idle = 0
         self._heard = False
         self._unanswered: set[int] = set()
         self._next = FIRST_ASKED
-        self._asked: dict[int, float] = {}
+        self._asked: dict[int, float] = {}  # when each left first
+        self._asked_again_at: float | None = None
         self.dead = False
         self._tick_at = now + interval
         self._again_at: float | None = None
@@ -54,8 +62,9 @@ class Countdown:
 
     @property
     def deadline(self) -> float:
-        """s when C{tick} is to be called."""
-        return self._tick_at if self._again_at is None else min(self._again_at, self._tick_at)
+        """s when C{tick} and C{overdue} are to be called."""
+        times = (self._tick_at, self._again_at, self._asked_again_at)
+        return min(at for at in times if at is not None)
 
     def begin(self, now: float) -> None:
         """The first tick is an interval from now."""
@@ -89,32 +98,59 @@ class Countdown:
         elif idle:
             self._count = self._first - idle
             self._unanswered.add(self._count)
-            self._again_at = now + self._interval / (1 + REPETITIONS)
+            self._again_at = now + self._pause
             return self._count
         return None
 
     def _repeat(self, now: float) -> int | None:
         if self._again_at is None or now < self._again_at:
             return None
-        self._again_at = now + self._interval / (1 + REPETITIONS)
+        self._again_at = now + self._pause
         return self._count
 
+    @property
+    def may_ask(self) -> bool:
+        """Whether a ping of the application may leave."""
+        return len(self._asked) < MOST_ASKED
+
     def ask(self, now: float) -> int:
-        """A ping of the application leaves. @return: its count."""
-        count, self._next = self._next, self._next + 1
+        """A ping of the application leaves. @return: its count, that of no other on its way."""
+        while self._next in self._asked:
+            self._advance()
+        count = self._next
+        self._advance()
+        self._asked[count] = now
+        if self._asked_again_at is None:
+            self._asked_again_at = now + min(self._pause, ASKED_AGAIN)
+        return count
+
+    def _advance(self) -> None:
+        self._next += 1
         if self._next == AFTER_ASKED:
             self._next = FIRST_ASKED
-        self._asked[count] = now
-        return count
+
+    def overdue(self, now: float) -> list[int]:
+        """
+        Pings of the application that were not answered: it would wait for ever for one that is lost. Harmless when
+        early.
+
+        @return: their counts; they are to be sent again.
+        """
+        if self._asked_again_at is None or now < self._asked_again_at:
+            return []
+        self._asked_again_at = now + min(self._pause, ASKED_AGAIN)
+        return list(self._asked)
 
     def answered(self, count: int, now: float) -> tuple[bool, float | None]:
         """
         A Ping ack has come.
 
         @return: whether such a ping was sent and not answered yet, and its round trip in s if the application has asked
-            for it.
+            for it, from when it left first.
         """
         asked_at = self._asked.pop(count, None)
+        if not self._asked:
+            self._asked_again_at = None
         if asked_at is None and count not in self._unanswered:
             return False, None
         self._unanswered.clear()
