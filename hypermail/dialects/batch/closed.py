@@ -20,6 +20,8 @@ from hypermail.dialects.batch.packets import (
 MOST_CLOSED = 1_024
 #: Closes that a peer is sent for data that was never delivered, before it is acknowledged nonetheless.
 TELLINGS = 4
+#: s; however many Closes are sent within so long, they count as one: they may all be lost, or overtaken, together.
+TELLING = 1.0
 
 
 class ClosedConnection:
@@ -36,7 +38,7 @@ class ClosedConnection:
     @param knows: whether the peer has said Close.
     """
 
-    __slots__ = ("_arrivals", "_knows", "_peer_id", "_told", "address", "until")
+    __slots__ = ("_arrivals", "_knows", "_peer_id", "_tell_at", "_told", "address", "until")
 
     def __init__(self, address: Any, peer_id: int | None, arrivals: Arrivals | None, knows: bool, until: float) -> None:
         self.address = address
@@ -45,8 +47,9 @@ class ClosedConnection:
         self._arrivals = arrivals
         self._knows = knows
         self._told = 0
+        self._tell_at = 0.0
 
-    def answer(self, packet: BatchPacket) -> bytes | None:
+    def answer(self, packet: BatchPacket, now: float) -> bytes | None:
         """What a packet is answered with, which is never longer than it."""
         kind = type(packet)
         if isinstance(packet, BatchConnectAck):
@@ -54,14 +57,18 @@ class ClosedConnection:
         if self._peer_id is None:
             return None
         if isinstance(packet, BatchData):
-            return self._acknowledge(packet, self._peer_id)
+            return self._acknowledge(packet, self._peer_id, now)
         return BatchClose(self._peer_id).encode() if kind is BatchPing else None
 
-    def _acknowledge(self, data: BatchData, peer_id: int) -> bytes:
+    def _acknowledge(self, data: BatchData, peer_id: int, now: float) -> bytes:
         known = self._arrivals is not None and self._arrivals.acknowledged(data.number)
-        if known or self._knows or self._told >= TELLINGS:
+        if known or self._knows:
             return BatchDataAck(peer_id, data.number).encode()
-        self._told += 1
+        if self._told == 0 or now >= self._tell_at:
+            if self._told >= TELLINGS:
+                return BatchDataAck(peer_id, data.number).encode()
+            self._told += 1
+            self._tell_at = now + TELLING
         return BatchClose(peer_id).encode()
 
 

@@ -85,7 +85,7 @@ class BatchDemux(DialectDemux[BatchConnection]):
                 return self._shown(connection, packet, size, now)
             return self._tell(connection, connection.received, packet, size, now)
         closed = self._closed.find(key, now)
-        answer = None if closed is None else closed.answer(packet)
+        answer = None if closed is None else closed.answer(packet, now)
         self._drop("unknown_id" if closed is None else "closed")
         if closed is not None and answer is not None:
             self._reply(answer, closed.address, size)
