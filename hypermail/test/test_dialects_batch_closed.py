@@ -220,6 +220,17 @@ class ClosedTests(PairCase):
         self.assertIsInstance(self.ours.ended, SessionKilled)
         self.assertIsInstance(message.error, MessageUndelivered)
 
+    def test_lingers(self) -> None:
+        """The original, which repeats each 5.5 s, is made to stop, however short our own C{delivery_timeout} is."""
+        self.open(theirs=Batch(delivery_timeout=0.1))
+        self.our_id, self.peer_id = self.theirs.connection.id, self.ours.connection.id
+        self.do(self.theirs, "close")
+        said = []
+        for _ in range(5):
+            self.world.run(5.5)
+            said += self.answers(p.BatchData(self.our_id, 1, 1, 3, b"x"))
+        self.assertEqual(said, [p.BatchClose(self.peer_id)] * 4 + [p.BatchDataAck(self.peer_id, 1)])
+
     def test_overtaken(self) -> None:
         """Nothing that was not delivered seems to be, though a burst of answers loses some and is out of order."""
         for seed in range(100):

@@ -22,8 +22,10 @@ from hypermail.options import ListenerOptions
 if TYPE_CHECKING:
     from hypermail.dialects.batch.dialect import Batch
 
-#: How many C{delivery_timeout}s a connection that is over is answered for.
+#: How many C{delivery_timeout}s a connection that is over is answered for, and how many s at least: it is the peer's
+#: that counts, which for the original is up to 5.5 s.
 LINGER = 3
+LEAST_LINGER = 15.0
 
 
 class BatchDemux(DialectDemux[BatchConnection]):
@@ -49,7 +51,7 @@ class BatchDemux(DialectDemux[BatchConnection]):
         self._random_bytes = random_bytes
         self._by_id: dict[tuple[str, int], BatchConnection] = {}
         self._by_starter: dict[tuple[str, int, int], ListeningBatch] = {}
-        self._closed = ClosedConnections(LINGER * options.delivery_timeout)
+        self._closed = ClosedConnections(max(LINGER * options.delivery_timeout, LEAST_LINGER))
         self._over: list[BatchConnection] = []
 
     def start(self, address: Any, *, options: Batch, now: float) -> StartingBatch:
