@@ -308,9 +308,14 @@ class DialectConnection(Generic[O, T]):
         self._move(Input.ACCEPT)
         self._events.append(events.SessionOpened())
 
+    @property
+    def _delivered(self) -> bool:
+        """Whether this side closes, and all that it has sent is through: it waits for its own application at most."""
+        return self.state is State.CLOSING and not self.sending and not self._directs_out
+
     def _look(self, now: float) -> None:
         """Whether everything is delivered that a close waits for."""
-        if self.state is State.CLOSING and not self.sending and not self.receiving and not self._directs_out:
+        if self._delivered and not self.receiving:
             self._move(Input.DRAINED)
             self._part(now)
 
@@ -348,9 +353,12 @@ class DialectConnection(Generic[O, T]):
 
     @property
     def crowded(self) -> bool:
-        """Whether the application has as much to settle as may be: what comes now is not acknowledged."""
+        """
+        Whether the application has as much to settle as may be: what comes now is not acknowledged. Nor is anything
+        once a close waits for the application alone, or a peer that goes on sending would keep it from its end.
+        """
         options, receiving = self.options, self.receiving
-        return len(receiving) >= options.max_unsettled or receiving.bytes >= options.allowance_bytes
+        return self._delivered or len(receiving) >= options.max_unsettled or receiving.bytes >= options.allowance_bytes
 
     def direct_arrived(self, data: bytes) -> None:
         """A direct message is there."""

@@ -98,6 +98,24 @@ class CloseTests(PairCase):
         self.assertIsInstance(self.ours.ended, SessionClosed)
         self.assertIsNone(self.theirs.settled[0].error)
 
+    def test_close_while_peer_sends(self) -> None:
+        """A peer that sends on and on does not keep a close from its end, and knows what was not taken."""
+        self.open()
+        self.ours.settles = False
+        sent = []
+        for number in range(20):
+            sent += self.send(self.theirs, b"x")
+            self.world.run(1)
+            if number == 10:
+                self.do(self.ours, "close")
+            self.ours.connection.receiving.take(number - 1)  # the application always has one that it has not settled
+            self.starting.attend(self.ours.connection)
+            if self.theirs.ended:
+                break
+        self.assertIsInstance(self.ours.ended, SessionClosed)
+        self.assertEqual(len(self.ours.messages), 11)
+        self.assertEqual([each.error is None for each in sent], [True] * 11 + [False] * (len(sent) - 11))
+
     def test_abort(self) -> None:
         """An abort says Close at once."""
         self.open()

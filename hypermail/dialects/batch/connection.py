@@ -154,7 +154,7 @@ class BatchConnection(DialectConnection["Batch", int]):
 
     def _take_data(self, packet: BatchData, now: float) -> None:
         receiving, arrivals = self.receiving, self.arrivals
-        full = len(receiving) >= self.options.max_unsettled
+        full = self._delivered or len(receiving) >= self.options.max_unsettled
         receipt = arrivals.take(packet, unsettled=receiving.bytes, full=full)
         if receipt is Receipt.WHOLE:
             receiving.arrived(arrivals.message, packet.number)
