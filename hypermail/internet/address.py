@@ -4,6 +4,7 @@ Addresses of hypermail's ends, and which of them never leave this machine.
 
 from __future__ import annotations
 
+from socket import AF_INET6, if_nametoindex, inet_ntop, inet_pton
 from typing import Any, NamedTuple
 
 import attrs
@@ -53,6 +54,20 @@ def addressOf(pair: Any) -> HypermailAddress:
 def isAddress(host: str) -> bool:
     """Whether C{host} is an IP address rather than a name."""
     return isIPAddress(host) or isIPv6Address(host)
+
+
+def asReceived(host: str) -> str:
+    """
+    An IP address as it comes with what is received from there: one of IPv6 has other forms, and a zone a number.
+
+    @return: C{host} itself when it is no address of IPv6.
+    """
+    address, _, zone = host.partition("%")
+    try:
+        address = inet_ntop(AF_INET6, inet_pton(AF_INET6, address))
+        return f"{address}%{int(zone) if zone.isdecimal() else if_nametoindex(zone)}" if zone else address
+    except OSError:
+        return host
 
 
 def isLoopback(host: str) -> bool:

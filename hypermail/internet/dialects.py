@@ -18,7 +18,7 @@ from hypermail.dialects.demux import DialectDemux, Inquiry
 from hypermail.dialects.dialect import Dialect
 from hypermail.errors import UsageError
 from hypermail.interfaces import ISessionFactory, ISessionProtocol, ISessionStore
-from hypermail.internet.address import SocketAddress
+from hypermail.internet.address import SocketAddress, asReceived
 from hypermail.internet.inhabited import SocketSessions
 from hypermail.internet.residents import residentsOf
 from hypermail.internet.security import Plain, Security
@@ -116,7 +116,8 @@ class DialectDatagramProtocol(SocketSessions):
         """
         if self.factory is not None:
             raise UsageError(f"a listener of dialect {self.dialect.name} asks for no sessions")
-        connection = self._demux.start(SocketAddress(*address), options=options or self.dialect, now=self.seconds())
+        listener = SocketAddress(asReceived(address[0]), address[1])  # dialects know their peers by address
+        connection = self._demux.start(listener, options=options or self.dialect, now=self.seconds())
         session = Session(self, connection, protocol=protocol, release=release)
         self.pump.enter(session)
         return session

@@ -298,6 +298,16 @@ class SameInterface:
         self.network.advance(10)
         self.assertEqual([protocol.calls[0] for protocol in self.factory.built], ["sessionOpened"])
 
+    def test_otherText(self: Any) -> None:
+        """A listener is found by its address, however that is written."""
+        server, client = (self.network.reactor(f"2001:db8::{number}") for number in (1, 2))
+        listening = SessionServerEndpoint(server, PORT, interface="2001:db8::1", dialect=self.serving)
+        port = self.network.run_until(listening.listen(RecordingFactory()))
+        endpoint = SessionClientEndpoint(client, "2001:0DB8:0::1", PORT, dialect=self.calling)
+        ours = self.network.run_until(endpoint.connect(self.asking))
+        self.assertEqual(ours.session.getPeer().host, "2001:db8::1")
+        self.network.run_until(maybeDeferred(port.stopListening))
+
     def test_silent(self: Any) -> None:
         """When the other side is gone without a word, both sides hear of it by their pings."""
         ours, theirs = self.open()

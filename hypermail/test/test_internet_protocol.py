@@ -4,6 +4,7 @@ Tests of L{hypermail.internet.protocol}, L{hypermail.internet.callbacks} and L{h
 
 from __future__ import annotations
 
+from socket import if_indextoname
 from typing import Any
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -14,7 +15,15 @@ from zope.interface.verify import verifyObject
 
 from hypermail.errors import MessageRejected, Reason, RemoteAddressRefused, SessionRejected
 from hypermail.events import StreamOptions
-from hypermail.internet.address import HypermailAddress, SocketAddress, addressOf, isAddress, isLoopback, refuseRemote
+from hypermail.internet.address import (
+    HypermailAddress,
+    SocketAddress,
+    addressOf,
+    asReceived,
+    isAddress,
+    isLoopback,
+    refuseRemote,
+)
 from hypermail.internet.callbacks import MAX_TEXT, pending, verdict
 from hypermail.internet.protocol import SessionFactory, SessionProtocol
 
@@ -151,3 +160,17 @@ class AddressTests(SynchronousTestCase):
             self.assertIn(host, error.text)
         for host in ("localhost", "", "127.1", "127.0.0.1.example.org"):
             self.assertFalse(isAddress(host))
+
+    def test_asReceived(self) -> None:
+        """One address has one text, as sockets write it."""
+        for host, text in (
+            ("127.0.0.1", "127.0.0.1"),
+            ("0:0:0:0:0:0:0:1", "::1"),
+            ("2001:DB8::0:1", "2001:db8::1"),
+            ("::FFFF:192.0.2.1", "::ffff:192.0.2.1"),
+            ("fe80:0::1%7", "fe80::1%7"),
+            (f"fe80::1%{if_indextoname(1)}", "fe80::1%1"),
+            ("fe80::1%no such zone", "fe80::1%no such zone"),
+            ("localhost", "localhost"),
+        ):
+            self.assertEqual(asReceived(host), text)
