@@ -14,8 +14,8 @@ Of a session:
 ===================  ============================================================================
 C{id}                its name in logs, hexadecimal
 C{address}           the peer's, C{HOST:PORT}
-C{mode}              C{tls}, C{secret} or C{plain}
-C{cipher}            C{AES-128-GCM}, ...; None in mode C{plain}
+C{mode}              C{tls}, C{secret}, C{plain}, or the name of a dialect
+C{cipher}            C{AES-128-GCM}, ...; None in mode C{plain} and in dialects
 C{pin}               of the peer's certificate, whose key it has proved to hold; None without one
 C{name}              what this certificate calls it, which proves nothing unless an authority is trusted
 C{since}, C{age}     when it opened (UTC), and s since then
@@ -24,7 +24,7 @@ C{rates}             as above, of this one
 C{counters}          L{COUNTERS}
 C{rtt}               smoothed round trip, s; None before it was measured
 C{window}            congestion window, bytes; C{in_flight}: bytes of it that are in use
-C{congestion}        the congestion controller's name
+C{congestion}        the congestion controller's name; None in a dialect, which has a window of its own
 C{mtu}               bytes of the largest UDP payload that the path carries, as far as is known
 C{streams}           that are open; C{streams_paused}: of those, how many the peer has paused
 C{messages_queued}   that have not begun to leave

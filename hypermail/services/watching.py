@@ -181,7 +181,7 @@ _SESSION: dict[str, type | tuple[type, ...]] = {
     "state": str,
     "rtt": (int, float, type(None)),
     "window": int,
-    "congestion": str,
+    "congestion": (str, type(None)),
     "mtu": int,
     "streams": int,
 }
@@ -247,7 +247,7 @@ def row(session: dict[str, Any]) -> tuple[str, ...]:
         f"{lost:.2%}",
         "" if rtt is None else f"{rtt * 1e3:.1f} ms",
         amount(session["window"]),
-        session["congestion"],
+        session["congestion"] or "none",
         str(session["mtu"]),
         str(session["streams"]),
     )

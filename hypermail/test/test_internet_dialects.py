@@ -4,6 +4,8 @@ Tests for L{hypermail.internet.dialects}: the same session interface, whatever i
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
@@ -43,6 +45,8 @@ from hypermail.internet.endpoints import (
 )
 from hypermail.internet.security import Plain
 from hypermail.options import Options
+from hypermail.services.status import Status
+from hypermail.services.watching import TITLES, checked, row
 from hypermail.test.sessions import CLIENT, PORT, SERVER, RecordingFactory, RecordingProtocol, errorOf, logged
 from hypermail.testing import Conditions, SimulatedNetwork
 
@@ -307,6 +311,21 @@ class SameInterface:
         ours = self.network.run_until(endpoint.connect(self.asking))
         self.assertEqual(ours.session.getPeer().host, "2001:db8::1")
         self.network.run_until(maybeDeferred(port.stopListening))
+
+    def test_status(self: Any) -> None:
+        """What a program tells of its sessions is what C{hypermail status} understands."""
+        status = Status(lambda: self.network.now, lambda: datetime(2026, 11, 22, tzinfo=UTC))
+        ours, theirs = self.open()
+        for protocol in (ours, theirs):
+            status.add(protocol.session)
+        ours.session.sendMessage(b"hello")
+        self.network.advance(1)
+        found = checked(json.loads(json.dumps(status.snapshot())))
+        for session in found["sessions"]:
+            cells = dict(zip(TITLES, row(session), strict=True))
+            self.assertEqual(
+                [cells[name] for name in ("mode", "cipher", "control")], [self.serving.name, "none", "none"]
+            )
 
     def test_silent(self: Any) -> None:
         """When the other side is gone without a word, both sides hear of it by their pings."""

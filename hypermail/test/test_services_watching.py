@@ -274,7 +274,7 @@ class CheckTests(SynchronousTestCase):
     @staticmethod
     def allowed(name: str, bad: object) -> list[tuple[str, object]]:
         """What looks wrong and isn't: there may be no pin, and an empty list of sessions."""
-        return [(name, bad)] if bad is None and name in ("cipher", "pin", "name", "rtt") else []
+        return [(name, bad)] if bad is None and name in ("cipher", "pin", "name", "rtt", "congestion") else []
 
     def test_others(self) -> None:
         """What is no object at all; what is there beyond is no matter."""
