@@ -10,6 +10,7 @@ from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.protocol import Factory
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -216,6 +217,21 @@ class SameInterface:
             for side in sides:
                 self.assertIsInstance(errorOf(side), SessionClosed)
             self.assertEqual(self.failureResultOf(sides[0].session.sendMessage(b"x")).value.delivered, Delivered.NO)
+
+    def test_closeWhilePeerSends(self: Any) -> None:
+        """A peer that sends on and on does not keep a close from its end, however slow the application is."""
+        ours, theirs = self.open()
+        ours.answer = lambda message: deferLater(self.client, 1.5, lambda: None)
+        sending = []
+        for number in range(60):
+            if number == 9:
+                closing = ours.session.close()
+            sending.append(theirs.session.sendMessage(b"%d" % number).addErrback(lambda _: "lost"))
+            self.network.advance(0.1)
+        self.successResultOf(closing)
+        self.assertLess(len(ours.messages), 15)
+        for number, deferred in enumerate(sending):
+            self.assertEqual(self.successResultOf(deferred) is None, b"%d" % number in ours.messages)
 
     def test_abort(self: Any) -> None:
         """Aborting ends both sides at once; what was on its way is undelivered."""
