@@ -232,6 +232,17 @@ class PaceTests(PairCase):
         self.assertEqual(self.ours.settled, sent[2:])
         self.assertIsInstance(sent[1].error, MessageCancelled)
 
+    def test_cancelled_alone(self) -> None:
+        """A cancelled message that has begun leaves whole, though all in flight is acknowledged in one read."""
+        self.open()
+        (message,) = self.send(self.ours, bytes(20_000))
+        self.do(self.ours, "cancel_message", message)
+        acks = [memoryview(p.BatchDataAck(self.ours.connection.id, number).encode()) for number in range(1, 8)]
+        (connection,) = self.starting.demux.receive(acks, LISTENER, now=self.world.now)
+        self.starting.attend(connection)
+        self.world.run(5)
+        self.assertEqual(self.theirs.messages, [bytes(20_000)])
+
 
 class PingTests(PairCase):
     """Who is there."""

@@ -318,7 +318,7 @@ class BatchConnection(DialectConnection["Batch", int]):
 
     def _send(self, peer_id: int, now: float) -> None:
         departures, directs = self.departures, self._directs_out
-        while (directs or self.sending or departures.flight) and self._paced(now):
+        while (directs or self.sending or departures.busy) and self._paced(now):
             if directs and self._direct_at <= now:
                 self._direct_at = max(self._direct_at, now - DIRECT_LATENESS) + DIRECT_SPACING
                 self._say(BatchDirect(peer_id, directs.popleft()).encode())

@@ -80,6 +80,11 @@ class Departures:
         self._asked_at: dict[int, float] = {}  # when the peer has asked for a packet last
         self._resume_at: float | None = None
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is in flight, or a message has not left whole, which may be one that nobody waits for."""
+        return self._current is not None or len(self.flight) > 0
+
     def next(self, now: float) -> bytes | None:
         """The datagram that is to be sent now; None when there is none."""
         repeated = self.flight.due(now, 1)
