@@ -65,7 +65,7 @@ class DialectStarterService(Service):
             endpoint = SessionClientEndpoint(self._reactor, host, port, dialect=self._settings.dialect())
         except HypermailError as error:
             cannotStart(self._log, error.text)
-        sessions = self._sessions = ListenerSessions(self._echo, storesDirects=True)
+        sessions = self._sessions = ListenerSessions(self._echo, dialect=True)
         sessions.status = self._status
         if self._inbox is not None:
             sessions.inbox = self._inbox.open()

@@ -85,7 +85,7 @@ class ListenerService(Service):
 
     def _noSessions(self) -> ListenerSessions:
         dialect = isinstance(self._doing.settings, DialectSettings)
-        sessions = ListenerSessions(self._doing.echo, storesDirects=dialect)
+        sessions = ListenerSessions(self._doing.echo, dialect=dialect)
         sessions.status = self._doing.status
         return sessions
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from twisted.internet.defer import Deferred, DeferredList, gatherResults
+from twisted.internet.defer import Deferred, DeferredList, gatherResults, maybeDeferred
 from twisted.internet.interfaces import IProtocol
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
@@ -86,6 +86,16 @@ class ListenerProtocol(SessionProtocol):
 
     def messageReceived(self, message: bytes) -> Deferred[Any] | None:
         """See L{ISessionProtocol}: a message is taken when all that is to be done with it is done."""
+        if self._sessions.dialect:
+            return maybeDeferred(self._take, message).addErrback(self._notTaken)
+        return self._take(message)
+
+    def _notTaken(self, failure: Failure) -> Failure:
+        """No dialect has a word for it: the end of the session alone keeps the message from being acknowledged."""
+        self.session.abort("a message could not be taken", Reason.MESSAGE_REJECTED)
+        return failure
+
+    def _take(self, message: bytes) -> Deferred[Any] | None:
         inbox, echo = self._sessions.inbox, self._echo
         if inbox is None and echo is None:
             raise MessageRejected(self._refuse("a message"))
@@ -98,7 +108,7 @@ class ListenerProtocol(SessionProtocol):
     def datagramReceived(self, data: bytes) -> None:
         """See L{ISessionProtocol}."""
         sessions = self._sessions
-        stores = sessions.storesDirects and sessions.inbox is not None
+        stores = sessions.dialect and sessions.inbox is not None
         if stores:
             self._storeDirect(data)
         if self._exits is not None:
@@ -202,18 +212,19 @@ class ListenerSessions(SessionFactory):
     @ivar inbox: where everything lands, or None.
     @ivar exits: where streams and datagrams go on to, or None.
     @ivar echo: whether everything is sent back.
-    @ivar storesDirects: whether direct messages land in the inbox, too.
+    @ivar dialect: whether the sessions are of a dialect: direct messages land in the inbox, too, and what cannot be
+        taken ends the session.
     @ivar open: the sessions that are.
     @ivar status: is told of them, when there is one.
     """
 
     noisy = False
 
-    def __init__(self, echo: bool, *, storesDirects: bool = False) -> None:
+    def __init__(self, echo: bool, *, dialect: bool = False) -> None:
         self.inbox: Inbox | None = None
         self.exits: Exits | None = None
         self.echo = echo
-        self.storesDirects = storesDirects
+        self.dialect = dialect
         self.status: Status | None = None
         self.open: set[ListenerProtocol] = set()
         self._ending = False

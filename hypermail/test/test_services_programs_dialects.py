@@ -6,6 +6,7 @@ loopback.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -113,6 +114,16 @@ class DialectProgramTests(DialectProgramCase):
         listener.expect("the secrets of 1 peers were read again")
         self.run_("send", *self.digest[1], "-m", "x", self.where)
         self.assertEqual(self.stored(), [b"x"])
+
+    def test_notStored(self) -> None:
+        """What cannot be stored is not acknowledged."""
+        for serving, calling in ((["--dialect", "batch"], ["--dialect", "batch"]), self.digest):
+            inbox = self.here / serving[1]
+            listener = self.listen(*serving, "--inbox", serving[1])
+            shutil.rmtree(inbox)
+            done = self.run_("send", *calling, "-m", "x", self.where, code=1)
+            self.assertIn("may have been stored, or not", done.stderr)
+            listener.expect("could not store")
 
     def test_direct(self) -> None:
         """A direct message of a device becomes a file, too."""
