@@ -5,7 +5,7 @@ A dialect's messages on both sides of the wire: what waits to leave, and what th
 from __future__ import annotations
 
 from collections import deque
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import Generic, TypeVar
 
@@ -99,6 +99,9 @@ class Sending:
         self._bytes += len(data) + OVERHEAD
         if deadline is not None:
             heappush(self._deadlines, (deadline, message.number, message))
+            if len(self._deadlines) > 2 * len(self) + 64:  # most are of messages that are settled, and hold these
+                self._deadlines = [entry for entry in self._deadlines if not entry[2].settled]
+                heapify(self._deadlines)
         return message
 
     def peek(self) -> DialectMessage | None:
