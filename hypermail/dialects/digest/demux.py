@@ -185,7 +185,8 @@ class DigestDemux(DialectDemux[DigestConnection]):
             return None
         if packet.type is PacketType.HELLO:
             moment = read(packet.payload)
-            if moment is not None and self.signer.fresh(moment) and connection.memory.restarted(packet, moment):
+            fresh = moment is not None and self.signer.fresh(moment)
+            if moment is not None and fresh and connection.memory.restarted(packet, moment, elsewhere=not here):
                 self._tell(connection, connection.restarted, now)
                 self._also[connection] = None
                 return self._admit(connection.memory, packet, moment, address, now)

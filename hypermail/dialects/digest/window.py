@@ -31,6 +31,11 @@ class OrderWindow:
         """How many ranges there are."""
         return len(self._firsts)
 
+    @property
+    def highest(self) -> int:
+        """The highest one that is remembered; -1 when none is."""
+        return self._lasts[-1] if self._lasts else -1
+
     def __contains__(self, order: int) -> bool:
         if order < self.floor:
             return True

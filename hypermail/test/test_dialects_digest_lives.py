@@ -1,0 +1,109 @@
+"""
+Tests for dialect C{digest} when a process is killed and begins again, and what shows it is lost on the way.
+"""
+
+from __future__ import annotations
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from hypermail.dialects.digest.client import DigestClient
+from hypermail.dialects.digest.packets import PacketType
+from hypermail.errors import Delivered, MessageUndelivered, SessionReset
+from hypermail.session.states import State
+from hypermail.test.digests import CLIENT, Host, Pair, Place, Sent, Stranger, client_options
+
+P = PacketType
+
+
+class RestartedClientTests(SynchronousTestCase):
+    """A client whose last life was so short that its count was small when it began again."""
+
+    def restart(self, pair: Pair, place: Place, lost: int) -> tuple[Host, DigestClient]:
+        """Kill the client; its next life begins at C{place}, and so many of its HELLOs are lost."""
+        left = lost
+
+        def change(sent: Sent) -> bytes | None:
+            nonlocal left
+            if sent.packet.type is P.HELLO and left:
+                left -= 1
+                return None
+            return sent.datagram
+
+        pair.network.hosts.pop(CLIENT[:2])
+        pair.network.change = change
+        client = Host(pair.network, place, client_options())
+        return client, client.start()
+
+    def exchange(self, lost: int, place: Place) -> None:
+        """Messages, a new life, and messages again: all of them arrive, and each session has its own."""
+        pair = Pair()
+        ours, theirs = pair.open()
+        for number in range(10):
+            ours.send_message(b"old %d" % number, now=pair.network.now)
+        pair.client.attend(ours)
+        pair.network.run(0.3)
+        client, again = self.restart(pair, place, lost)
+        pair.network.run(8)
+        for number in range(10):
+            again.send_message(b"new %d" % number, now=pair.network.now)
+        client.attend(again)
+        pair.network.run(5)
+        self.assertEqual(client.fates(again), [None] * 10)
+        self.assertIsInstance(pair.server.end_of(theirs), SessionReset)
+        self.assertEqual([len(each) for each in pair.server.received.values()], [10, 10])
+
+    def test_same_count(self) -> None:
+        """A count that another packet has had is of another life, wherever it comes from."""
+        self.exchange(1, CLIENT)
+        self.exchange(3, CLIENT._replace(port=51_000))
+
+    def test_lower_count(self) -> None:
+        """From another address a HELLO with a count below that of data is of another life."""
+        for place, sessions in ((CLIENT, 1), (CLIENT._replace(port=51_000), 2)):  # else it was overtaken
+            pair = Pair()
+            stranger = Stranger(pair.network)
+            stranger.say(P.HELLO)
+            stranger.say(P.DATA_ACK, b"old", order=2)
+            pair.network.run(1)
+            Stranger(pair.network, address=place).say(P.HELLO, order=1)
+            self.assertEqual(len(pair.server.sessions), sessions)
+
+    def test_nothing_said(self) -> None:
+        """What was sent to a life that had only said HELLO does not wait for ever for the next one to take it."""
+        for lost in (1, 2):
+            pair = Pair()
+            _, theirs = pair.open()
+            client, again = self.restart(pair, CLIENT._replace(port=51_000), lost)
+            theirs.send_message(b"to the old one", now=pair.network.now)
+            pair.server.attend(theirs)
+            pair.network.run(8)
+            self.assertEqual(again.state, State.OPEN)
+            [fate] = pair.server.fates(theirs)
+            self.assertIsInstance(fate, MessageUndelivered)
+            self.assertEqual(fate.delivered, Delivered.UNKNOWN)
+            self.assertEqual(client.received[again], [])
+
+    def test_moved_while_missing(self) -> None:
+        """A client that misses its server, and says HELLO from two addresses, keeps its session."""
+        pair = Pair()
+        stranger = Stranger(pair.network)
+        stranger.say(P.HELLO)
+        stranger.say(P.PING)
+        pair.network.run(4)
+        stranger.say(P.HELLO)
+        pair.network.run(1)
+        stranger.address = CLIENT._replace(port=51_000)
+        stranger.say(P.HELLO)
+        self.assertEqual(len(pair.server.sessions), 1)
+        self.assertEqual(pair.server.sessions[0].address, stranger.address)
+
+    def test_dropped_before(self) -> None:
+        """A client that was dropped for its silence is told from one that lives on by the counts of its data, too."""
+        pair = Pair()
+        stranger = Stranger(pair.network)
+        stranger.say(P.HELLO)
+        for _ in range(5):
+            stranger.say(P.DATA_ACK, b"old")
+        pair.network.run(12, lambda: pair.server.sessions[0].ended)
+        stranger.say(P.HELLO, order=4)
+        self.assertEqual(len(pair.server.sessions), 2)
