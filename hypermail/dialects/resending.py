@@ -118,6 +118,11 @@ class InFlight(Generic[K, V]):
         return self.window.size - len(self._sent)
 
     @property
+    def keys(self) -> tuple[K, ...]:
+        """Of all of them, in the order in which they were sent first."""
+        return tuple(self._sent)
+
+    @property
     def oldest(self) -> K | None:
         """The key of the one that was sent first."""
         return next(iter(self._sent), None)

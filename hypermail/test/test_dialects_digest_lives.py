@@ -8,9 +8,11 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.dialects.digest.client import DigestClient
 from hypermail.dialects.digest.packets import PacketType
+from hypermail.dialects.digest.server import DigestServer
+from hypermail.dialects.digest.states import ClientPhase
 from hypermail.errors import Delivered, MessageUndelivered, SessionReset
 from hypermail.session.states import State
-from hypermail.test.digests import CLIENT, Host, Pair, Place, Sent, Stranger, client_options
+from hypermail.test.digests import CLIENT, SERVER, Host, Pair, Place, Sent, Stranger, client_options, server_options
 
 P = PacketType
 
@@ -107,3 +109,85 @@ class RestartedClientTests(SynchronousTestCase):
         pair.network.run(12, lambda: pair.server.sessions[0].ended)
         stranger.say(P.HELLO, order=4)
         self.assertEqual(len(pair.server.sessions), 2)
+
+
+class RestartedServerTests(SynchronousTestCase):
+    """A server that does not know what a client has sent before, and whose counts do not tell."""
+
+    def missing(self, pair: Pair) -> tuple[DigestClient, DigestServer]:
+        """A session with two messages on their way, whose client misses the server; nothing arrives."""
+        ours, theirs = pair.open()
+        pair.network.run(1.2)
+        pair.network.loss = 1.0
+        ours.send_message(b"before", now=pair.network.now)
+        ours.send_message(b"too", now=pair.network.now)
+        pair.client.attend(ours)
+        pair.network.run(4)
+        self.assertEqual(ours.phase, ClientPhase.MISSING)
+        return ours, theirs
+
+    def test_restarted(self) -> None:
+        """It has served others meanwhile. What was sent before is undelivered in the end, and not repeated for ever."""
+        pair = Pair()
+        ours, _ = self.missing(pair)
+        server = Host(pair.network, SERVER, server_options(), listening=True)
+        server.demux.signer.order = 1_000
+        pair.network.loss = 0.0
+        pair.network.run(3)
+        self.assertEqual((ours.phase, len(server.sessions)), (ClientPhase.ALIVE, 1))
+        pair.network.run(11)
+        self.assertIsInstance(pair.client.end_of(ours), SessionReset)
+        self.assertEqual([fate.delivered for fate in pair.client.fates(ours)], [Delivered.UNKNOWN] * 2)
+        self.assertTrue(server.sessions[0].ended)  # it was told
+
+    def test_not_restarted(self) -> None:
+        """A server that was only out of reach acknowledges something, if late, and the session goes on."""
+        pair = Pair()
+        pair.server.taking = False
+        ours, theirs = self.missing(pair)
+        for number in range(3):
+            ours.send_message(b"%d" % number, now=pair.network.now)
+        pair.client.attend(ours)
+        pair.network.loss = 0.0
+        pair.network.run(8)
+        lane, number = pair.server.untaken.pop(pair.server.received[theirs].index(b"before"))
+        lane.take(number)
+        pair.server.attend(theirs)
+        pair.network.run(30)
+        self.assertEqual((ours.phase, pair.client.fates(ours)), (ClientPhase.ALIVE, [None]))
+        pair.server.taking = True
+        pair.server.take_all()
+        pair.network.run(2)
+        self.assertEqual(pair.client.fates(ours), [None] * 5)
+        self.assertEqual(sorted(pair.server.received[theirs]), [b"0", b"1", b"2", b"before", b"too"])
+
+    def test_given_up(self) -> None:
+        """What nobody waits for any more is no reason to end."""
+        pair = Pair()
+        pair.server.taking = False
+        ours, _ = self.missing(pair)
+        pair.network.loss = 0.0
+        pair.network.run(3)
+        for message in list(ours.sending.begun):
+            ours.cancel_message(message, now=pair.network.now)
+        pair.client.attend(ours)
+        pair.network.run(30)
+        self.assertEqual(ours.phase, ClientPhase.ALIVE)
+
+    def test_missing_again(self) -> None:
+        """The time begins again when the server falls silent again."""
+        pair = Pair()
+        pair.server.taking = False
+        ours, theirs = self.missing(pair)
+        pair.network.loss = 0.0
+        pair.network.run(6)
+        pair.network.loss = 1.0
+        pair.network.run(6)
+        self.assertEqual(ours.phase, ClientPhase.MISSING)
+        pair.network.loss = 0.0
+        pair.network.run(5)
+        self.assertEqual(ours.phase, ClientPhase.ALIVE)
+        pair.server.take_all()
+        pair.network.run(20)
+        self.assertEqual((ours.phase, pair.client.fates(ours)), (ClientPhase.ALIVE, [None] * 2))
+        self.assertFalse(theirs.ended)

@@ -26,7 +26,9 @@ class Digest(Dialect):
     peers by their UUIDs. What an application sends may be a L{hypermail.dialects.digest.packets.DigestPayload}, and
     what it is given is one.
 
-    @ivar connection_timeout: how long opening may take; and a server drops a client that is silent so long.
+    @ivar connection_timeout: how long opening may take; and a server drops a client that is silent so long. A client
+        that has said HELLO again to a server that fell silent ends its session when that acknowledges nothing of what
+        was sent before for so long, too.
     @ivar ping_packet_count: pings of a client in a row that may stay unanswered before it says HELLO again, for at most
         C{connection_timeout}.
     @ivar delivery_timeout: the longest pause between two repetitions of a message: a second, so that one is repeated
