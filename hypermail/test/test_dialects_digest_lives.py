@@ -191,3 +191,48 @@ class RestartedServerTests(SynchronousTestCase):
         pair.network.run(20)
         self.assertEqual((ours.phase, pair.client.fates(ours)), (ClientPhase.ALIVE, [None] * 2))
         self.assertFalse(theirs.ended)
+
+    def test_accept_lost(self) -> None:
+        """What a server says at once arrives, though its ACCEPT is lost again and again."""
+        for lost in range(1, 6):
+            pair = Pair()
+            accepts = 0
+
+            def change(sent: Sent, lost: int = lost) -> bytes | None:
+                nonlocal accepts
+                if sent.packet.type is P.ACCEPT:
+                    accepts += 1
+                    return sent.datagram if accepts > lost else None
+                return sent.datagram
+
+            pair.network.change = change
+            ours = pair.client.start()
+            pair.network.run(0.015)
+            [theirs] = pair.server.sessions
+            theirs.send_message(b"welcome", now=pair.network.now)
+            pair.server.attend(theirs)
+            pair.network.run(10)
+            self.assertEqual(pair.client.received[ours], [b"welcome"])
+            self.assertEqual(pair.server.fates(theirs), [None])
+
+    def test_same_socket(self) -> None:
+        """A client whose DISCONNECT was lost has another session: what waits for the one before ends that."""
+        pair = Pair()
+        ours, theirs = pair.open()
+        pair.network.run(1.2)
+        pair.network.loss = 1.0
+        theirs.send_message(b"old", now=pair.network.now)
+        pair.server.attend(theirs)
+        ours.close(now=pair.network.now)
+        pair.client.attend(ours)
+        pair.network.run(6, lambda: ours.ended)
+        pair.network.loss = 0.0
+        again = pair.client.start()
+        pair.network.run(9)
+        self.assertEqual((again.state, theirs.ended), (State.OPEN, False))
+        pair.network.run(3)
+        self.assertIsInstance(pair.server.end_of(theirs), SessionReset)
+        [fate] = pair.server.fates(theirs)
+        self.assertEqual(fate.delivered, Delivered.UNKNOWN)
+        self.assertTrue(again.ended)  # it was told
+        self.assertEqual(pair.client.received[again], [])

@@ -55,8 +55,6 @@ class DigestClient(DigestConnection):
         self._next_at = now  # the next HELLO, PING or DISCONNECT
         self._tries = 0
         self._unanswered = 0
-        self._doubted: tuple[bytes, ...] = ()  # in flight when HELLO was said again
-        self._doubted_until: float | None = None  # once the server has answered
         self._pinged_at: float | None = None
         self._pings_wanted = 0
         self._pings_waiting = 0
@@ -72,8 +70,8 @@ class DigestClient(DigestConnection):
     def _step(self, input: ClientInput) -> None:
         before = self.phase
         self.phase = CLIENT.next(before, input)
-        if before is ClientPhase.MISSING and self.phase is ClientPhase.ALIVE and self._doubted:
-            self._doubted_until = self.now + self.options.connection_timeout
+        if before is ClientPhase.MISSING and self.phase is ClientPhase.ALIVE:
+            self._wait_for_doubted(self.now)
 
     # What comes.
 
@@ -169,15 +167,6 @@ class DigestClient(DigestConnection):
             self._pinged_at = None
         self._step(ClientInput.HEARD)
 
-    def _acked(self, digest: bytes, now: float) -> None:
-        if digest in self._doubted:
-            self._trust()  # the server has what was sent before, and so it has the session
-        super()._acked(digest, now)
-
-    def _trust(self) -> None:
-        self._doubted = ()
-        self._doubted_until = None
-
     # What leaves.
 
     def ping(self, *, now: float) -> None:
@@ -203,7 +192,7 @@ class DigestClient(DigestConnection):
     def _say_hello(self, now: float) -> None:
         self._next_at = now + min(FIRST_PAUSE * 2.0**self._tries, LONGEST_PAUSE)
         self._tries += 1
-        self._doubted, self._doubted_until = self.flight.keys, None
+        self._doubt()
         self._stamp(PacketType.HELLO, self._longest)
 
     def _say_ping(self, now: float) -> None:
@@ -258,12 +247,13 @@ class DigestClient(DigestConnection):
         times = [self._next_at]
         if self.phase in (ClientPhase.GREETING, ClientPhase.MISSING):
             times.append(self._give_up_at)
-        times += [at for at in (self._doubted_until, self._flight_timeout()) if at is not None]
+        flight = self._flight_timeout()
+        if flight is not None:
+            times.append(flight)
         return min(times)
 
     def _timed(self, now: float) -> None:
-        if self._doubted_until is not None and now >= self._doubted_until:
-            self._doubt(now)
+        self._look_at_doubted(now)
         phase, options = self.phase, self.options
         if phase is ClientPhase.GREETING and now >= self._give_up_at:
             why = self.hint or f"within {options.connection_timeout:g} s"
@@ -273,21 +263,6 @@ class DigestClient(DigestConnection):
             self._end(PeerSilent(f"{pings} pings went unanswered, and so did HELLO for {time:g} s"), now)
         elif phase is ClientPhase.PARTING and now >= self._next_at and self._tries >= options.disconnect_tries:
             self._end(SessionClosed("the session was closed; the server has not answered DISCONNECT"), now)
-
-    def _doubt(self, now: float) -> None:
-        """
-        The server has accepted a HELLO that was said again, and acknowledges nothing that was sent before.
-
-        A server that was restarted takes that HELLO for the first of another session, to which nothing before belongs:
-        it would be repeated for ever. Its order count shows that only if it is lower than before, and so it is not when
-        other clients were served meanwhile.
-        """
-        if any(digest in self.flight for digest in self._doubted):
-            self._leave(now)
-            text = "the server does not acknowledge what was sent before it fell silent: it was restarted, perhaps"
-            self._end(SessionReset(text), now)
-        else:
-            self._trust()  # nobody waits for it any more
 
     def statistics(self) -> dict[str, Any]:
         """See L{DialectConnection.statistics}; C{peer} is the server's UUID."""

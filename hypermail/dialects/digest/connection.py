@@ -23,7 +23,7 @@ from hypermail.dialects.digest.signer import Signer
 from hypermail.dialects.digest.timestamps import EXACT, Timestamp
 from hypermail.dialects.messages import DialectMessage
 from hypermail.dialects.resending import InFlight, Window
-from hypermail.errors import HypermailError, KeysSpent, MessageTooLarge, UsageError
+from hypermail.errors import HypermailError, KeysSpent, MessageTooLarge, SessionReset, UsageError
 from hypermail.options import Role
 from hypermail.session.states import State
 
@@ -79,6 +79,8 @@ class DigestConnection(DialectConnection["Digest", tuple[int, bytes]]):
         self._digests: dict[DialectMessage, bytes] = {}  # of what is in flight
         self._begun: dict[bytes, int] = {}  # how many messages had begun with it, oldest first
         self._hurried: dict[bytes, float] = {}
+        self._doubted: tuple[bytes, ...] = ()  # what was in flight when HELLO was said again
+        self._doubted_until: float | None = None
         self._unsettled: dict[int, bytes] = {}  # order counts and digests
         self._acks: dict[bytes, None] = {}
         self._answers: list[tuple[PacketType, int]] = []  # with bytes of what is answered
@@ -169,6 +171,8 @@ class DigestConnection(DialectConnection["Digest", tuple[int, bytes]]):
             self.direct_arrived(DigestPayload(packet.payload, packet.custom))
 
     def _acked(self, digest: bytes, now: float) -> None:
+        if digest in self._doubted:
+            self._trust()  # the peer has what was sent before, and so it has the session
         message = self.flight.acked(digest, now)
         if message is None:
             self._acked_other(digest)
@@ -199,6 +203,36 @@ class DigestConnection(DialectConnection["Digest", tuple[int, bytes]]):
         if self._bad_acks >= 1:
             self._bad_acks -= 1
             self._write(PacketType.BAD_ACK, packet.digest)
+
+    # What was sent before HELLO was said again. A peer that was restarted, or has a new session on the same socket,
+    # takes that for the first HELLO, and what was sent before for replays: it would be repeated for ever. Order counts
+    # show it only if they are lower than before, which they need not be.
+
+    def _doubt(self) -> None:
+        """HELLO is said again: does the peer still know what is in flight?"""
+        self._doubted = self.flight.keys
+        self._doubted_until = None
+
+    def _wait_for_doubted(self, now: float) -> None:
+        """There is a session with the peer: something of what is in flight has to be acknowledged in time."""
+        if self._doubted:
+            self._doubted_until = now + self.options.connection_timeout
+
+    def _trust(self) -> None:
+        self._doubted = ()
+        self._doubted_until = None
+
+    def _look_at_doubted(self, now: float) -> None:
+        if self._doubted_until is None or now < self._doubted_until:
+            return
+        if any(digest in self.flight for digest in self._doubted):
+            self._leave(now)
+            text = (
+                "the peer acknowledges nothing of what was sent before HELLO was said again: it was restarted, perhaps"
+            )
+            self._end(SessionReset(text), now)
+        else:
+            self._trust()  # nobody waits for it any more
 
     # What leaves.
 
@@ -304,14 +338,16 @@ class DigestConnection(DialectConnection["Digest", tuple[int, bytes]]):
     # Time and the end.
 
     def _flight_timeout(self) -> float | None:
-        """s when something is to be repeated, unless the user's limit says when."""
-        return None if self._resume_at is not None else self.flight.next_timeout()
+        """s when something is to be repeated, unless the user's limit says when; or has to be acknowledged."""
+        times = (self._doubted_until, None if self._resume_at is not None else self.flight.next_timeout())
+        return min((at for at in times if at is not None), default=None)
 
     def _end(self, error: HypermailError, now: float) -> None:
         super()._end(error, now)
         if self.memory is not None:
             self.memory.rest(self._unsettled.values())
         self._unsettled.clear()
+        self._trust()
         self.flight.clear()
         self._digests.clear()
         self._begun.clear()

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 #: s in which a client that was refused is not asked about again: its next HELLO is under way already.
 REFUSED_FOR = 1.0
+#: HELLOs in a row that are answered with the same ACCEPT: one that has another order count could not be told from one
+#: of another session, and data that was sent before it from a replay.
+SAME_ACCEPTS = 8
 #: Packets of ours whose digests show that a plain client is where it says.
 PROOFS = 4
 
@@ -57,6 +60,8 @@ class DigestServer(DigestConnection):
         self._room = 0  # bytes of payload that its answer may have
         self._accept: bytes | None = None  # what answers it
         self._accept_due = False
+        self._accepted_at = now  # when it was said first
+        self._hellos = 0  # that were answered since, and nothing else has come
         self._greeted = False
         self._passed_over = False
         self._proofs: deque[bytes] = deque(maxlen=PROOFS)
@@ -66,7 +71,7 @@ class DigestServer(DigestConnection):
     def greet(self, packet: DigestPacket, moment: Timestamp, now: float) -> None:
         """A client says HELLO, and has no session."""
         self.memory.begin(packet, moment)
-        self._greet(packet)
+        self._greet(packet, now)
         self._asked(peer=uuid_text(self.memory.uuid))
 
     def stamped(self, packet: DigestPacket, moment: Timestamp, address: Any, now: float) -> None:
@@ -80,7 +85,10 @@ class DigestServer(DigestConnection):
         if not self.memory.see(packet, moment):
             self.dropped("replayed")
             return
-        self._alive(now)
+        if packet.type is PacketType.HELLO:
+            self._silent_at = now + self.options.connection_timeout
+        else:
+            self._alive(now)
         if ahead and not self._here(address):
             self.address = address
             self.moves += 1
@@ -91,7 +99,7 @@ class DigestServer(DigestConnection):
 
     def _answer_to(self, packet: DigestPacket, now: float) -> None:
         if packet.type is PacketType.HELLO:
-            self._greet(packet)
+            self._greet(packet, now)
         elif packet.type is PacketType.DISCONNECT:
             self._stamp(PacketType.REJECT, min(EXACT, packet.size - HEADER.size))
             self._closed_by_peer(now)
@@ -100,11 +108,24 @@ class DigestServer(DigestConnection):
         elif packet.type is not PacketType.PONG:
             self.dropped("unexpected")
 
-    def _greet(self, packet: DigestPacket) -> None:
+    def _greet(self, packet: DigestPacket, now: float) -> None:
         self._hello = packet.digest
         self._room = min(EXACT, packet.size - HEADER.size)
-        self._accept = None
+        if not self._still_accepted(now):
+            self._accept = None
+            self._doubt()
+            self._wait_for_doubted(now)
         self._accept_due = self.opened
+
+    def _still_accepted(self, now: float) -> bool:
+        """Whether the ACCEPT that was said before answers one more HELLO: nothing shows that it has arrived."""
+        accept = self._accept
+        return (
+            accept is not None
+            and self._hellos < SAME_ACCEPTS
+            and len(accept) <= HEADER.size + self._room
+            and now - self._accepted_at < self.options.freshness / 2
+        )
 
     def restarted(self, now: float) -> None:
         """The client has begun a new life, which knows nothing of this session."""
@@ -117,6 +138,7 @@ class DigestServer(DigestConnection):
 
     def _alive(self, now: float) -> None:
         self._silent_at = now + self.options.connection_timeout
+        self._hellos = SAME_ACCEPTS  # it says that only when ACCEPT has come, and a HELLO after it wants another one
 
     def _acked_other(self, digest: bytes) -> None:
         if digest in self._proofs:
@@ -146,10 +168,12 @@ class DigestServer(DigestConnection):
 
     def _say_accept(self) -> None:
         self._accept_due = False
+        self._hellos += 1
         if self._accept is not None:
             self._say(self._accept)
             return
         self._accept = self._stamp(PacketType.ACCEPT, self._room)
+        self._accepted_at, self._hellos = self.now, 1
         self._greeted = self._greeted or self._accept is not None
 
     def _answer(self) -> None:
@@ -199,6 +223,7 @@ class DigestServer(DigestConnection):
         return self._silent_at if flight is None else min(self._silent_at, flight)
 
     def _timed(self, now: float) -> None:
+        self._look_at_doubted(now)
         if now >= self._silent_at:
             # It may believe that the session lives, and repeat what it has sent there.
             self.refuse_until = now + self.options.connection_timeout
