@@ -4,13 +4,15 @@ Tests for dialect C{digest} when a process is killed and begins again, and what 
 
 from __future__ import annotations
 
+from functools import partial
+
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.dialects.digest.client import DigestClient
 from hypermail.dialects.digest.packets import PacketType
 from hypermail.dialects.digest.server import DigestServer
 from hypermail.dialects.digest.states import ClientPhase
-from hypermail.errors import Delivered, MessageUndelivered, SessionReset
+from hypermail.errors import Delivered, MessageUndelivered, SessionRejected, SessionReset
 from hypermail.session.states import State
 from hypermail.test.digests import CLIENT, SERVER, Host, Pair, Place, Sent, Stranger, client_options, server_options
 
@@ -214,6 +216,31 @@ class RestartedServerTests(SynchronousTestCase):
             pair.network.run(10)
             self.assertEqual(pair.client.received[ours], [b"welcome"])
             self.assertEqual(pair.server.fates(theirs), [None])
+
+    def test_late_reject(self) -> None:
+        """A second answer to DISCONNECT ends no next session of the socket; an answer to HELLO does."""
+        for accepts in (True, False):
+            pair = Pair()
+            ours, _ = pair.open()
+            pair.network.run(1.2)
+            pair.network.change = partial(self.doubled, pair)
+            ours.close(now=pair.network.now)
+            pair.client.attend(ours)
+            pair.network.run(0.022)
+            self.assertTrue(ours.ended)
+            pair.server.answer = accepts
+            again = pair.client.start()
+            pair.network.run(5)
+            self.assertEqual(again.state, State.OPEN if accepts else State.ENDED)
+            self.assertGreater(pair.client.demux.dropped["late"], 0)
+            if not accepts:
+                self.assertIsInstance(pair.client.end_of(again), SessionRejected)
+
+    def doubled(self, pair: Pair, sent: Sent) -> bytes:
+        """DISCONNECT comes again a bit later."""
+        if sent.packet.type is P.DISCONNECT:
+            pair.network.deliver(sent, 0.015)
+        return sent.datagram
 
     def test_same_socket(self) -> None:
         """A client whose DISCONNECT was lost has another session: what waits for the one before ends that."""

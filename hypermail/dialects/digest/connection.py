@@ -339,8 +339,9 @@ class DigestConnection(DialectConnection["Digest", tuple[int, bytes]]):
 
     def _flight_timeout(self) -> float | None:
         """s when something is to be repeated, unless the user's limit says when; or has to be acknowledged."""
-        times = (self._doubted_until, None if self._resume_at is not None else self.flight.next_timeout())
-        return min((at for at in times if at is not None), default=None)
+        at = None if self._resume_at is not None else self.flight.next_timeout()
+        doubted = self._doubted_until
+        return at if doubted is None or (at is not None and at < doubted) else doubted
 
     def _end(self, error: HypermailError, now: float) -> None:
         super()._end(error, now)

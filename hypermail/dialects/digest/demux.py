@@ -53,6 +53,9 @@ _TOLD = frozenset(
 )
 _OPENING = frozenset({PacketType.ACCEPT, PacketType.REJECT})
 
+#: s after a client's session in which REJECT may be an answer to what was said in it, and not to the next HELLO.
+LATE = 1.0
+
 
 class DigestDemux(DialectDemux[DigestConnection]):
     """
@@ -317,6 +320,9 @@ class DigestDemux(DialectDemux[DigestConnection]):
             return None
         memory = self._departed.find(packet.sender) or PeerMemory(packet.sender, secret)
         memory.secret = secret
+        if packet.type is PacketType.REJECT and self._departed.refused(packet.sender, now):
+            connection.dropped("late")  # DISCONNECT was said twice, perhaps; HELLO will be said again
+            return None
         connection.heard(packet.size)
         return self._tell(connection, connection.open, memory, packet, moment, now)
 
@@ -381,4 +387,4 @@ class DigestDemux(DialectDemux[DigestConnection]):
             if self._servers.get(connection.address[:2]) is connection:
                 del self._servers[connection.address[:2]]
             if connection.memory is not None:
-                self._departed.bury(connection.memory, connection.now)
+                self._departed.bury(connection.memory, connection.now + LATE)

@@ -33,7 +33,8 @@ class Departed:
         """
         A session has ended.
 
-        @param refuse_until: s; until when its peer is to be told so when it asks for one without having been restarted.
+        @param refuse_until: s; a client's: until when it is to be told so when it asks for one without having been
+            restarted. A server's: until when a REJECT of its answers what was said in this session, perhaps.
         """
         known = self._known
         known[memory.uuid] = memory
@@ -50,7 +51,7 @@ class Departed:
         return self._known.get(uuid)
 
     def refused(self, uuid: bytes, now: float) -> bool:
-        """Whether a peer that was not restarted is to be told that it has no session."""
+        """Whether it is not yet so late as C{bury} was told."""
         return now < self._refused.get(uuid, now)
 
     def wake(self, memory: PeerMemory) -> None:
