@@ -15,7 +15,7 @@ from hypermail.dialects.digest.packets import PacketType, build, uuid_bytes, uui
 from hypermail.dialects.digest.peer_secrets import MOST_ASKED
 from hypermail.dialects.digest.places import Places
 from hypermail.dialects.digest.rates import IN_ALL, MOST_PREFIXES, PER_PREFIX, AnswerRates
-from hypermail.errors import SessionAborted, SessionRejected, SessionTimedOut
+from hypermail.errors import HandshakeFailed, SessionAborted, SessionRejected, SessionTimedOut
 from hypermail.session.states import State
 from hypermail.test.digests import (
     CLIENT,
@@ -223,7 +223,7 @@ class UnknownTests(SynchronousTestCase):
         ours = pair.client.start()
         pair.network.run(11)
         error = pair.client.end_of(ours)
-        self.assertIsInstance(error, SessionTimedOut)
+        self.assertIsInstance(error, HandshakeFailed)
         self.assertIn(NOBODY, str(error))
 
     def test_wrong_clock(self) -> None:

@@ -68,6 +68,18 @@ class DialectProgramTests(DialectProgramCase):
             done = self.run_("ping", *dialect, "-c", "2", "-i", "0.01", self.where)
             self.assertIn("2 round trips", done.stdout)
 
+    def test_wrongSecrets(self) -> None:
+        """Whose answers cannot be verified is said, where to somebody who does not answer at all nothing can be."""
+        self.listen(*self.digest[0], "--echo")
+        for secrets, why in (
+            (f"{OURS} guess\n", "not signed with its secret"),
+            (f"{THEIRS} x\n", f"the secret of {OURS}"),
+        ):
+            self.write("servers", secrets.encode())
+            done = self.run_("ping", *self.digest[1], "--timeout", "1", self.where, code=1)
+            self.assertIn(why, done.stderr)
+            self.assertNotIn("nobody has answered", done.stderr)
+
     def test_log(self) -> None:
         """The listener says that nothing is encrypted, who it is, and who may come."""
         listener = self.listen(*self.digest[0], "--echo")

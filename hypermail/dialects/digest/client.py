@@ -15,6 +15,7 @@ from hypermail.dialects.digest.signer import Signer
 from hypermail.dialects.digest.states import CLIENT, ClientInput, ClientPhase
 from hypermail.dialects.digest.timestamps import EXACT, NAMED, Timestamp
 from hypermail.errors import (
+    HandshakeFailed,
     HypermailError,
     PeerSilent,
     SessionClosed,
@@ -256,8 +257,10 @@ class DigestClient(DigestConnection):
         self._look_at_doubted(now)
         phase, options = self.phase, self.options
         if phase is ClientPhase.GREETING and now >= self._give_up_at:
-            why = self.hint or f"within {options.connection_timeout:g} s"
-            self._end(SessionTimedOut(f"the server has not answered: {why}"), now)
+            if self.hint:  # trying again is of no use
+                self._end(HandshakeFailed(f"no answer of the server was understood: {self.hint}"), now)
+            else:
+                self._end(SessionTimedOut(f"the server has not answered within {options.connection_timeout:g} s"), now)
         elif phase is ClientPhase.MISSING and now >= self._give_up_at:
             pings, time = options.ping_packet_count, options.connection_timeout
             self._end(PeerSilent(f"{pings} pings went unanswered, and so did HELLO for {time:g} s"), now)
