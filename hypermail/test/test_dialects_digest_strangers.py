@@ -261,6 +261,18 @@ class SecretsTests(SynchronousTestCase):
         pair.network.run(5)
         self.assertEqual(asked, [CLIENT_UUID, SERVER_UUID])
 
+    def test_long(self) -> None:
+        """What is long does not wait for an answer, and is not asked about."""
+        pair = Pair(server={"secrets": SECRETS.get})
+        pair.server.asking = False
+        stranger = Stranger(pair.network)
+        for type in (P.HELLO, P.DATA_ACK):
+            stranger.say(type, bytes(60_000))
+        self.assertEqual((pair.server.inquiries, len(pair.server.demux._secrets)), ([], 0))
+        self.assertEqual(pair.server.demux.dropped["crowded"], 2)
+        stranger.say(P.HELLO, b"2026-11-21T03:17:32.460172909+01:00[" + b"z" * 64 + b"]")
+        self.assertEqual(len(pair.server.inquiries), 1)
+
     def test_later(self) -> None:
         """An answer may come later; HELLO is asked about once meanwhile, and nothing else is told."""
         pair = Pair(server={"secrets": SECRETS.get})

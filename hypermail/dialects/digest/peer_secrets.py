@@ -12,6 +12,9 @@ from hypermail.dialects.digest.packets import DigestPacket, uuid_text
 
 #: Peers whose secrets are being asked for at once.
 MOST_ASKED = 256
+#: Bytes of a packet that waits: one with a timestamp has no more. A client that has no session, and says data that is
+#: longer, says PING as well.
+LONGEST_WAITING = 256
 
 #: A packet that waits, and where it has come from.
 Waiting = tuple[DigestPacket, Any]
@@ -57,10 +60,13 @@ class PeerSecrets:
         """
         Ask for the secret of a packet's sender.
 
-        @return: whether the packet waits; of several of one sender the last one does.
+        @return: whether the packet waits; of several of one sender the last one does. Long ones do not, since anybody
+            can send them.
         """
         uuid, ask = packet.sender, self._ask
-        if ask is None or (uuid not in self._waiting and len(self._waiting) >= MOST_ASKED):
+        if ask is None or len(packet.covered) > LONGEST_WAITING:
+            return False
+        if uuid not in self._waiting and len(self._waiting) >= MOST_ASKED:
             return False
         if uuid not in self._waiting:
             self.questions.append((uuid, lambda: ask(uuid_text(uuid))))
