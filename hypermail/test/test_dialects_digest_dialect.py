@@ -26,6 +26,7 @@ class DigestTests(SynchronousTestCase):
     def test_refused(self) -> None:
         """What makes no sense is refused at once."""
         wrong: list[dict[str, Any]] = [
+            {"max_unsettled": 1_025},
             {"ping_steps": 1},
             {"ping_steps": 4},
             {"freshness": 0.0},

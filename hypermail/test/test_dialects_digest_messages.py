@@ -221,6 +221,21 @@ class DeliveringTests(SynchronousTestCase):
         self.assertEqual(sorted(pair.server.received[theirs]), [b"%d" % number for number in range(8)])
         self.assertEqual(pair.client.fates(ours), [None] * 8)
 
+    def test_all_at_once(self) -> None:
+        """As many as may be unsettled can be settled at once: all are acknowledged, and again when repeated."""
+        pair = Pair()
+        pair.server.taking = False
+        stranger = Stranger(pair.network)
+        stranger.say(P.HELLO)
+        pair.network.run(0.1)
+        messages = [stranger.say(P.DATA_ACK, b"x") for _ in range(pair.server.options.max_unsettled)]
+        pair.server.take_all()
+        for repetition in range(2):
+            acked = [packet.payload for packet in stranger.heard() if packet.type is P.ACK]
+            self.assertEqual(acked, [message[:32] for message in messages] * (repetition + 1))
+            for message in messages:
+                stranger.hand(message)
+
     def test_back_pressure(self) -> None:
         """Producers are paused while much is queued."""
         pair = Pair(client={"outgoing_bytes": 10_000})

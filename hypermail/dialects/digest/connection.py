@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from hypermail.dialects.connection import DialectConnection
+from hypermail.dialects.digest.dialect import MOST_UNSETTLED
 from hypermail.dialects.digest.memory import PeerMemory
 from hypermail.dialects.digest.packets import (
     HEADER,
@@ -36,7 +37,7 @@ MOST_BYTES = 65_536
 #: Messages that may be begun while an earlier one is in flight: the peer's memory of order counts is bounded.
 MOST_BEHIND = 512
 #: Acknowledgements, and answers to pings, that wait to be sent: what is not acknowledged now is when it is repeated.
-MOST_ACKS = 1_024
+MOST_ACKS = MOST_UNSETTLED
 MOST_ANSWERS = 4
 #: A BAD_ACK leaves at most so often per session: at once, and per second.
 BAD_ACKS = 4.0

@@ -16,6 +16,9 @@ from hypermail.options import ListenerOptions
 if TYPE_CHECKING:
     from hypermail.dialects.digest.demux import DigestDemux
 
+#: Messages that may be unsettled, at most: as many as can be settled at once, and acknowledged again later.
+MOST_UNSETTLED = 1_024
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Digest(Dialect):
@@ -33,6 +36,7 @@ class Digest(Dialect):
         C{connection_timeout}.
     @ivar delivery_timeout: the longest pause between two repetitions of a message: a second, so that one is repeated
         several times before its receiver counts as silent.
+    @ivar max_unsettled: at most 1,024.
     @ivar uuid: one's own; None for a random one.
     @ivar secret: one's own, of any length but none; None with C{plain} only.
     @ivar secrets: those of the peers by their UUIDs in lower case with hyphens: a mapping, or what is called with a
@@ -61,6 +65,9 @@ class Digest(Dialect):
         Dialect.__post_init__(self)  # no super(): classes with slots are made twice
         if self.max_message > MOST_PAYLOAD:
             raise UsageError(f"max_message of dialect digest is at most {MOST_PAYLOAD}, not {self.max_message}")
+        if self.max_unsettled > MOST_UNSETTLED:
+            text = f"max_unsettled of dialect digest is at most {MOST_UNSETTLED}, not {self.max_unsettled}"
+            raise UsageError(text)
         if self.ping_steps not in (2, 3):
             raise UsageError(f"ping_steps is 2 or 3, not {self.ping_steps!r}")
         if self.uuid is not None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from hypermail.dialects.digest.dialect import MOST_UNSETTLED
 from hypermail.dialects.digest.packets import DigestPacket, PacketType
 from hypermail.dialects.digest.timestamps import Timestamp
 from hypermail.dialects.digest.window import DigestMemory, OrderWindow
@@ -22,7 +23,7 @@ MESSAGE_RANGES = 1_024
 OTHER_RANGES = 256
 #: Digests of messages that were settled; and of what was given to the application, and never settled: direct messages,
 #: and the messages that a session has left behind.
-SETTLED = 1_024
+SETTLED = MOST_UNSETTLED
 GIVEN = 512
 
 
