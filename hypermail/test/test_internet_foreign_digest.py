@@ -13,7 +13,14 @@ from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThread
 
 from hypermail.dialects.digest import Digest, DigestPayload
-from hypermail.errors import MessageUndelivered, SessionClosed, SessionRejected, SessionReset, SessionTimedOut
+from hypermail.errors import (
+    HandshakeFailed,
+    MessageUndelivered,
+    SessionClosed,
+    SessionRejected,
+    SessionReset,
+    SessionTimedOut,
+)
 from hypermail.test.foreign_digest import ForeignDigestClient, ForeignDigestServer
 from hypermail.test.foreign_digest_ends import ForeignDigestState
 from hypermail.test.foreign_digest_mail import ForeignDigestOptions
@@ -283,7 +290,7 @@ class ClientTests(Meeting, MeetingCase):
         """A server that has another secret is not believed, and the error says why."""
         self.node = self.keep(server(PATIENT, b"guess"))
         asking = self.connect(self.node.address, replace(OURS, connection_timeout=1.0))
-        error = await self.assertFailure(Deferred.fromCoroutine(asking), SessionTimedOut)
+        error = await self.assertFailure(Deferred.fromCoroutine(asking), HandshakeFailed)
         self.assertIn(f"what came from {THEIR_UUID} was not signed with its secret", str(error))
 
     async def test_unknown(self) -> None:
