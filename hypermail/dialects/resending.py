@@ -2,7 +2,7 @@
 What was sent and waits for its acknowledgement: when to send it again, and how much more may leave meanwhile.
 
 The round trip is measured by what was sent once (Karn's algorithm); the timeout follows it (RFC 6298 §2), doubles with
-each repetition of the same datagram, and never passes C{delivery_timeout}, after which the seeds' programs repeat.
+each repetition of the same datagram, and never passes C{delivery_timeout}, after which seed 001 repeats.
 
 Two things make a repetition needless more often than loss makes it needed, where a process has much to do: it comes to
 its timers late, before it has read what waits in its socket; and the peer does so with what it has to acknowledge. So

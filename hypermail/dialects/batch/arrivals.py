@@ -14,7 +14,7 @@ from hypermail.dialects.batch.packets import FIRST, LAST, BatchData
 from hypermail.wire.numbers import MASK, expand
 from hypermail.wire.ranges import RangeSet
 
-#: Ranges of numbers that have come, at most. Who keeps to the window of seed 001 makes about ten; where a sender skips
+#: Ranges of numbers that have come, at most. Who keeps to the original's window makes about ten; where a sender skips
 #: numbers, one more stays.
 MOST_RANGES = 256
 #: Bytes of a piece, on average, below which pieces are bounded by their number instead of their bytes.

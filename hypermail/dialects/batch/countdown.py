@@ -21,8 +21,8 @@ class Countdown:
     """
     At every tick at which nothing has come from the peer since the last one, the count goes down: the first time for
     free, then with a ping that bears it, and when it is used up the peer is gone. Only the answer to a ping resets the
-    count; whatever else comes merely makes it stay for a tick (seed 001). Until the next tick a ping that is not
-    answered is sent again some times, or three losses, which a bad network soon has, would be the end.
+    count; whatever else comes merely makes it stay for a tick, as in the original. Until the next tick a ping that is
+    not answered is sent again some times, or three losses, which a bad network soon has, would be the end.
 
     @param interval: s between two ticks.
     @param count: where it begins; from 2, so that a peer is pinged at least once before it is given up.

@@ -11,8 +11,8 @@ from hypermail.dialects.messages import DialectMessage, Sending
 from hypermail.dialects.resending import InFlight, Window
 from hypermail.wire.numbers import MASK
 
-#: Packets in flight: with more the original's socket overflows. Their payload stays below the 8,196 bytes that the seed
-#: allows, so that these need not be counted.
+#: Packets in flight: with more the original's socket overflows. Their payload stays below the 8,196 bytes that the
+#: original itself keeps to, so that these need not be counted.
 MOST_IN_FLIGHT = 7
 #: Batches beyond the oldest that is not acknowledged: a number of 8 bits must not mean two of them.
 MOST_BATCHES = 250

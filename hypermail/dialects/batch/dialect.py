@@ -18,8 +18,11 @@ from hypermail.options import ListenerOptions
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch(Dialect):
     """
-    Sessions in dialect C{batch}: the wire format of seed 001, whose defaults these are.
+    Sessions in dialect C{batch}: the wire format of seed 001, with the defaults of the original program.
 
+    @ivar ping_packet_count: where the countdown of pings begins, from 2 to 127: one less is pinged before the peer is
+        given up.
+    @ivar max_directs: also, of those that the peer sends, what the application is given at once.
     @ivar repeat_requests: whether the peer is asked for packets that are missing (packet type 7), which the original
         program does not survive. What the peer asks for is repeated in any case.
     """
