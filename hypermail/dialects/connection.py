@@ -360,9 +360,17 @@ class DialectConnection(Generic[O, T]):
         options, receiving = self.options, self.receiving
         return self._delivered or len(receiving) >= options.max_unsettled or receiving.bytes >= options.allowance_bytes
 
-    def direct_arrived(self, data: bytes) -> None:
-        """A direct message is there."""
+    def direct_arrived(self, data: bytes) -> bool:
+        """
+        A direct message is there.
+
+        @return: whether it is taken: so many of one read are, and no more.
+        """
+        if len(self._directs_in) >= self.options.max_directs:
+            self.counters["directs_dropped"] += 1
+            return False
         self._directs_in.append(data)
+        return True
 
     def _say(self, datagram: bytes) -> bool:
         """

@@ -35,7 +35,7 @@ class Dialect:
     @ivar max_unsettled: messages that our application has not settled, at most; what comes then is not acknowledged.
     @ivar allowance_bytes: the same in bytes, with what has not arrived whole.
     @ivar outgoing_bytes: bytes of messages not yet begun at which producers of messages are paused.
-    @ivar max_directs: direct messages that wait to be sent; the oldest are dropped.
+    @ivar max_directs: direct messages that wait to be sent; the oldest are dropped. Of one read, those that are taken.
     @ivar max_unproved: of a listener: strangers at once whose address is not proved; beyond, the one that has not shown
         itself for the longest time gives way. That are more than in the native protocol: many devices of one kind come
         back at once, and there is no way to tell them to come again.

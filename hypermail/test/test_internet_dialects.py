@@ -645,3 +645,27 @@ class EndpointsTests(SynchronousTestCase):
         self.assertEqual(len(reactor.ports), 2)
         network.advance(60)
         self.assertEqual(len(reactor.ports), 0)
+
+
+class ManyDirects:
+    """What becomes of direct messages that come all at once; mixed into L{DialectCase}."""
+
+    def test_manyDirects(self: Any) -> None:
+        """Of one read so many are taken; the others are dropped, and counted."""
+        _, theirs = self.open()
+        connection: Any = theirs.session.connection
+        taken = [connection.direct_arrived(b"x") for _ in range(300)]
+        self.assertEqual((taken.count(True), connection.counters["directs_dropped"]), (256, 44))
+
+
+class ManyDirectsBatchTests(ManyDirects, DialectCase):
+    """Dialect C{batch}."""
+
+    serving = calling = Batch()
+
+
+class ManyDirectsDigestTests(ManyDirects, DialectCase):
+    """Dialect C{digest}."""
+
+    serving = DigestSessionTests.serving
+    calling = DigestSessionTests.calling

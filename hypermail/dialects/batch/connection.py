@@ -171,10 +171,7 @@ class BatchConnection(DialectConnection["Batch", int]):
     def _direct_received(self, packet: BatchDirect, now: float) -> None:
         if self.state not in _CARRYING:
             self._hold(packet)
-        elif len(self._directs_in) < self.options.max_directs:
-            self.direct_arrived(packet.payload)
-        else:
-            self.counters["directs_dropped"] += 1
+        elif not self.direct_arrived(packet.payload):
             self._drop("crowded")
 
     def _hold(self, packet: BatchData | BatchDirect) -> None:

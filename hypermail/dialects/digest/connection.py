@@ -169,7 +169,8 @@ class DigestConnection(DialectConnection["Digest", tuple[int, bytes]]):
             self.dropped("closing")
         else:
             self._alive(now)
-            self.direct_arrived(DigestPayload(packet.payload, packet.custom))
+            if not self.direct_arrived(DigestPayload(packet.payload, packet.custom)):
+                self.dropped("crowded")
 
     def _acked(self, digest: bytes, now: float) -> None:
         if digest in self._doubted:
@@ -363,7 +364,8 @@ class DigestConnection(DialectConnection["Digest", tuple[int, bytes]]):
         rtt = self.flight.rtt
         return super().statistics() | {
             "rtt": rtt.smoothed if rtt.measured else None,
-            "window": self.flight.window.size,
+            "window": MOST_BYTES,
+            "window_datagrams": self.flight.window.size,
             "in_flight": self.flight.bytes,
             "datagrams_lost": self.flight.repeated,
             "moves": self.moves,
