@@ -62,13 +62,17 @@ class Network:
     Sockets and what is between them.
 
     @ivar now: s, virtual.
-    @ivar loss: of how many a datagram is lost; C{doubled}: or arrives twice; C{jitter}: s that it may take longer.
+    @ivar loss: of how many a datagram is lost; C{doubled}: or arrives twice; C{jitter}: s that it may take longer than
+        C{delay}.
     @ivar log: everything that was sent.
     @ivar change: is given each datagram that is sent, and gives what is to travel in its place; None for nothing.
     """
 
-    def __init__(self, seed: int = 0, *, loss: float = 0.0, doubled: float = 0.0, jitter: float = 0.0) -> None:
+    def __init__(
+        self, seed: int = 0, *, loss: float = 0.0, doubled: float = 0.0, jitter: float = 0.0, delay: float = DELAY
+    ) -> None:
         self.random = Random(seed)
+        self.delay = delay
         self.now = 100.0
         self.loss = loss
         self.doubled = doubled
@@ -93,7 +97,7 @@ class Network:
             return
         for _ in range(1 + (self.random.random() < self.doubled)):
             if self.random.random() >= self.loss:
-                self.deliver(sent._replace(datagram=changed), DELAY + self.random.random() * self.jitter)
+                self.deliver(sent._replace(datagram=changed), self.delay + self.random.random() * self.jitter)
 
     def deliver(self, sent: Sent, delay: float = 0.0) -> None:
         """A datagram arrives, without fail."""

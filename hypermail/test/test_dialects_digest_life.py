@@ -232,6 +232,22 @@ class PingingTests(SynchronousTestCase):
         with self.assertRaisesRegex(NotSupported, "digest"):
             theirs.ping(now=pair.network.now)
 
+    def test_long_trips(self) -> None:
+        """A round trip is measured also where it is longer than the time between two pings, and when one was lost."""
+        pair = Pair(Network(delay=0.4))
+        ours, _ = pair.open()
+        pair.network.run(3)
+        for loss in (0.0, 1.0):
+            ours.ping(now=pair.network.now)
+            pair.client.attend(ours)
+            pair.network.run(0.85)  # there may have been one on its way
+            pair.network.loss = loss
+            pair.network.run(0.1)
+            pair.network.loss = 0.0
+            pair.network.run(5)
+        trips = [each.elapsed for each in pair.client.happened[ours] if isinstance(each, PingAnswered)]
+        self.assertEqual([round(trip, 3) for trip in trips], [0.8, 0.8])
+
     def test_many_pings(self) -> None:
         """An application that pings all the time does not keep a silent server alive."""
         pair = Pair()

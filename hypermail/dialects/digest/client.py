@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 #: s between a HELLO and the next: at first, doubling, and at most.
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 2.0
+#: s for which a PING is the only one on its way when the application wants to know its round trip: no answer says which
+#: it is for.
+MEASURING = 2.0
 #: Answers of a plain server that are acknowledged, so that it knows that this side is where it says.
 PROOFS = 4
 
@@ -56,7 +59,8 @@ class DigestClient(DigestConnection):
         self._next_at = now  # the next HELLO, PING or DISCONNECT
         self._tries = 0
         self._unanswered = 0
-        self._pinged_at: float | None = None
+        self._pinged_at = now  # the last time
+        self._pings_out = 0  # that may still be answered
         self._pings_wanted = 0
         self._pings_waiting = 0
         self._proofs = PROOFS if signer.plain else 0
@@ -119,7 +123,7 @@ class DigestClient(DigestConnection):
         self._prove(packet)
         self._unanswered = 0
         if again and self.phase is ClientPhase.ALIVE:
-            self._pinged_at = None
+            self._pings_out = 0
             self._next_at = now + self.options.ping_interval
 
     def _prove(self, packet: DigestPacket) -> None:
@@ -153,19 +157,18 @@ class DigestClient(DigestConnection):
         if packet.type is PacketType.PANG:
             self._owe(PacketType.PONG, packet)
         self._prove(packet)
-        if self._pinged_at is None:
-            return
-        elapsed = max(now - self._pinged_at, 0.0)
-        self._pinged_at = None
-        for _ in range(self._pings_waiting):
-            self._events.append(events.PingAnswered(elapsed))
-        self._pings_waiting = 0
+        self._pings_out = max(self._pings_out - 1, 0)
+        if not self._pings_out:
+            elapsed = max(now - self._pinged_at, 0.0)
+            for _ in range(self._pings_waiting):
+                self._events.append(events.PingAnswered(elapsed))
+            self._pings_waiting = 0
 
     def _alive(self, now: float) -> None:
         self._unanswered = 0
         if self.phase is ClientPhase.MISSING:
             self._next_at = now
-            self._pinged_at = None
+            self._pings_out = 0
         self._step(ClientInput.HEARD)
 
     # What leaves.
@@ -205,8 +208,14 @@ class DigestClient(DigestConnection):
                 return
             self._unanswered += 1
             self._next_at = now + self.options.ping_interval
+        measuring = self._pings_wanted or self._pings_waiting
+        if measuring and self._pings_out:
+            if now < self._pinged_at + MEASURING:
+                return
+            self._pings_out = 0  # they were lost
         self._pings_waiting += self._pings_wanted
         self._pings_wanted = 0
+        self._pings_out += 1
         self._pinged_at = now
         self._stamp(PacketType.PING, self._longest)
 
