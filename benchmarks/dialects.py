@@ -199,9 +199,8 @@ def main() -> None:
 
 def show(medians: dict[str, dict[str, float]], clients: int) -> None:
     """A table for people."""
-    print(
-        f"{clients:,} clients   messages/s, all together        messages/s, one alone     KiB of each, at the listener"
-    )
+    print(f"{clients:,} clients: messages/s of all together, and of one alone; of each, at the listener: KiB, and ms of")
+    print("processor time in a second of idleness")
     native = medians[PLAIN]
     for name, row in medians.items():
         line = f"{name:14}"
