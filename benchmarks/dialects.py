@@ -199,8 +199,8 @@ def main() -> None:
 
 def show(medians: dict[str, dict[str, float]], clients: int) -> None:
     """A table for people."""
-    print(f"{clients:,} clients: messages/s of all together, and of one alone; of each, at the listener: KiB, and ms of")
-    print("processor time in a second of idleness")
+    print(f"{clients:,} clients: messages/s of all together, and of one alone; of each, at the listener: KiB, and ms")
+    print("of processor time in a second of idleness")
     native = medians[PLAIN]
     for name, row in medians.items():
         line = f"{name:14}"
