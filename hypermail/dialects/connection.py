@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, TypeVar
 
 from hypermail import events
-from hypermail.dialects.dialect import Dialect
+from hypermail.dialects.absent import Absent, O
 from hypermail.dialects.messages import DialectMessage, Receiving, Sending
 from hypermail.errors import (
     HypermailError,
     MessageTooLarge,
-    NotSupported,
     Reason,
     SessionAborted,
     SessionClosed,
@@ -30,10 +29,9 @@ from hypermail.options import Role
 from hypermail.session.states import SESSION, Input, State
 
 T = TypeVar("T")
-O = TypeVar("O", bound=Dialect)  # noqa: E741
 
 
-class DialectConnection(Generic[O, T]):
+class DialectConnection(Absent[O], Generic[O, T]):
     """
     One side of one session.
 
@@ -57,17 +55,6 @@ class DialectConnection(Generic[O, T]):
 
     sealed: str | None = None
     largest_datagram = 1_200
-
-    # What a session asks of its connection, and no dialect has.
-    durable = False
-    has_changes = False
-    linked = True
-    parked = False
-    released = False
-    returning = False
-    suspended = False
-    unanswered = False
-    peer_certificate = None
 
     def __init__(self, role: Role, options: O, address: Any, *, credit: int | None, now: float) -> None:
         self.role = role
@@ -96,48 +83,6 @@ class DialectConnection(Generic[O, T]):
         self._directs_out: deque[bytes] = deque()
         self._pacer = None if options.max_rate is None else Pacer(self.largest_datagram, now)
         self._resume_at: float | None = None
-
-    # What the dialect is.
-
-    @property
-    def first_tag(self) -> int:
-        """Names a session that has no id yet, in logs."""
-        return id(self) & 0xFFFF_FFFF
-
-    # What there is not.
-
-    def _missing(self, what: str) -> NoReturn:
-        raise NotSupported(f"dialect {self.options.name} has no {what}")
-
-    def configure_lane(self, number: int, **properties: object) -> None:
-        """@raise NotSupported: always."""
-        self._missing("lanes")
-
-    def open_stream(self, name: bytes, options: events.StreamOptions, *, now: float) -> NoReturn:
-        """@raise NotSupported: always."""
-        self._missing("streams")
-
-    def ask(self, data: bytes, *, now: float) -> NoReturn:
-        """@raise NotSupported: always."""
-        self._missing("asks")
-
-    def park(self, error: HypermailError, *, now: float) -> NoReturn:
-        """@raise NotSupported: always."""
-        self._missing("durable sessions")
-
-    def is_direct(self, lane: int) -> bool:
-        """Whether a lane is one of direct messages: there are no lanes."""
-        return False
-
-    def is_durable(self, lane: int) -> bool:
-        """Whether a lane is kept on disk: none is."""
-        return False
-
-    def moved(self, *, now: float) -> None:
-        """This host has another address. Dialects know no way to tell: the peer will miss us, and we it."""
-
-    def awaken(self, *, now: float) -> None:
-        """This host was away for a while: timers tell what has become of the peer."""
 
     # What the application does.
 
