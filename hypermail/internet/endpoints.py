@@ -15,7 +15,6 @@ from math import inf
 from pathlib import Path
 from typing import Any
 
-import attrs
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import NoProtocol
 from twisted.internet.interfaces import (
@@ -32,112 +31,28 @@ from zope.interface import implementer
 from hypermail.dialects.dialect import Dialect
 from hypermail.errors import HypermailError, NotSupported, SessionAborted, Unreachable, UsageError
 from hypermail.interfaces import ISessionFactory, ISessionProtocol, ISessionStore
-from hypermail.internet.address import HypermailAddress, isAddress, isLoopback
+from hypermail.internet.address import HypermailAddress, isLoopback
 from hypermail.internet.attempts import HostAddress, interleaved
 from hypermail.internet.claiming import NameInUse, useName
-from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.deadlines import clockOf
-from hypermail.internet.dialects import UNSECURED, DialectDatagramProtocol
+from hypermail.internet.dialects import UNSECURED
+from hypermail.internet.endpoint_settings import EndpointSettings, checkDialect, checkInterface, checkPort
 from hypermail.internet.inhabited import SocketSessions
 from hypermail.internet.life import NOT_WANTED
 from hypermail.internet.listening import ListeningPorts, openPorts
 from hypermail.internet.naming import NamedStreams
 from hypermail.internet.request import SessionRequest
-from hypermail.internet.residents import Residents, residentsOf
+from hypermail.internet.residents import residentsOf
 from hypermail.internet.resolution import resolve
-from hypermail.internet.security import ListenerTLS, Security, StarterTLS, refuseToLeave
+from hypermail.internet.security import Security, StarterTLS, refuseToLeave
 from hypermail.internet.shared import sharedSession
 from hypermail.internet.sockets import Lease, StarterSocket, starterSocket
 from hypermail.internet.whereabouts import Whereabouts
-from hypermail.options import ListenerOptions, Mode, Options
+from hypermail.options import ListenerOptions, Options
 
 #: Interfaces to listen on when none is named: both families, apart.
 EVERYWHERE = ("0.0.0.0", "::")
 THIS_MACHINE = ("127.0.0.1", "::1")
-
-_REACH = {
-    (Mode.PLAIN, False): ", for this machine only",
-    (Mode.PLAIN, True): ", which anyone on the path can read and forge",
-}
-
-
-@attrs.frozen
-class _Settings:
-    """What both kinds of session endpoint have in common; equal settings can share a session."""
-
-    security: Security
-    options: Options | Dialect
-    traceDirectory: str | Path | None
-    seconds: Callable[[], float]
-    randomBytes: Callable[[int], bytes]
-    store: ISessionStore | None = None
-
-    @property
-    def manner(self) -> str:
-        """What the log says of who can reach a listener, and how."""
-        if isinstance(self.options, Dialect):
-            return f"dialect {self.options.name}, which does not encrypt: anyone on the path can read"
-        security = self.security
-        mode = f"mode {security.mode.name.lower()}"
-        if isinstance(security, ListenerTLS) and security.identity is not None:
-            return f"{mode} with the pin {security.identity.pin}"
-        return mode + _REACH.get((security.mode, security.allowRemote), "")
-
-    def protocol(
-        self,
-        reactor: Any,
-        factory: ISessionFactory | None = None,
-        listenerOptions: ListenerOptions | None = None,
-        residents: Residents | None = None,
-    ) -> SocketSessions:
-        """The sessions of a new socket."""
-        if isinstance(self.options, Dialect):
-            return DialectDatagramProtocol(
-                factory,
-                dialect=self.options,
-                listenerOptions=listenerOptions,
-                reactor=reactor,
-                seconds=self.seconds,
-                randomBytes=self.randomBytes,
-            )
-        return HypermailDatagramProtocol(
-            factory,
-            security=self.security,
-            options=self.options,
-            listenerOptions=listenerOptions,
-            traceDirectory=self.traceDirectory,
-            reactor=reactor,
-            seconds=self.seconds,
-            randomBytes=self.randomBytes,
-            residents=residents,
-            store=self.store,
-        )
-
-
-def _checkDialect(dialect: Dialect, listening: bool, **others: object) -> None:
-    """@raise UsageError: when something is given that dialects have no use for, or the dialect misses something."""
-    for name, value in others.items():
-        if value is not None and value != Options():
-            raise UsageError(f"dialect {dialect.name} has no use for {name}{_WHY_NOT.get(name, '')}")
-    dialect.check(listening)
-
-
-_WHY_NOT = {
-    "security": ": it does not encrypt",
-    "options": ": what its sessions want and bear is said in the dialect itself",
-    "store": ": its sessions end with their process",
-    "name": ": its sessions end with their process",
-}
-
-
-def _checkPort(port: int, least: int) -> None:
-    if not isinstance(port, int) or not least <= port <= 65_535:
-        raise UsageError(f"a port is a number from {least} to 65535, not {port!r}")
-
-
-def _checkInterface(interface: str) -> None:
-    if interface and not isAddress(interface):
-        raise UsageError(f"an interface is an IP address of this machine, not {interface!r}")
 
 
 class SessionServerEndpoint:
@@ -178,10 +93,10 @@ class SessionServerEndpoint:
         @raise UsageError: when port or interface cannot be, the security is a starter's, or the dialect has no use for
             what is given, or misses something.
         """
-        _checkPort(port, 0)
-        _checkInterface(interface)
+        checkPort(port, 0)
+        checkInterface(interface)
         if dialect is not None:
-            _checkDialect(dialect, True, security=security, options=options, traceDirectory=traceDirectory, store=store)
+            checkDialect(dialect, True, security=security, options=options, traceDirectory=traceDirectory, store=store)
             security = UNSECURED
         elif security is None:
             raise UsageError("a listener needs its security: ListenerTLS(identity), SharedSecret(...) or Plain()")
@@ -190,7 +105,7 @@ class SessionServerEndpoint:
         self._port = port
         self._interface = interface
         self._listenerOptions = listenerOptions
-        self._settings = _Settings(
+        self._settings = EndpointSettings(
             security, dialect or options, traceDirectory, seconds or clockOf(reactor), randomBytes, store
         )
 
@@ -263,11 +178,11 @@ class SessionClientEndpoint:
         @raise UsageError: when port or bind address cannot be, the security is a listener's, or the dialect has no use
             for what is given, or misses something.
         """
-        _checkPort(port, 1)
-        _checkInterface(bindAddress or "")
+        checkPort(port, 1)
+        checkInterface(bindAddress or "")
         if dialect is not None:
             others = {"security": security, "options": options, "traceDirectory": traceDirectory}
-            _checkDialect(dialect, False, **others, store=store, name=name)
+            checkDialect(dialect, False, **others, store=store, name=name)
             security = UNSECURED
         security = security or StarterTLS()
         security.starting(host, randomBytes)
@@ -276,7 +191,7 @@ class SessionClientEndpoint:
         self._name = f"{host}:{port}" if name is None else name
         self._reactor = reactor
         self._bindAddress = bindAddress
-        self._settings = _Settings(
+        self._settings = EndpointSettings(
             security, dialect or options, traceDirectory, seconds or clockOf(reactor), randomBytes, store
         )
 
