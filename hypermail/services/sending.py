@@ -78,18 +78,6 @@ class Sessions(Shape):
         """
 
 
-class Dispatch(Shape):
-    """Who sends one file."""
-
-    async def send(self, item: Item) -> None:
-        """
-        Send it.
-
-        @raise SessionLost: when there is no session any more.
-        @raise HypermailError: when it cannot be sent, as it may with L{OSError}.
-        """
-
-
 class Transfer(NamedTuple):
     """
     What one version of a file is called on its way.
@@ -196,7 +184,35 @@ class Confirming:
             sender.confirm()
 
 
-class FileDispatch:
+class Dispatch:
+    """Who sends one file after the other, or many at once."""
+
+    def __init__(self) -> None:
+        self._large = DeferredSemaphore(LARGE_AT_ONCE)
+
+    async def send(self, item: Item) -> None:
+        """
+        Send a file until the other side has it, or refuses it.
+
+        @raise NotSent: when it was refused, or cannot be sent.
+        @raise HypermailError: when it has failed for another reason, as it may with L{OSError}.
+        @raise SessionLost: when there is no session any more.
+        """
+        if item.size < LARGE:
+            await self.sendNow(item)
+            return
+        await self._large.acquire()
+        try:
+            await self.sendNow(item)
+        finally:
+            self._large.release()
+
+    async def sendNow(self, item: Item) -> None:
+        """See L{send}: there is room for it."""
+        raise NotImplementedError
+
+
+class FileDispatch(Dispatch):
     """
     Sends one file after the other, or many at once.
 
@@ -210,31 +226,15 @@ class FileDispatch:
     def __init__(
         self, sessions: Sessions, *, clock: IReactorTime, run: Run, watcher: Watcher, transfers: Transfers
     ) -> None:
+        super().__init__()
         self._sessions = sessions
         self._confirming = Confirming(clock)
         self._run = run
         self._watcher = watcher
         self._transfers = transfers
-        self._large = DeferredSemaphore(LARGE_AT_ONCE)
 
-    async def send(self, item: Item) -> None:
-        """
-        Offer a file until the other side has stored or refused it.
-
-        @raise NotSent: when it was refused, or cannot be sent.
-        @raise HypermailError: when its stream ended for another reason.
-        @raise SessionLost: when there is no session any more.
-        """
-        if item.size < LARGE:
-            await self._sendNow(item)
-            return
-        await self._large.acquire()
-        try:
-            await self._sendNow(item)
-        finally:
-            self._large.release()
-
-    async def _sendNow(self, item: Item) -> None:
+    async def sendNow(self, item: Item) -> None:
+        """See L{Dispatch}: offer it until the other side has stored or refused it."""
         journey = _Journey(item, self._watcher)
         session = await self._sessions.session(None, None)
         while True:

@@ -6,12 +6,10 @@ from __future__ import annotations
 
 from functools import partial
 
-from twisted.internet.defer import DeferredSemaphore
-
 from hypermail.errors import Delivered, HypermailError, MessageUndelivered, SessionLost
 from hypermail.services.paths import printable
 from hypermail.services.reading import NotSent
-from hypermail.services.sending import LARGE, LARGE_AT_ONCE, Sessions, Watcher
+from hypermail.services.sending import Dispatch, Sessions, Watcher
 from hypermail.services.tree import Item
 from hypermail.services.workers import Run
 
@@ -43,7 +41,7 @@ def _read(path: str, most: int) -> bytes:
         return file.read(most + 1)
 
 
-class MessageDispatch:
+class MessageDispatch(Dispatch):
     """
     Sends files as messages, each whole and without its name.
 
@@ -54,31 +52,18 @@ class MessageDispatch:
     """
 
     def __init__(self, sessions: Sessions, *, run: Run, watcher: Watcher, most: int) -> None:
+        super().__init__()
         self._sessions = sessions
         self._run = run
         self._watcher = watcher
         self._most = most
-        self._large = DeferredSemaphore(LARGE_AT_ONCE)
 
-    async def send(self, item: Item) -> None:
+    async def sendNow(self, item: Item) -> None:
         """
-        Send a file until the other side has acknowledged it.
+        See L{Dispatch}.
 
         @raise NotSent: when it is too large, or may have arrived and nobody knows.
-        @raise HypermailError: when it cannot be sent.
-        @raise OSError: when it cannot be read.
-        @raise SessionLost: when there is no session any more.
         """
-        if item.size < LARGE:
-            await self._sendNow(item)
-            return
-        await self._large.acquire()
-        try:
-            await self._sendNow(item)
-        finally:
-            self._large.release()
-
-    async def _sendNow(self, item: Item) -> None:
         data = await self._run(partial(_read, item.path, self._most))
         if len(data) > self._most:
             raise NotSent(f"it has more than {self._most:,} bytes, the most that one message of this dialect may have")
