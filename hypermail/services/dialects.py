@@ -16,6 +16,7 @@ from hypermail.dialects.dialect import Dialect
 from hypermail.dialects.digest.dialect import Digest
 from hypermail.errors import CredentialError, HypermailError, UsageError
 from hypermail.internet.credentials import readFile
+from hypermail.services.progress import count
 
 BATCH, DIGEST = Batch.name, Digest.name
 DIALECTS = (BATCH, DIGEST)
@@ -217,14 +218,14 @@ class DialectSettings:
         except HypermailError as error:
             self._log.error("the secrets stay as they were: {reason}", reason=error.text)
         else:
-            self._log.info("the secrets of {count} peers were read again", count=len(self._book))
+            self._log.info("the secrets of {count} were read again", count=count(len(self._book), "peer"))
 
     def sayWhoMayCome(self) -> None:
         """What an operator has to know of a listener."""
         if self.name == DIGEST:
             self._log.info("this side's UUID is {uuid}", uuid=self._ownUUID)
         if self.secrets is not None:
-            self._log.info("{count} peers may come, those of --secrets", count=len(self._book))
+            self._log.info("who may come: the {count} of --secrets", count=count(len(self._book), "peer"))
         else:
             self._log.warn("anybody may send to it: nothing in this dialect shows who somebody is")
 

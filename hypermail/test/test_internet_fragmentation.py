@@ -14,7 +14,9 @@ from twisted.internet import reactor, udp
 from twisted.internet.protocol import DatagramProtocol
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
+from hypermail.dialects.batch.dialect import Batch
 from hypermail.internet.carrier import LARGEST_DATAGRAM, DatagramCarrier
+from hypermail.internet.dialects import DialectDatagramProtocol
 from hypermail.internet.fragmentation import (
     IP_MTU_DISCOVER,
     IP_PMTUDISC_PROBE,
@@ -95,6 +97,21 @@ class CarrierTests(TestCase):
         carrier = DatagramCarrier(port, User(), reactor)
         self.assertEqual((carrier.fragments, carrier.largestDatagram), (False, 8_192))
         self.assertEqual(port.socket.getsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER), IP_PMTUDISC_PROBE)
+
+    @skipUnless(LINUX, "Linux only")
+    def test_fragmentable(self) -> None:
+        """For who sends datagrams as large as they come, as dialects do, the system may cut them up."""
+        segmenting: Any = SegmentingPort(0, DialectDatagramProtocol(dialect=Batch()), "127.0.0.1", reactor)
+        stock = udp.Port(0, DatagramProtocol(), "127.0.0.1", 8_192, reactor)
+        for port in (segmenting, stock):
+            port.startListening()
+            self.addCleanup(port.stopListening)
+        user = User()
+        user.fragmentable = True
+        self.assertTrue(DatagramCarrier(stock, user, reactor).fragments)
+        self.assertTrue(segmenting.fragments)
+        for port in (segmenting, stock):
+            self.assertNotEqual(port.socket.getsockopt(socket.IPPROTO_IP, IP_MTU_DISCOVER), IP_PMTUDISC_PROBE)
 
     def test_unknown(self) -> None:
         """Of a transport that has no socket nothing is known."""

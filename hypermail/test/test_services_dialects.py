@@ -154,7 +154,7 @@ class SettingsTests(FilesCase):
         found.dialect()
         found.sayWhoMayCome()
         self.assertIn("anybody may send to it", lines[0])
-        self.assertEqual(lines[1:], [f"this side's UUID is {ONE}", "1 peers may come, those of --secrets"])
+        self.assertEqual(lines[1:], [f"this side's UUID is {ONE}", "who may come: the 1 peer of --secrets"])
 
 
 #: What makes no sense, as parts of a command line, and why.

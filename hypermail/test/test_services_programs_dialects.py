@@ -123,7 +123,7 @@ class DialectProgramTests(DialectProgramCase):
         self.run_("send", *self.digest[1], "-m", "x", self.where, code=1)
         self.write("clients", f"{THEIRS} client's".encode())
         listener.signal(signal.SIGHUP)
-        listener.expect("the secrets of 1 peers were read again")
+        listener.expect("the secrets of 1 peer were read again")
         self.run_("send", *self.digest[1], "-m", "x", self.where)
         self.assertEqual(self.stored(), [b"x"])
 
