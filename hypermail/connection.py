@@ -22,7 +22,7 @@ from hypermail.errors import (
 )
 from hypermail.events import Event, SessionEnded
 from hypermail.intake import Intake
-from hypermail.link.link import Link
+from hypermail.link.link import Link, Opened
 from hypermail.link.train import Train, couple
 from hypermail.options import Mode, Options, Role
 from hypermail.outlet import Outlet
@@ -253,17 +253,17 @@ class Connection(Continuation):
         link, ending = self._link, self._ending
         elsewhere = None if address == link.path.address else address
         link.codepoint = ecn
-        for datagram in datagrams:
-            opened = link.open(datagram, now, elsewhere)
-            if opened is not None:
-                try:
-                    self._intake.take(opened, now)
-                except HypermailError as error:
-                    ending.broke(error, now)
-            if link.failure is not None:
-                ending.gave_out(link.failure, now)
+        tried = self._receive_train(datagrams, now) if elsewhere is None and link.steady else 0
+        for datagram in datagrams[tried:] if tried else datagrams:
             if ending.suspended:
                 return
+            opened = link.open(datagram, now, elsewhere)
+            if opened is not None:
+                self._take(opened, now)
+            if link.failure is not None:
+                ending.gave_out(link.failure, now)
+        if ending.suspended:
+            return
         if link.session_id and not self._begun:
             self._begin()
         link.end_turn(now)
@@ -271,6 +271,37 @@ class Connection(Continuation):
             ending.broke(LimitExceeded("the peer leaves too many control packets unacknowledged"), now)
         self._session.drain()
         ending.look(now)
+
+    def _receive_train(self, datagrams: list[memoryview], now: float) -> int:
+        """
+        Take datagrams that come from where the peer is known to be, one like the other.
+
+        @return: how many; those behind them are to be looked at one by one.
+        """
+        link, intake, ending = self._link, self._intake, self._ending
+        opened, tried = link.open_train(datagrams, now)
+        if link.failure is not None:
+            ending.gave_out(link.failure, now)
+        rest = iter(opened)
+        while not ending.suspended:
+            try:
+                other = intake.take_chunks(rest, now)
+            except HypermailError as error:
+                ending.broke(error, now)
+                continue
+            if other is None:
+                break
+            link.turn_to(other)
+            self._take(other, now)
+            if link.failure is not None:
+                ending.gave_out(link.failure, now)
+        return tried
+
+    def _take(self, opened: Opened, now: float) -> None:
+        try:
+            self._intake.take(opened, now)
+        except HypermailError as error:
+            self._ending.broke(error, now)
 
     def _begin(self) -> None:
         """The link has keys: a starter's session may show that it is the one of before."""
@@ -346,8 +377,8 @@ class Connection(Continuation):
         if probe is not None:  # larger than the others, and perhaps than the path carries: alone
             trains.append(Train(self.address, [probe]))
         if link.keyed:
-            first, datagrams = link.recovery.next_number, []
-            self.more = self._outlet.fill(datagrams, now)
+            first = link.recovery.next_number
+            datagrams, self.more = self._outlet.fill(now)
             if datagrams:
                 trains += couple(self.address, datagrams, link.route.mark(first, len(datagrams), now))
             if link.failure is not None:

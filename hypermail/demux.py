@@ -8,6 +8,8 @@ none goes to a listener's L{Reception}, or is dropped.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from struct import Struct
+from struct import error as StructError
 from typing import Any
 
 from hypermail.connection import Connection, RandomBytes, TraceFactory
@@ -19,6 +21,9 @@ from hypermail.security.handshake import HandshakeFactory
 from hypermail.trace import NullTrace
 from hypermail.wire import header
 from hypermail.wire.header import Kind
+
+#: Kind and tag of a short datagram, which has more.
+_BEGINS = Struct(">BQ4x")
 
 #: Stateless answers to one read of the socket, at most.
 MOST_REPLIES = 16
@@ -125,11 +130,7 @@ class Demux:
         @param ecn: see L{Connection.receive}.
         @return: the connections that were touched, new ones included.
         """
-        touched: dict[Connection, list[memoryview]] = {}
-        for datagram in datagrams:
-            connection = self._find(datagram, address, now)
-            if connection is not None:
-                touched.setdefault(connection, []).append(datagram)
+        touched = self._sort(datagrams, address, now)
         for connection, theirs in touched.items():
             try:
                 connection.receive(theirs, address, now=now, ecn=ecn)
@@ -143,6 +144,28 @@ class Demux:
             touched.setdefault(connection, [])
         self._touched_otherwise.clear()
         return list(touched)
+
+    def _sort(self, datagrams: list[memoryview], address: Any, now: float) -> dict[Connection, list[memoryview]]:
+        """Whose datagrams these are; what is nobody's is answered or dropped."""
+        if len(datagrams) > 1:
+            whole = self._whole(datagrams)
+            if whole is not None:
+                return {whole: datagrams}
+        touched: dict[Connection, list[memoryview]] = {}
+        for datagram in datagrams:
+            connection = self._find(datagram, address, now)
+            if connection is not None:
+                touched.setdefault(connection, []).append(datagram)
+        return touched
+
+    def _whole(self, datagrams: list[memoryview]) -> Connection | None:
+        """The connection that all of these short datagrams belong to, as is usual; None when there is no such one."""
+        try:
+            begins = list(map(_BEGINS.unpack_from, datagrams))
+        except StructError:  # one is too short
+            return None
+        kind, tag = first = begins[0]
+        return self._by_tag.get(tag) if kind & 0xFE == Kind.SHORT and begins.count(first) == len(begins) else None
 
     def _find(self, datagram: memoryview, address: Any, now: float) -> Connection | None:
         if len(datagram) < header.SHORT.size:

@@ -211,7 +211,7 @@ class StreamData:
     """Bytes of a stream, in order, in one or more pieces; the application has them now."""
 
     stream: Stream
-    pieces: list[bytes]
+    pieces: list[bytes | memoryview]
 
 
 @dataclass(frozen=True, slots=True)

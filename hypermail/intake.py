@@ -9,7 +9,7 @@ held: what was acknowledged is never sent again, whatever becomes of the link.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from hypermail.errors import ProtocolViolation
@@ -22,8 +22,11 @@ from hypermail.session.session import Session
 from hypermail.session.states import State
 from hypermail.wire import packets as p
 from hypermail.wire.codec import decode
+from hypermail.wire.heads import Head
+from hypermail.wire.packets import CHUNK
 
-_NOTHING = memoryview(b"")
+STREAM_CHUNK = int(Head.STREAM_CHUNK)
+
 #: What a session is asked for with, or the answer to that: also the end of everything.
 Asking = p.SessionOpen | p.SessionReopen | p.SessionReopenAck | p.SessionDeath
 #: Bytes that a packet that is held counts for besides its own: the smallest are one on the wire, and this in memory.
@@ -80,14 +83,56 @@ class Intake:
         """
         Take the content of a datagram.
 
-        @param opened: its payload is valid during the call only.
+        @param opened: what is held of its payload keeps all of it.
         @raise HypermailError: when the peer breaks a rule, or the handshake fails.
         """
         self._now = now
         if self._carries and not opened.long:
             self._take_all(opened, decode(opened.payload), now)
         else:
-            self._take_some(opened, decode(memoryview(bytes(opened.payload))), now)
+            self._take_some(opened, decode(opened.payload), now)
+
+    def take_chunks(self, rest: Iterator[tuple[int, bytes]], now: float) -> Opened | None:
+        """
+        Take datagrams of a train as long as each holds one chunk of a stream and nothing else: what bulk is made of.
+
+        @param rest: numbers and contents.
+        @return: the first that holds something else, which is not taken yet; None when there is none.
+        @raise HypermailError: when the peer breaks a rule. What does so is not acknowledged.
+        """
+        if not self._carries:
+            return next((Opened(number, content, False) for number, content in rest), None)
+        unpack, size = CHUNK.unpack_from, CHUNK.size
+        start = stop = id = offset = end = -1
+        pieces: list[memoryview] = []
+        other: Opened | None = None
+        for number, content in rest:
+            if len(content) >= size:
+                head, which, begin, told = unpack(content)
+                if head == STREAM_CHUNK and told == len(content) - size:
+                    if begin != end or number != stop or which != id:
+                        self._take_pieces(id, offset, pieces, start, stop, now)
+                        pieces = []
+                        start, id, offset = number, which, begin
+                    pieces.append(memoryview(content)[size:])
+                    stop, end = number + 1, begin + told
+                    continue
+            other = Opened(number, content, False)
+            break
+        self._take_pieces(id, offset, pieces, start, stop, now)
+        return other
+
+    def _take_pieces(self, id: int, offset: int, pieces: list[memoryview], start: int, stop: int, now: float) -> None:
+        """
+        Pieces of a stream that follow each other have come in datagrams that do, too.
+
+        @param start: number of the first of these; C{stop} is behind the last.
+        """
+        if pieces:
+            incoming = self._session.streams.receiver(id)
+            if incoming is not None:
+                incoming.receive_pieces(offset, pieces)
+            self._link.received_run(start, stop, now)
 
     def _admit(self, rest: list[p.Packet]) -> list[p.Packet]:
         """
@@ -181,7 +226,7 @@ class Intake:
         if rest and not self._holds(rest, len(opened.payload)):
             return
         if rest and self._waits_for_claim:
-            self._owed.append((opened._replace(payload=_NOTHING), eliciting))
+            self._owed.append((opened._replace(payload=b""), eliciting))
             return
         if self._owed and not self._waits_for_claim:
             self._settle_up()

@@ -8,11 +8,13 @@ allow. A turn is the batch: what is small shares datagrams, and no timer waits f
 from __future__ import annotations
 
 from hypermail.link.link import LARGEST, Link
-from hypermail.link.payload import Payload
+from hypermail.link.payload import Payload, Run
 from hypermail.session.session import Session
 
 #: Datagrams of one filling, at most; more is asked for again.
 MOST_DATAGRAMS = 256
+#: Datagrams that are worth being filled all at once.
+LEAST_RUN = 2
 
 
 class Outlet:
@@ -29,12 +31,16 @@ class Outlet:
         """It is this session from now on that speaks."""
         self._session = session
 
-    def fill(self, datagrams: list[bytes], now: float) -> bool:
+    def fill(self, now: float) -> tuple[list[bytes], bool]:
         """
-        Append short datagrams while there is something to say and leave to say it.
+        Short datagrams, while there is something to say and leave to say it.
 
-        @return: whether there is still, since these are enough for one time.
+        @return: the datagrams; whether there is still more, since these are enough for one time.
         """
+        more = self._fill(now)
+        return self._link.depart(now), more
+
+    def _fill(self, now: float) -> bool:
         link, session = self._link, self._session
         control = session.control
         speaks = link.speaks
@@ -44,7 +50,8 @@ class Outlet:
         copies = session.sending.copies
         if copies is not None:
             copies.begin(now, link.rtt.smoothed)
-        while len(datagrams) < MOST_DATAGRAMS:
+        filled = 0
+        while filled < MOST_DATAGRAMS:
             more = carrying and (session.sending.has_more or session.streams.has_more)
             again = carrying and copies is not None and copies.due
             # What is new may use up the window; copies by themselves keep out of its way.
@@ -59,13 +66,29 @@ class Outlet:
                     control.fill(payload)
                 if copies is not None:
                     copies.fill(payload, 0)
-            datagram = link.finish(payload, now)
-            if datagram is None:
+            size = link.finish(payload, now)
+            if not size:
                 link.allowance.blocked(now, more, again)
                 return False
-            datagrams.append(datagram)
-            allowed -= len(datagram)
+            filled += 1
+            allowed -= size
+            if talking and copies is None and payload.full and not control.waiting:
+                run = self._run(room, min(MOST_DATAGRAMS - filled, allowed // link.path.mtu))
+                if run is not None:
+                    filled += len(run.contents)
+                    allowed -= link.finish_run(run, now)
         return True
+
+    def _run(self, room: int, most: int) -> Run | None:
+        """
+        What can be said without looking at each datagram: when nobody but one stream has anything to say.
+
+        @param most: datagrams.
+        """
+        session = self._session
+        if most < LEAST_RUN or self._link.interrupted or session.sending.has_more:
+            return None
+        return session.streams.run(room, most)
 
     def _fill_data(self, payload: Payload, room: int) -> None:
         """

@@ -22,6 +22,7 @@ from hypermail.interfaces import ISessionProtocol
 from hypermail.internet.callbacks import meantForPeer, verdict, withdraw
 from hypermail.internet.likeness import StreamUser
 from hypermail.internet.transport import StreamTransport
+from hypermail.wire.fields import Data
 
 if TYPE_CHECKING:
     from hypermail.streams.stream import Stream
@@ -176,7 +177,7 @@ class SessionStreams:
         self._transports[stream] = transport
         transport.begin()
 
-    def dataArrived(self, stream: Stream, pieces: list[bytes]) -> None:
+    def dataArrived(self, stream: Stream, pieces: list[Data]) -> None:
         """Bytes of the peer, in order."""
         transport = self._transports.get(stream)
         if transport is not None:

@@ -43,6 +43,7 @@ from hypermail.internet.messaging import octets
 from hypermail.internet.production import Production
 from hypermail.internet.reasons import lossReason
 from hypermail.options import KIB
+from hypermail.wire.fields import Data
 
 if TYPE_CHECKING:
     from hypermail.streams.stream import Stream
@@ -93,7 +94,7 @@ class StreamTransport(Likeness):
         self.protocol = protocol
         self._gone = gone
         self._production: Production | None = None
-        self._held: deque[bytes] = deque()
+        self._held: deque[Data] = deque()
         self._logContext: dict[str, str] | None = None  # made for the first call
         self._paused = False
         self._finishArrived = False  # the peer's direction is complete, here
@@ -251,7 +252,7 @@ class StreamTransport(Likeness):
 
     # What the core tells.
 
-    def dataArrived(self, pieces: list[bytes]) -> None:
+    def dataArrived(self, pieces: list[Data]) -> None:
         """Bytes of the peer."""
         if self.disconnecting or self.disconnected or self._aborting:
             return
@@ -305,19 +306,16 @@ class StreamTransport(Likeness):
     def _deliver(self) -> None:
         held = self._held
         while held and not self._paused:
-            data = held.popleft()
-            if held and len(data) < MOST_AT_ONCE:
-                data = self._join(data)
-            self._tell(self.protocol.dataReceived, data)
+            self._tell(self.protocol.dataReceived, self._join(held.popleft()))
 
-    def _join(self, first: bytes) -> bytes:
+    def _join(self, first: Data) -> bytes:
         held = self._held
         size = len(first)
         pieces = [first]
         while held and size + len(held[0]) <= MOST_AT_ONCE:
             size += len(held[0])
             pieces.append(held.popleft())
-        return b"".join(pieces)
+        return bytes(first) if len(pieces) == 1 else b"".join(pieces)
 
     def readConnectionLost(self, reason: Failure) -> None:
         """See L{IHalfCloseableDescriptor}: the protocol has everything that the peer has sent."""

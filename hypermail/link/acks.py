@@ -91,38 +91,69 @@ class Acks:
         """Whether a number was never received; if not it is a duplicate or a replay."""
         return number > self.largest or (number >= self._floor and number not in self._ranges)
 
+    def new_ones(self, opened: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+        """
+        Of datagrams that have come together, as (number, content), those whose numbers were never received, in their
+        order.
+        """
+        largest = self.largest
+        for number, _ in opened:
+            if number <= largest:
+                return self._sift(opened)
+            largest = number
+        return opened
+
+    def _sift(self, opened: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+        """The same, when they do not ascend."""
+        new: list[tuple[int, bytes]] = []
+        seen: set[int] = set()
+        for each in opened:
+            if each[0] not in seen and self.is_new(each[0]):
+                seen.add(each[0])
+                new.append(each)
+        return new
+
     def received(self, number: int, now: float, eliciting: bool) -> None:
         """
         Note a datagram whose contents have been taken.
 
         @param eliciting: whether the peer waits for an acknowledgement of it.
         """
-        if number > self.largest:
-            if eliciting and number != self.largest + 1:
+        self.received_run(number, number + 1, now, eliciting)
+
+    def received_run(self, start: int, stop: int, now: float, eliciting: bool) -> None:
+        """
+        Note datagrams with consecutive numbers whose contents have been taken.
+
+        @param start: the first number; C{stop} is behind the last. All of them are above L{largest}, or none.
+        @param eliciting: whether the peer waits for an acknowledgement of them.
+        """
+        if start > self.largest:
+            if eliciting and start != self.largest + 1:
                 self._hasty = HASTY
-            self.largest = number
+            self.largest = stop - 1
             self._largest_at = now
         else:
             if eliciting:
                 self._hasty = max(self._hasty, 1)
-            if number < self._told:
-                self._told = number
-        self._ranges.add(number, number + 1)
+            if start < self._told:
+                self._told = start
+        self._ranges.add(start, stop)
         if len(self._ranges) > KEPT_RANGES:
             self._floor = self._ranges.drop_first()[1]
         if eliciting:
             self._news = True
-            self._waiting += 1
+            self._waiting += stop - start
 
-    def marked(self, codepoint: int) -> None:
+    def marked(self, codepoint: int, count: int = 1) -> None:
         """
-        A datagram that was just noted bears a mark.
+        Datagrams that were just noted bear a mark.
 
         @param codepoint: of the IP header's field: ECT(0), ECT(1) or CE, whose counts are told.
         """
         if self._marks is None:
             self._marks = [0, 0, 0, 0]
-        self._marks[codepoint] += 1
+        self._marks[codepoint] += count
         congested = codepoint == CE
         if congested and not self._congested:
             self._hasty = max(self._hasty, 1)  # told at once: RFC 9000 §13.2.1

@@ -129,7 +129,7 @@ class Marking:
         @return: whether it tells of congestion on the path (RFC 9002 §7.1).
         """
         since, stop = self._since, self._stop
-        marked = sum(since <= sent.number < stop for sent in newly)
+        marked = sum([max(0, min(stop, sent.number + 1) - max(since, sent.first)) for sent in newly])
         if marked:
             self._acked += marked
             self._silences = 0

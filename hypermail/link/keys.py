@@ -7,7 +7,12 @@ header. Packet numbers go on through all phases.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import itemgetter
+
 from hypermail.security.seal import Seal
+
+_number = itemgetter(0)
 
 
 class SendingKeys:
@@ -46,19 +51,22 @@ class SendingKeys:
         self.updates = 0
         self.wants_ack = False
 
-    def prepare(self, number: int) -> int:
+    def prepare(self, number: int, count: int = 1) -> int:
         """
-        A datagram is about to be sealed: update the key first, if it is time and allowed (RFC 9001 §6.1).
+        Datagrams are about to be sealed: update the key first, if it is time and allowed (RFC 9001 §6.1).
 
-        @return: the phase.
+        @param number: of the first of them; the others follow.
+        @return: how many of them may be sealed before this is to be asked again: at least one.
         """
-        self._left -= 1
+        if self._left - count < self._half:
+            count = 1
+        self._left -= count
         if self._left < self._half:
             if self._confirmed:
                 self._update(number)
             else:
                 self.wants_ack = True
-        return self.phase
+        return count
 
     def _update(self, number: int) -> None:
         self._seal = self._seal.next()
@@ -73,13 +81,17 @@ class SendingKeys:
         """The cipher's name; empty when nothing is encrypted."""
         return self._seal.cipher
 
-    def spent(self) -> bool:
-        """Whether nothing more may be sealed."""
-        return self._left <= 0
+    def spent(self, waiting: int = 0) -> bool:
+        """Whether nothing more may be sealed. @param waiting: datagrams that are to be, and were not counted yet."""
+        return self._left <= waiting
 
-    def seal(self, header: bytes, parts: list[bytes], number: int) -> bytes:
+    def seal(self, header: bytes, parts: Sequence[bytes], number: int) -> bytes:
         """A whole datagram; L{prepare} went before."""
         return self._seal.seal(header, parts, number)
+
+    def seal_train(self, prefix: bytes, number: int, contents: Sequence[Sequence[bytes]]) -> list[bytes]:
+        """See L{Seal.seal_train}; L{prepare} went before."""
+        return self._seal.seal_train(prefix, number, contents)
 
     def rest(self) -> None:
         """The link is idle."""
@@ -97,12 +109,14 @@ class ReceivingKeys:
     The other direction: opens with the key that the phase and the number point to.
 
     @ivar forged: datagrams that did not open, under all keys.
+    @ivar overhead: bytes that sealing has added.
     """
 
-    __slots__ = ("_first", "_next", "_phase", "_previous", "_seal", "_until", "forged")
+    __slots__ = ("_first", "_next", "_phase", "_previous", "_seal", "_until", "forged", "overhead")
 
     def __init__(self, seal: Seal) -> None:
         self._seal = seal
+        self.overhead = seal.overhead
         self._next: Seal | None = None
         self._previous: Seal | None = None
         self._until = 0.0
@@ -122,9 +136,30 @@ class ReceivingKeys:
         if self._previous is not None:
             self._previous.rest()
 
+    @property
+    def phase(self) -> int:
+        """Of the key that the newest datagrams were sealed with."""
+        return self._phase
+
+    def open_train(
+        self, prefix: bytes, datagrams: Sequence[memoryview], expected: int
+    ) -> tuple[list[tuple[int, bytes]], int]:
+        """
+        Open datagrams of the current phase, up to the first that is not as usual.
+
+        @param prefix: as of L{Seal.open_train}, and so the rest.
+        @return: numbers and contents of those that are authentic; how many were tried.
+        """
+        found = self._seal.open_train(prefix, datagrams, expected)
+        authentic = [(number, content) for number, content in found if content is not None]
+        self.forged += len(found) - len(authentic)
+        if self._first and authentic:
+            self._first = min(self._first, min(map(_number, authentic)))
+        return authentic, len(found)
+
     def open(
         self, datagram: memoryview, length: int, number: int, phase: int, now: float, patience: float
-    ) -> memoryview | None:
+    ) -> bytes | None:
         """
         The content of a datagram, or None.
 
@@ -144,12 +179,12 @@ class ReceivingKeys:
             self.forged += 1
         return content
 
-    def _open_previous(self, datagram: memoryview, length: int, number: int, now: float) -> memoryview | None:
+    def _open_previous(self, datagram: memoryview, length: int, number: int, now: float) -> bytes | None:
         if self._previous is not None and now >= self._until:
             self._previous = None
         return None if self._previous is None else self._previous.open(datagram, length, number)
 
-    def _open_next(self, datagram: memoryview, length: int, number: int, until: float) -> memoryview | None:
+    def _open_next(self, datagram: memoryview, length: int, number: int, until: float) -> bytes | None:
         if self._next is None:
             self._next = self._seal.next()
         content = self._next.open(datagram, length, number)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from hypermail.errors import HypermailError, KeysSpent
 from hypermail.link.acks import Acks
 from hypermail.link.answers import Answers
+from hypermail.link.departures import Departures, short_prefix
 from hypermail.link.ecn import NOT_ECT
 from hypermail.link.figures import figures
 from hypermail.link.heartbeat import Beat, Heartbeat
 from hypermail.link.keys import ReceivingKeys, SendingKeys
 from hypermail.link.opening import LinkOpening
-from hypermail.link.payload import Payload, Sent
+from hypermail.link.payload import Payload, Run, Sent
 from hypermail.link.route import Route
 from hypermail.link.skips import Skips
 from hypermail.link.states import LINK, Input, State
@@ -39,12 +40,14 @@ MOST_PADDING = 300
 #: Bytes; no UDP payload is larger.
 LARGEST = 65_507
 
+SPENT = "the peer has acknowledged nothing for as long as a key may be used"
+
 
 class Opened(NamedTuple):
     """What was inside of an authentic datagram."""
 
     number: int
-    payload: memoryview
+    payload: bytes
     long: bool
 
 
@@ -77,6 +80,7 @@ class Link:
         "_answers",
         "_ask_at",
         "_confirmed",
+        "_departures",
         "_elsewhere",
         "_opening",
         "_receiving",
@@ -155,6 +159,7 @@ class Link:
         self._acknowledged = 0  # what the datagram that is being filled acknowledges, all below it
         self._active_at = now  # when a key was last used, in a link whose keys can be put aside; inf when they are
         self._answers = Answers()
+        self._departures = Departures()
         self._ask_at = now  # not before that is the peer asked to acknowledge an acknowledgement
         self._elsewhere: Any = None
         self._size = 0
@@ -265,6 +270,44 @@ class Link:
             self.route.locate(elsewhere, size, opened.number > self.acks.largest, now)
         return opened
 
+    @property
+    def steady(self) -> bool:
+        """Whether nothing that comes from the path's address changes how what follows it is opened."""
+        return self._state is State.OPEN and self.path.validated and self.route.moving is None
+
+    def open_train(self, datagrams: list[memoryview], now: float) -> tuple[list[tuple[int, bytes]], int]:
+        """
+        Open datagrams from the path's address that bear our tag while the link is L{steady}, as L{open} does one of
+        them, up to the first that is not as usual.
+
+        @return: numbers and contents of those that are authentic and new; how many were tried.
+        """
+        keys, acks = self._receiving, self.acks
+        if keys is None:
+            return [], 0
+        self._active_at = now
+        prefix = short_prefix(keys.phase, self.local_tag)
+        opened, tried = keys.open_train(prefix, datagrams, acks.largest + 1)
+        self._note_forged(keys)
+        opened = acks.new_ones(opened)
+        self.dropped += tried - len(opened)
+        if not opened:
+            return opened, tried
+        overhead = header.SHORT.size + keys.overhead
+        self.datagrams_received += len(opened)
+        self.bytes_received += sum([len(content) for _, content in opened]) + overhead * len(opened)
+        self.heartbeat.heard(now)
+        if type(self._trace) is not NullTrace:
+            for number, content in opened:
+                self._trace.received(now, number, len(content) + overhead, False)
+        self._elsewhere = None
+        return opened, tried
+
+    def turn_to(self, opened: Opened) -> None:
+        """One datagram of a train is taken by itself now."""
+        if self._receiving is not None:
+            self._size = header.SHORT.size + self._receiving.overhead + len(opened.payload)
+
     def _open_short(self, datagram: memoryview, now: float, at_home: bool) -> Opened | None:
         keys = self._receiving
         if keys is None or len(datagram) < header.SHORT.size:
@@ -274,14 +317,17 @@ class Link:
         self._active_at = now
         content = keys.open(datagram, header.SHORT.size, number, kind & 1, now, 3 * self.rtt.probe_timeout)
         if content is None:
-            if keys.spent:
-                self.failure = KeysSpent(f"{keys.forged} datagrams were forged: somebody attacks this link")
+            self._note_forged(keys)
             return None
         if self._state is State.KEYED:
             self._confirm(now)
         if at_home:
             self.path.validated = True
         return Opened(number, content, False)
+
+    def _note_forged(self, keys: ReceivingKeys) -> None:
+        if keys.spent:
+            self.failure = KeysSpent(f"{keys.forged} datagrams were forged: somebody attacks this link")
 
     def _confirm(self, now: float) -> None:
         """The peer has the session's keys: those of the handshake have served (RFC 9001 §4.9)."""
@@ -397,6 +443,15 @@ class Link:
             if eliciting:
                 self.acks.force()  # the peer's probe timer runs until it hears that we have the keys
 
+    def received_run(self, start: int, stop: int, now: float) -> None:
+        """The contents of short datagrams C{start <= number < stop}, which want it, may be acknowledged."""
+        self.acks.received_run(start, stop, now, True)
+        if self.codepoint:
+            self.acks.marked(self.codepoint, stop - start)
+        if self._confirmed:
+            self._confirmed = False
+            self.acks.force()
+
     def end_turn(self, now: float) -> None:
         """All datagrams of one read have been taken."""
         self.acks.end_turn(now, self.rtt.smoothed if self.rtt.measured else 0.0)
@@ -428,7 +483,7 @@ class Link:
                 payload.add(Padding(payload.room).encode())
             number = self.recovery.take_number()
             datagram = opening.seals.seal(opening.head(number), payload.parts, number)
-            self._note_sent(number, datagram, payload, now, long=True)
+            self._note_sent(number, len(datagram), payload, now, long=True)
             datagrams.append(datagram)
         return datagrams
 
@@ -436,6 +491,13 @@ class Link:
         if self._sending is not None and self._role is Role.STARTER:
             return False  # what is left to say is said in short datagrams
         return opening.flight.waiting or (not begun and (opening.acks.due or self.recovery.probes > 0))
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the next datagram is not only for what the session has to say."""
+        if self.acks.due or self.recovery.probes or self._opening is not None:
+            return True
+        return bool(self._answers.waiting)
 
     def begin(self, now: float, talkative: bool, most: int = LARGEST) -> Payload:
         """
@@ -481,28 +543,71 @@ class Link:
         if payload.room > 0:
             payload.add(Padding(payload.room).encode())
         number, datagram = self._seal(keys, payload, now)
-        self._note_sent(number, datagram, payload, now, long=False)
+        self._note_sent(number, len(datagram), payload, now, long=False)
         trains.append(Train(self.path.address if address is None else address, [datagram]))
         self.route.sent_to(address, len(datagram))
 
-    def finish(self, payload: Payload, now: float) -> bytes | None:
-        """Seal a short datagram, with a ping when a probe would be empty; None when there is nothing to say."""
+    def finish(self, payload: Payload, now: float) -> int:
+        """
+        A short datagram is filled; it gets a ping when a probe would be empty. L{depart} gives it out.
+
+        @return: bytes of it; 0 when there is nothing to say.
+        """
         keys = self._sending
-        if keys is None or keys.spent():
+        if keys is None or keys.spent(self._departures.waiting):
             for source, start, stop in payload.contents:  # it may be for another link
                 source.lost(start, stop)
-            return None
+            return 0
         if not payload.contents and self._elicits(keys, payload, now):
             self._answers.add_ping(payload)
         if not payload.parts:
-            return None
+            return 0
         if payload.contents and self._acknowledged:
             payload.contents.append((self.acks, 0, self._acknowledged))
         if payload.full and 0 < payload.room <= MOST_PADDING:
             payload.add(Padding(payload.room).encode())
-        number, datagram = self._seal(keys, payload, now)
-        self._note_sent(number, datagram, payload, now, long=False)
-        return datagram
+        number = self.recovery.take_number()
+        size = header.SHORT.size + keys.overhead + payload.size
+        self._departures.add(number, payload.parts)
+        self._note_sent(number, size, payload, now, long=False)
+        return size
+
+    def finish_run(self, run: Run, now: float) -> int:
+        """
+        Short datagrams that are filled in the same way, each to the last byte.
+
+        @return: bytes of all of them; 0 when no more may be sealed.
+        """
+        keys, contents, recovery = self._sending, run.contents, self.recovery
+        count = len(contents)
+        if keys is None or keys.spent(self._departures.waiting + count):
+            run.source.lost(run.start, run.start + count * run.step)
+            return 0
+        size = self.path.mtu
+        start, at = run.start, 0
+        while at < count:
+            first, some = recovery.take_numbers(count - at)
+            self._departures.add_run(first, contents[at : at + some])
+            contents_of = [(run.source, start, start + some * run.step)]
+            recovery.sent(Sent(first + some - 1, now, size, contents_of, False, some, run.step))
+            if type(self._trace) is not NullTrace:
+                for number in range(first, first + some):
+                    self._trace.sent(now, number, size, False)
+            start += some * run.step
+            at += some
+        self._count_sent(count, count * size)
+        return count * size
+
+    def depart(self, now: float) -> list[bytes]:
+        """Seal what was filled."""
+        keys = self._sending
+        if keys is None or not self._departures.waiting:
+            return []
+        self._active_at = now
+        datagrams = self._departures.seal(keys, self.remote_tag)
+        if keys.spent():
+            self.failure = KeysSpent(SPENT)
+        return datagrams
 
     def _elicits(self, keys: SendingKeys, payload: Payload, now: float) -> bool:
         """Whether an acknowledgement is wanted of a datagram that has no contents."""
@@ -529,29 +634,31 @@ class Link:
         payload.contents.clear()
         payload.add(Padding(payload.room).encode())
         number, datagram = self._seal(keys, payload, now)
-        self._note_sent(number, datagram, payload, now, long=False)
+        self._note_sent(number, len(datagram), payload, now, long=False)
         self.route.probed(number, now)
         return datagram
 
     def _seal(self, keys: SendingKeys, payload: Payload, now: float) -> tuple[int, bytes]:
         """@return: a short datagram's number, and all of it."""
         number = self.recovery.take_number()
-        phase = keys.prepare(number)
+        keys.prepare(number)
         self._active_at = now
         if keys.spent():
-            self.failure = KeysSpent("the peer has acknowledged nothing for as long as a key may be used")
-        head = header.SHORT.pack(header.Kind.SHORT | phase, self.remote_tag, number & 0xFFFFFFFF)
+            self.failure = KeysSpent(SPENT)
+        head = short_prefix(keys.phase, self.remote_tag) + (number & 0xFFFFFFFF).to_bytes(4, "big")
         return number, keys.seal(head, payload.parts, number)
 
-    def _note_sent(self, number: int, datagram: bytes, payload: Payload, now: float, long: bool) -> None:
-        size = len(datagram)
-        self.path.sent(size)
-        self.datagrams_sent += 1
-        self.bytes_sent += size
-        self.allowance.spent(size)
+    def _note_sent(self, number: int, size: int, payload: Payload, now: float, long: bool) -> None:
+        self._count_sent(1, size)
         if payload.contents:
             self.recovery.sent(Sent(number, now, size, payload.contents, long))
         self._trace.sent(now, number, size, long)
+
+    def _count_sent(self, datagrams: int, size: int) -> None:
+        self.path.sent(size)
+        self.datagrams_sent += datagrams
+        self.bytes_sent += size
+        self.allowance.spent(size)
 
     @property
     def owes_ack(self) -> bool:

@@ -90,7 +90,7 @@ class LinkOpening:
             header.Long(mode, header.VERSION, self.remote_tag, self._local_tag, low, self._token, 0)
         )
 
-    def open(self, datagram: memoryview, head: header.Long, number: int) -> memoryview | None:
+    def open(self, datagram: memoryview, head: header.Long, number: int) -> bytes | None:
         """The content of a long datagram of the peer's, or None."""
         if self._answered and head.source != self.remote_tag:
             return None

@@ -4,6 +4,7 @@ Loss: which datagrams did not arrive, and when to ask (RFC 9002, with the caps o
 
 from __future__ import annotations
 
+from itertools import islice
 from math import inf
 
 from hypermail.errors import ProtocolViolation
@@ -12,6 +13,7 @@ from hypermail.link.blackholes import BlackHoles
 from hypermail.link.congestion import Acked, Congestion, Lost
 from hypermail.link.delivery import DeliveryRate
 from hypermail.link.doubt import Doubt
+from hypermail.link.flying import Flying
 from hypermail.link.payload import Sent, Source
 from hypermail.link.reordering import Reordering
 from hypermail.link.rtt import GRANULARITY, RoundTrip
@@ -38,7 +40,6 @@ class Recovery:
     Numbers and times grow together, so the oldest datagram in flight is always the next to be lost, and
     each acknowledgement costs what it brings.
 
-    @ivar in_flight: bytes sent, neither acknowledged nor lost.
     @ivar probes: datagrams that may leave whatever the window says.
     @ivar opening: whether the peer has not proved yet that it has the session's keys.
     @ivar limited: whether the sender had more to send than it was allowed to.
@@ -53,6 +54,7 @@ class Recovery:
         "_delivery",
         "_delivery_timeout",
         "_doubt",
+        "_flying",
         "_largest_acked",
         "_last_sent",
         "_loss_at",
@@ -60,9 +62,7 @@ class Recovery:
         "_next",
         "_reordering",
         "_rtt",
-        "_sent",
         "black_holes",
-        "in_flight",
         "late_datagrams",
         "limited",
         "lost_bytes",
@@ -81,14 +81,13 @@ class Recovery:
         self._delivery = DeliveryRate()
         self._doubt = Doubt()
         self._reordering = Reordering()
-        self._sent: dict[int, Sent] = {}
+        self._flying = Flying()
         self._next = 0
         self._largest_acked = -1
         self._last_sent = 0.0
         self._loss_at: float | None = None
         self._measured_at = inf  # when the round trip was first known
         self.timeouts = 0
-        self.in_flight = 0
         self.probes = 0
         self.black_holes = BlackHoles(base)
         self.opening = True
@@ -107,6 +106,13 @@ class Recovery:
         self._next = number + 1
         return number
 
+    def take_numbers(self, most: int) -> tuple[int, int]:
+        """@return: the first of packet numbers that follow each other, and how many: C{most} of them, or fewer."""
+        first = self.take_number()
+        count = most if self.skips is None else min(most, self.skips.next - first)
+        self._next = first + count
+        return first, count
+
     @property
     def small_probe(self) -> bool:
         """Whether the last of the probes should be one that every path carries."""
@@ -118,15 +124,19 @@ class Recovery:
         return self._next
 
     def sent(self, datagram: Sent) -> None:
-        """A datagram with contents has left."""
-        if not self.in_flight:
+        """A datagram with contents has left, or several that are filled alike."""
+        if not self._flying:
             self._delivery.begin(datagram.time)
         datagram.stamp = self._delivery.stamp
-        self._sent[datagram.number] = datagram
+        self._flying.add(datagram)
         self._last_sent = datagram.time
-        self.in_flight += datagram.size
         if self.probes:
-            self.probes -= 1
+            self.probes = max(0, self.probes - datagram.count)
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes sent, neither acknowledged nor lost."""
+        return self._flying.size
 
     def blocked(self, more: bool) -> None:
         """
@@ -153,7 +163,7 @@ class Recovery:
             raise ProtocolViolation(f"the peer acknowledges datagram {largest}, which was never sent")
         if self.skips is not None and (skipped := self.skips.among(ack.ranges)) is not None:
             raise ProtocolViolation(f"the peer acknowledges datagram {skipped}, which was left out on purpose")
-        newly = self._pop(ack, long)
+        newly = self._flying.take(ack.ranges, long)
         if self._doubt:
             newly += self._late(ack, now, long)
         if not newly:
@@ -165,9 +175,7 @@ class Recovery:
         self._largest_acked = max(self._largest_acked, newest.number)
         self.timeouts = 0
         self.probes = 0
-        if not self._sent:
-            self._sent.clear()  # gives back the room that a full window took
-        size = sum([sent.size for sent in newly])
+        size = sum([sent.size * sent.count for sent in newly])
         arrived = now - min(ack.delay / 1e6, MAX_ACK_DELAY)
         sample = self._delivery.acked(size, newest.stamp, newest.time, arrived)
         news = Acked(newly, size, newest, now, self.limited, self.in_flight, self._next, sample)
@@ -182,24 +190,6 @@ class Recovery:
         if not self._rtt.measured:
             self._measured_at = now
         self._rtt.sample(elapsed, ack_delay)
-
-    def _pop(self, ack: Ack, long: bool) -> list[Sent]:
-        """The datagrams that an acknowledgement newly covers."""
-        newly: list[Sent] = []
-        flying = self._sent
-        for start, stop in ack.ranges:
-            if not flying:
-                break
-            oldest = next(iter(flying))
-            if stop <= oldest:
-                break
-            for number in range(max(start, oldest), stop):
-                sent = flying.get(number)
-                if sent is not None and sent.long is long:
-                    del flying[number]
-                    self.in_flight -= sent.size
-                    newly.append(sent)
-        return newly
 
     def _late(self, ack: Ack, now: float, long: bool) -> list[Sent]:
         """The datagrams that were declared lost wrongly (RFC 9438 §4.9, RFC 8985 §6.2)."""
@@ -222,27 +212,31 @@ class Recovery:
         lost: list[Sent] = []
         self._loss_at = None
         packets = self._reordering.packets
-        overtaken = self._largest_acked - packets if packets else -1
+        largest = self._largest_acked
+        overtaken = largest - packets if packets else -1
         delay = min(self._reordering.delay(self._rtt), self._delivery_timeout)
-        for number, sent in self._sent.items():
-            if number > self._largest_acked:
+        for sent in self._flying:
+            if sent.number > largest:
                 if sent.time + self._delivery_timeout > now:
                     break
-            elif number > overtaken and sent.time + delay > now:
+            elif sent.number > overtaken and sent.time + delay > now:
+                if sent.first <= overtaken:
+                    self._flying.tell_apart(sent)
+                    self.detect(now)
+                    return
                 self._loss_at = sent.time + delay
                 break
             lost.append(sent)
         if lost:
             self._declare_lost(lost, now)
 
-    def _declare_lost(self, lost: list[Sent], now: float) -> None:
-        size = 0
-        for sent in lost:
-            del self._sent[sent.number]
-            size += sent.size
+    def _declare_lost(self, entries: list[Sent], now: float) -> None:
+        for sent in entries:
+            self._flying.remove(sent)
             for source, start, stop in sent.contents:
                 source.lost(start, stop)
-        self.in_flight -= size
+        lost = [each for sent in entries for each in sent.each()]
+        size = sum([sent.size for sent in lost])
         self.lost_bytes += size
         self.lost_datagrams += len(lost)
         first = self._doubt.add(lost)
@@ -272,12 +266,11 @@ class Recovery:
         The keys of long datagrams are gone: what is in flight of them will never be acknowledged. But the peer has it,
         or could not have said what it has; so it tells of the round trip, unless it was sent more than once (Karn).
         """
-        long = [sent for sent in self._sent.values() if sent.long]
+        long = [sent for sent in self._flying if sent.long]
         if long and not self._rtt.measured and long[-1].time - long[0].time <= GRANULARITY:
             self._sample(now - long[0].time, 0.0, now)
         for sent in long:
-            del self._sent[sent.number]
-            self.in_flight -= sent.size
+            self._flying.remove(sent)
         self._doubt.clear()  # whatever was lost until now was long
 
     def resend_all(self) -> None:
@@ -285,11 +278,10 @@ class Recovery:
         The peer does not have what it was sent, after a retry, or perhaps not, after a move: send it again; no network
         has lost it. Acknowledgements that come nevertheless find nothing.
         """
-        for sent in self._sent.values():
+        for sent in self._flying:
             for source, start, stop in sent.contents:
                 source.lost(start, stop)
-        self._sent.clear()
-        self.in_flight = 0
+        self._flying.clear()
         self._loss_at = None
         self.timeouts = 0
 
@@ -305,12 +297,13 @@ class Recovery:
     @property
     def oldest(self) -> int | None:
         """The oldest number in flight."""
-        return next(iter(self._sent), None)
+        oldest = self._flying.oldest
+        return None if oldest is None else oldest.first
 
     @property
     def newest(self) -> int:
         """The newest number in flight; -1 when none is."""
-        return next(reversed(self._sent), -1)
+        return self._flying.newest
 
     @property
     def unanswered(self) -> bool:
@@ -319,23 +312,17 @@ class Recovery:
 
     def flying(self, source: Source) -> RangeSet:
         """What of one source's contents is in flight."""
-        ranges = RangeSet()
-        for sent in self._sent.values():
-            for who, start, stop in sent.contents:
-                if who is source:
-                    ranges.add(start, stop)
-        return ranges
+        return self._flying.of(source)
 
     def deadline(self) -> float | None:
         """s when to call L{timeout}."""
         if self._loss_at is not None:
             return self._loss_at
-        if not self._sent and not self.opening:
+        oldest = self._flying.oldest
+        if oldest is None and not self.opening:
             return None
         probe = self._last_sent + self._interval()
-        if not self._sent:
-            return probe
-        return min(probe, next(iter(self._sent.values())).time + self._delivery_timeout)
+        return probe if oldest is None else min(probe, oldest.time + self._delivery_timeout)
 
     def _interval(self) -> float:
         """s between a datagram that elicits an answer and the probe that asks for it."""
@@ -360,7 +347,8 @@ class Recovery:
         self.probe_timeouts += 1
         self._last_sent = now
         self.probes = PROBES
-        for sent in list(self._sent.values())[:PROBES]:
+        each = (one for sent in self._flying for one in sent.each())
+        for sent in list(islice(each, PROBES)):
             for source, start, stop in sent.contents:
                 source.lost(start, stop)
 

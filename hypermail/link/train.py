@@ -27,16 +27,24 @@ class Train(NamedTuple):
 
 def couple(address: Any, datagrams: list[bytes], ecn: int = 0) -> list[Train]:
     """Trains of datagrams in their order, as long as the rules of a train allow."""
+    sizes = list(map(len, datagrams))
+    if sizes and sizes.count(sizes[0]) + (sizes[-1] < sizes[0]) == len(sizes):  # the usual case of many
+        limit = _limit(sizes[0])
+        return [Train(address, datagrams[at : at + limit], ecn) for at in range(0, len(sizes), limit)]
     trains: list[Train] = []
     current: list[bytes] = []
     size = limit = 0
-    for datagram in datagrams:
-        length = len(datagram)
+    for length, datagram in zip(sizes, datagrams, strict=True):
         if current and length <= size and len(current[-1]) == size and len(current) < limit:
             current.append(datagram)
             continue
         current = [datagram]
         size = length
-        limit = min(MAX_DATAGRAMS, max(1, MAX_BYTES // max(1, length)))
+        limit = _limit(length)
         trains.append(Train(address, current, ecn))
     return trains
+
+
+def _limit(length: int) -> int:
+    """How many datagrams of C{length} bytes a train may have."""
+    return min(MAX_DATAGRAMS, max(1, MAX_BYTES // max(1, length)))

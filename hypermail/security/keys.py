@@ -6,24 +6,20 @@ All derivation is HKDF with SHA-256 (RFC 5869), whatever the cipher: the secrets
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, NamedTuple
+from functools import lru_cache, partial
+from typing import NamedTuple
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF, HKDFExpand
 
 from hypermail.options import Mode, Role
-from hypermail.security.seal import ENDLESS, PlainSeal, Seal
+from hypermail.security.box import IV, Box
+from hypermail.security.seal import ENDLESS, PlainSeal, Seal, Unsealed
 
 #: Bytes of every secret that keys are derived from.
 SECRET = 32
-
-#: Bytes of an IV, and of a nonce.
-IV = 12
 
 #: Bytes of what follows from an agreed secret, in this order: the starter's and the listener's secrets, session id,
 #: reopen secret.
@@ -39,22 +35,26 @@ class Cipher:
     An AEAD, and how much it bears.
 
     @ivar name: as IANA's registry of AEAD algorithms has it, with hyphens, for people.
-    @ivar make: from a key, an object with C{encrypt} and C{decrypt}.
+    @ivar make: from a key and an IV, what seals and opens.
     @ivar key: bytes of a key.
     @ivar sealings: datagrams that may be sealed under one key (RFC 9001 §6.6, which has no limit for ChaCha20).
     @ivar forgeries: datagrams that may fail to open under one key, over all (there, too).
     """
 
     name: str
-    make: Callable[[bytes], Any]
+    make: Callable[[bytes, bytes], Box]
     key: int
     sealings: int
     forgeries: int
 
 
-AES_128_GCM = Cipher("AES-128-GCM", AESGCM, 16, 1 << 23, 1 << 52)
-AES_256_GCM = Cipher("AES-256-GCM", AESGCM, 32, 1 << 23, 1 << 52)
-CHACHA20_POLY1305 = Cipher("ChaCha20-Poly1305", ChaCha20Poly1305, 32, ENDLESS, 1 << 36)
+def _cipher(name: str, key: int, sealings: int, forgeries: int) -> Cipher:
+    return Cipher(name, partial(Box, name), key, sealings, forgeries)
+
+
+AES_128_GCM = _cipher("AES-128-GCM", 16, 1 << 23, 1 << 52)
+AES_256_GCM = _cipher("AES-256-GCM", 32, 1 << 23, 1 << 52)
+CHACHA20_POLY1305 = _cipher("ChaCha20-Poly1305", 32, ENDLESS, 1 << 36)
 
 
 class Keys(NamedTuple):
@@ -80,22 +80,22 @@ def expand(secret: bytes, label: bytes, length: int = SECRET) -> bytes:
 
 class AeadSeal:
     """
-    Seals with an AEAD: the header is authenticated, the nonce is the IV xor the packet number.
+    Seals with an AEAD, whatever is done with which is a L{Box}'s.
 
     @param material: key and IV, one behind the other.
     @param secret: where L{next} comes from; empty where there is no next.
     """
 
-    __slots__ = ("_aead", "_cipher", "_iv", "_secret")
+    __slots__ = ("_box", "_cipher", "_material", "_secret")
 
     rests = True
     overhead = 16
 
     def __init__(self, cipher: Cipher, material: bytes, secret: bytes = b"") -> None:
         self._cipher = cipher
+        self._material = material
         self._secret = secret
-        self._aead: Any = cipher.make(material[: cipher.key])
-        self._iv = int.from_bytes(material[cipher.key :], "big")
+        self._box: Box | None = None  # made when it is needed
 
     @property
     def cipher(self) -> str:
@@ -117,35 +117,34 @@ class AeadSeal:
         """A seal that can be followed by others. @param secret: 32 bytes."""
         return cls(cipher, expand(secret, b"seal", cipher.key + IV), secret)
 
-    def seal(self, header: bytes, parts: list[bytes], number: int) -> bytes:
+    def seal(self, header: bytes, parts: Sequence[bytes], number: int) -> bytes:
         """See L{Seal.seal}."""
-        aead = self._aead or self._wake()
-        content = parts[0] if len(parts) == 1 else b"".join(parts)
-        sealed: bytes = aead.encrypt((self._iv ^ number).to_bytes(IV, "big"), content, header)
-        return header + sealed
+        return (self._box or self._wake()).seal(header, parts, number)
 
-    def open(self, datagram: memoryview, length: int, number: int) -> memoryview | None:
+    def seal_train(self, prefix: bytes, number: int, contents: Iterable[Sequence[bytes]]) -> list[bytes]:
+        """See L{Seal.seal_train}."""
+        return (self._box or self._wake()).seal_train(prefix, number, contents)
+
+    def open(self, datagram: memoryview, length: int, number: int) -> bytes | None:
         """See L{Seal.open}."""
-        aead = self._aead or self._wake()
-        nonce = (self._iv ^ number).to_bytes(IV, "big")
-        try:
-            return memoryview(aead.decrypt(nonce, datagram[length:], datagram[:length]))
-        except InvalidTag:
-            return None
+        return (self._box or self._wake()).open(datagram, length, number)
+
+    def open_train(self, prefix: bytes, datagrams: Sequence[memoryview], expected: int) -> list[Unsealed]:
+        """See L{Seal.open_train}."""
+        return (self._box or self._wake()).open_train(prefix, datagrams, expected)
 
     def next(self) -> AeadSeal:
         """See L{Seal.next}: the secret is ratcheted, so that the next one tells nothing of this one."""
         return self.derive(self._cipher, expand(self._secret, b"update"))
 
     def rest(self) -> None:
-        """See L{Seal.rest}: an AEAD object holds 2.5 KiB, and costs 5 µs to make again."""
-        if self._secret:
-            self._aead = None
+        """See L{Seal.rest}: a box holds some KiB, and costs a few µs to make again."""
+        self._box = None
 
-    def _wake(self) -> Any:
-        cipher = self._cipher
-        self._aead = cipher.make(expand(self._secret, b"seal", cipher.key + IV)[: cipher.key])
-        return self._aead
+    def _wake(self) -> Box:
+        size = self._cipher.key
+        self._box = box = self._cipher.make(self._material[:size], self._material[size:])
+        return box
 
 
 def derive_keys(role: Role, cipher: Cipher, secret: bytes) -> Keys:

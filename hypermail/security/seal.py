@@ -1,14 +1,29 @@
 """
 Seals: what stands between a datagram's header and content and a network that alters them.
 
-The boundary is one call per datagram with everything that a cipher needs, so that a mode, or a compiled
-twin, replaces the whole of it.
+The boundary is one call for a whole train, with everything that a cipher needs, so that a mode, or a compiled
+twin, replaces the whole of it. What comes alone, and what is not as usual, has calls of its own.
+
+To a seal the header of a datagram in a train is what all of them begin with, and the lowest 32 bits of the datagram's
+number behind it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from struct import Struct
 from typing import Protocol
 from zlib import crc32
+
+#: A header in a train: what all begin with, and the lowest bits of the number.
+TRAIN_HEADER = Struct(">9sI")
+#: Those bits.
+LOW = (1 << 32) - 1
+#: A number that is further from what is expected may have other bits above them than that has.
+NEAR = 1 << 31
+
+#: What a datagram of a train held: its number, and its content, or None when it was altered.
+Unsealed = tuple[int, bytes | None]
 
 #: More than anybody counts to.
 ENDLESS = 1 << 62
@@ -39,7 +54,7 @@ class Seal(Protocol):
     def forgeries(self) -> int:
         """See above."""
 
-    def seal(self, header: bytes, parts: list[bytes], number: int) -> bytes:
+    def seal(self, header: bytes, parts: Sequence[bytes], number: int) -> bytes:
         """
         A whole datagram.
 
@@ -47,12 +62,31 @@ class Seal(Protocol):
         @param number: the packet number, all 62 bits; never used twice with one seal.
         """
 
-    def open(self, datagram: memoryview, length: int, number: int) -> memoryview | None:
+    def seal_train(self, prefix: bytes, number: int, contents: Iterable[Sequence[bytes]]) -> list[bytes]:
         """
-        The content of a datagram, or None when it was altered.
+        Whole datagrams with consecutive numbers.
+
+        @param prefix: 9 bytes that all begin with.
+        @param number: of the first.
+        @param contents: each in pieces.
+        """
+
+    def open(self, datagram: memoryview, length: int, number: int) -> bytes | None:
+        """
+        The content of a datagram, which is nobody else's, or None when it was altered.
 
         @param length: bytes of the header.
         @param number: the expanded packet number.
+        """
+
+    def open_train(self, prefix: bytes, datagrams: Sequence[memoryview], expected: int) -> list[Unsealed]:
+        """
+        The contents of datagrams one after another, up to the first that begins otherwise, or whose number is not near
+        the expected one.
+
+        @param prefix: 9 bytes that they begin with.
+        @param datagrams: of 13 bytes at least.
+        @param expected: one more than the largest number that was authentic.
         """
 
     def next(self) -> Seal:
@@ -77,17 +111,33 @@ class PlainSeal:
     sealings = ENDLESS
     forgeries = ENDLESS
 
-    def seal(self, header: bytes, parts: list[bytes], number: int) -> bytes:
+    def seal(self, header: bytes, parts: Sequence[bytes], number: int) -> bytes:
         checksum = crc32(header)
         for part in parts:
             checksum = crc32(part, checksum)
         return b"".join((header, *parts, checksum.to_bytes(4, "big")))
 
-    def open(self, datagram: memoryview, length: int, number: int) -> memoryview | None:
+    def seal_train(self, prefix: bytes, number: int, contents: Iterable[Sequence[bytes]]) -> list[bytes]:
+        return [self.seal(TRAIN_HEADER.pack(prefix, at & LOW), parts, at) for at, parts in enumerate(contents, number)]
+
+    def open(self, datagram: memoryview, length: int, number: int) -> bytes | None:
         end = len(datagram) - 4
         if end < length or crc32(datagram[:end]) != int.from_bytes(datagram[end:], "big"):
             return None
-        return datagram[length:end]
+        return bytes(datagram[length:end])
+
+    def open_train(self, prefix: bytes, datagrams: Sequence[memoryview], expected: int) -> list[Unsealed]:
+        found: list[Unsealed] = []
+        for datagram in datagrams:
+            begins, low = TRAIN_HEADER.unpack_from(datagram)
+            number = (expected & ~LOW) | low
+            if begins != prefix or not -NEAR <= number - expected < NEAR:
+                break
+            content = self.open(datagram, TRAIN_HEADER.size, number)
+            found.append((number, content))
+            if content is not None and number >= expected:
+                expected = number + 1
+        return found
 
     def next(self) -> PlainSeal:
         return self

@@ -64,6 +64,22 @@ class SendBuffer:
             index += 1
         return pieces
 
+    def cut(self, start: int, stop: int, size: int) -> list[list[memoryview]]:
+        """The bytes C{start <= n < stop}, which must be kept, in shares of C{size}, each in pieces."""
+        if stop > self.stop - self._pending_size:
+            self._join()
+        shares: list[list[memoryview]] = []
+        while start < stop:
+            index = bisect_right(self._starts, start) - 1
+            block, begin = self._blocks[index], start - self._starts[index]
+            whole = min(stop - start, len(block) - begin) // size * size
+            shares += [[block[at : at + size]] for at in range(begin, begin + whole, size)]
+            start += whole
+            if start < stop:  # one that begins in this block and ends in another
+                shares.append(self.read(start, start + size))
+                start += size
+        return shares
+
     def release(self, offset: int) -> None:
         """Forget what lies below an offset; blocks go as wholes."""
         if offset <= self.start:

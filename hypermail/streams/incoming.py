@@ -4,12 +4,14 @@ The direction of a stream that we receive in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hypermail.errors import LimitExceeded, ProtocolViolation
 from hypermail.link.control import Control
 from hypermail.streams.flow import Pool
 from hypermail.streams.states import RECEIVING, Receiving, ReceivingInput
+from hypermail.wire.fields import Data
 from hypermail.wire.packets import (
-    StreamChunk,
     StreamChunkAck,
     StreamFlush,
     StreamFlushAck,
@@ -67,7 +69,7 @@ class Incoming:
         self._pool = pool
         self._control = control
         self._bytes = Reassembly()
-        self._ready: list[bytes] = []
+        self._ready: list[Data] = []
         self._delivered = 0
         self._acked = 0
         self._length: int | None = None
@@ -101,22 +103,37 @@ class Incoming:
 
     # What the peer sends
 
-    def receive(self, chunk: StreamChunk) -> None:
+    def receive(self, offset: int, data: Data) -> None:
         """
         Take a chunk.
 
         @raise LimitExceeded: when it goes past the limit that the peer was told.
         @raise ProtocolViolation: when it goes past the length that the peer has told.
         """
-        if not self._open:
+        self.receive_pieces(offset, (data,))
+
+    def receive_pieces(self, offset: int, pieces: Sequence[Data]) -> None:
+        """
+        Take chunks that follow each other; the errors are those of L{receive}.
+
+        @param pieces: views are given on to an application that reads, and copied for one that does not.
+        """
+        state = self.state
+        if state is not Receiving.READING and state is not Receiving.FLUSHED:
             return
-        stop = chunk.offset + len(chunk.data)
+        stop = offset + sum(map(len, pieces))
         if stop > self.limit:
             raise LimitExceeded(f"byte {stop} of stream {self.id}, {self.limit} are allowed")
         if self._length is not None and stop > self._length:
             raise ProtocolViolation(f"byte {stop} of stream {self.id}, whose length is {self._length}")
-        self._ready += self._bytes.add(chunk.offset, chunk.data, self.limit - self._delivered)
-        self._check_complete()
+        if self._reading and not self.paused and self._bytes.follow(offset, stop):
+            self._ready += pieces
+        else:
+            for data in pieces:
+                self._ready += self._bytes.add(offset, data, self.limit - self._delivered)
+                offset += len(data)
+        if state is Receiving.FLUSHED:
+            self._check_complete()
 
     def receive_flush(self, flush: StreamFlush) -> None:
         """
@@ -155,7 +172,7 @@ class Incoming:
         self._pool.join()
         self._wanted = FIRST_WANTED * self._pool.window
 
-    def take_ready(self, now: float, round_trip: float) -> list[bytes]:
+    def take_ready(self, now: float, round_trip: float) -> list[Data]:
         """
         What the application is given now, in order: nothing while it is paused or hasn't accepted.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from hypermail.errors import ProtocolViolation, UsageError
 from hypermail.link.control import Control
-from hypermail.link.payload import Payload
+from hypermail.link.payload import Payload, Run
 from hypermail.streams.buffer import SendBuffer
 from hypermail.streams.states import SENDING, Sending, SendingInput
 from hypermail.wire.heads import Head
@@ -148,10 +148,32 @@ class Outgoing:
             if self._next < stop:
                 size = self._add(payload, self._next, stop)
                 self._next += size
+        self._check_all_sent()
+        return size
+
+    def run(self, room: int, most: int) -> Run | None:
+        """
+        Chunks of new bytes that fill a datagram each; None when there are no two, or something was lost.
+
+        @param room: bytes of a datagram.
+        @param most: datagrams.
+        """
+        size, start = room - CHUNK.size, self._next
+        count = min(most, (min(self._buffer.stop, self._limit) - start) // size)
+        if self._resend or count < 2:
+            return None
+        self._next = stop = start + count * size
+        pack, head, id = CHUNK.pack, Head.STREAM_CHUNK, self.id
+        pieces = self._buffer.cut(start, stop, size)
+        offsets = range(start, stop, size)
+        contents = [[pack(head, id, offset, size), *piece] for offset, piece in zip(offsets, pieces, strict=True)]
+        self._check_all_sent()
+        return Run(self, start, size, contents)  # type: ignore[arg-type]
+
+    def _check_all_sent(self) -> None:
         if self.state is Sending.FINISHING and self._next == self._buffer.stop:
             self.state = SENDING.next(self.state, SendingInput.ALL_SENT)
             self._control.put(("flush", self.id), StreamFlush(self.id, self._next))
-        return size
 
     def _add(self, payload: Payload, start: int, stop: int) -> int:
         size = min(stop - start, payload.room - CHUNK.size)

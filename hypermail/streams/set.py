@@ -28,7 +28,7 @@ from hypermail.events import (
     StreamWritable,
 )
 from hypermail.link.control import Control
-from hypermail.link.payload import Payload
+from hypermail.link.payload import Payload, Run
 from hypermail.options import Options, Role
 from hypermail.streams.flow import Pool
 from hypermail.streams.incoming import Incoming
@@ -260,15 +260,41 @@ class Streams:
                 stream.had = min(stream.had - TURN, TURN)
                 ready.rotate(-1)
 
+    def run(self, room: int, most: int) -> Run | None:
+        """
+        Datagrams that are full of one stream, when no other one has anything to send; None when there are no two.
+
+        @param room: bytes that each holds.
+        @param most: how many at most.
+        """
+        ready = self._ready
+        if not ready or len(ready) > 1:
+            return None
+        run = ready[0].outgoing.run(room, most)
+        if run is not None:
+            self.touch(ready[0])
+        return run
+
     # Receiving
 
     def receive_chunk(self, chunk: p.StreamChunk) -> None:
         """Bytes of a stream. @raise ProtocolViolation: when the peer breaks a rule."""
-        stream = self._find(chunk.id)
-        if stream is not None:
-            self._check_way()
-            stream.incoming.receive(chunk)
-            self.touch(stream)
+        incoming = self.receiver(chunk.id)
+        if incoming is not None:
+            incoming.receive(chunk.offset, chunk.data)
+
+    def receiver(self, id: int) -> Incoming | None:
+        """
+        Where bytes of a stream go; None when it is over.
+
+        @raise ProtocolViolation: when the peer may not send them.
+        """
+        stream = self._find(id)
+        if stream is None:
+            return None
+        self._check_way()
+        self.touch(stream)
+        return stream.incoming
 
     def receive_flush(self, flush: p.StreamFlush) -> None:
         """The end of the peer's direction."""

@@ -113,12 +113,10 @@ class Side:
             payload = self.link.begin(now, controlling)
             if controlling:
                 self.control.fill(payload)
-            datagram = self.link.finish(payload, now)
-            if datagram is None:
+            if not self.link.finish(payload, now):
                 self.link.allowance.blocked(now, self.control.waiting)
                 break
-            datagrams.append(datagram)
-        return datagrams
+        return datagrams + self.link.depart(now)
 
 
 class Pair:

@@ -73,7 +73,7 @@ class CombinationTests(SynchronousTestCase):
             made = trains(connection, now=now)
             beyond = INITIAL_WINDOW * link.path.base + (probes + 2) * link.path.mtu
             self.assertLessEqual(recovery.in_flight, max(link.route.congestion.window, before) + beyond)
-            self.assertEqual(recovery.in_flight, sum(sent.size for sent in recovery._sent.values()))
+            self.assertEqual(recovery.in_flight, sum(sent.total for sent in recovery._flying))
             self.assertLessEqual(len(recovery._doubt), MOST_DOUBTED)
             return made
 

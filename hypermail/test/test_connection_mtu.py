@@ -225,10 +225,10 @@ class ProbeTests(SynchronousTestCase):
         now = pair.now + 1.0
         flight = link.route.congestion.window - link.path.mtu
         for left_over, leaves in ((1, False), (0, True)):
-            link.recovery.in_flight = flight + left_over
+            link.recovery._flying.size = flight + left_over
             self.assertEqual(link.probe(now) is not None, leaves)
         link.route.discovery.timeout(now + 1.0)
-        link.recovery.in_flight = 0
+        link.recovery._flying.size = 0
         for window, leaves in ((8_951, False), (8_952, True)):
             link.route.congestion.window = window
             self.assertEqual(link.probe(now + 1.0) is not None, leaves)

@@ -5,9 +5,9 @@ Tests for L{hypermail.link.keys}: keys that are updated, with limits so small th
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 from hashlib import sha256
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
@@ -16,6 +16,7 @@ from hypermail.errors import KeysSpent, Reason, SessionKilled
 from hypermail.link.keys import ReceivingKeys, SendingKeys
 from hypermail.link.link import REST
 from hypermail.options import Options, Role
+from hypermail.security.box import Box
 from hypermail.security.handshake import PlainHandshake
 from hypermail.security.keys import AeadSeal, Cipher, Keys, derive_keys
 from hypermail.test import linking
@@ -24,7 +25,7 @@ from hypermail.testing.modes import Handshakes
 from hypermail.wire import header
 from hypermail.wire import packets as p
 
-TINY = Cipher("tiny", AESGCM, 16, 20, 8)
+TINY = Cipher("tiny", partial(Box, "AES-128-GCM"), 16, 20, 8)
 SECRET = bytes(range(32))
 
 
@@ -43,7 +44,7 @@ class TinyHandshake(PlainHandshake):
 class SturdyHandshake(TinyHandshake):
     """The same, for 10,000 forgeries."""
 
-    cipher = Cipher("tiny", AESGCM, 16, 20, 10_000)
+    cipher = Cipher("tiny", partial(Box, "AES-128-GCM"), 16, 20, 10_000)
 
 
 HANDSHAKES = Handshakes(TinyHandshake, TinyHandshake)
@@ -53,13 +54,14 @@ class Sender:
     """A L{SendingKeys} with what a link does around it."""
 
     def __init__(self, sealings: int = 20) -> None:
-        self.keys = SendingKeys(AeadSeal.derive(Cipher("tiny", AESGCM, 16, sealings, 8), SECRET))
+        self.keys = SendingKeys(AeadSeal.derive(Cipher("tiny", partial(Box, "AES-128-GCM"), 16, sealings, 8), SECRET))
         self.number = -1
 
     def send(self) -> bytes:
         """The next datagram; its content is its number."""
         self.number += 1
-        head = header.encode_short(5, self.number, self.keys.prepare(self.number))
+        self.keys.prepare(self.number)
+        head = header.encode_short(5, self.number, self.keys.phase)
         return self.keys.seal(head, [b"%d" % self.number], self.number)
 
 
@@ -270,10 +272,10 @@ class LinkTests(SynchronousTestCase):
         wire = Wire(handshakes=HANDSHAKES).open()
         sides = (wire.starter, wire.listener)
         keys = [key for side in sides for key in (side._link._sending, side._link._receiving)]
-        self.assertNotIn(None, [key._seal._aead for key in keys if key is not None])  # type: ignore[attr-defined]
+        self.assertNotIn(None, [key._seal._box for key in keys if key is not None])  # type: ignore[attr-defined]
         began = wire.now
         wire.run(2 * REST)
-        self.assertEqual({key._seal._aead for key in keys if key is not None}, {None})  # type: ignore[attr-defined]
+        self.assertEqual({key._seal._box for key in keys if key is not None}, {None})  # type: ignore[attr-defined]
         deadline = wire.starter.next_timeout()
         assert deadline is not None
         self.assertGreater(deadline, began + 10 * REST, "no timer is left for it")

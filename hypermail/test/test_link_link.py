@@ -454,15 +454,16 @@ class SendingTests(SynchronousTestCase):
 
     def finish(self, side: Side, payload: Payload, now: float) -> bytes:
         """Seal what must have something to say."""
-        datagram = side.link.finish(payload, now)
-        assert datagram is not None
+        size = side.link.finish(payload, now)
+        (datagram,) = side.link.depart(now)
+        self.assertEqual(len(datagram), size)
         return datagram
 
     def test_nothing_to_say(self) -> None:
         """Without anything to say no datagram is made and no number used."""
         pair, starter, _ = opened_pair()
         before = starter.link.recovery._next
-        self.assertIsNone(starter.link.finish(starter.link.begin(pair.now, True), pair.now))
+        self.assertEqual(starter.link.finish(starter.link.begin(pair.now, True), pair.now), 0)
         self.assertEqual(starter.link.recovery._next, before)
 
     def test_without_keys(self) -> None:
@@ -470,7 +471,7 @@ class SendingTests(SynchronousTestCase):
         pair = Pair()
         payload = pair.starter.link.begin(pair.now, False)
         payload.add(p.StreamGo(1, 2).encode())
-        self.assertIsNone(pair.starter.link.finish(payload, pair.now))
+        self.assertEqual(pair.starter.link.finish(payload, pair.now), 0)
         self.assertEqual(pair.starter.link.room, 1_200 - header.SHORT.size)
 
     def test_room(self) -> None:
@@ -593,7 +594,7 @@ class SendingTests(SynchronousTestCase):
         pair, starter, _ = opened_pair()
         starter.link.recovery.probes = 1
         starter.send(pair.now)
-        (number,) = starter.link.recovery._sent
+        (number,) = (sent.number for sent in starter.link.recovery._flying)
         starter.link.recovery.detect(pair.now + 100)
         self.assertEqual(starter.send(pair.now + 100), [])
         starter.link.recovery.probes = 1
@@ -665,7 +666,7 @@ class AllowanceTests(SynchronousTestCase):
             payload = self.link.begin(self.now, False)
             payload.add(p.Direct(bytes(payload.room - 3)).encode())
             payload.contents.append((Ledger(), 0, 1))
-            self.assertIsNotNone(self.link.finish(payload, self.now))
+            self.assertGreater(self.link.finish(payload, self.now), 0)
             datagrams += 1
         self.assertGreaterEqual(datagrams, 1)
         self.assertGreater(self.link.route.congestion.window - self.link.recovery.in_flight, 1_200)

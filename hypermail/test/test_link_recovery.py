@@ -174,7 +174,7 @@ class AcknowledgementTests(RecoveryTestCase):
         self.send(*[0.0] * 10)
         self.acknowledge(9, 8, 5, 3, 1, now=0.1)
         self.acknowledge(9, 5, 4, 3, 2, 0, now=0.2)
-        self.assertFate([8, 9, 5, 3, 1, 0, 2, 4], [0, 2, 4, 6])
+        self.assertFate([1, 3, 5, 8, 9, 0, 2, 4], [0, 2, 4, 6])
         self.assertEqual(list(self.recovery.flying(self.source)), [(7, 8)])
 
 

@@ -116,4 +116,4 @@ class RecoveryTests(SynchronousTestCase):
         (left_out,) = set(range(600)) - set(sent)
         error = self.assertRaises(ProtocolViolation, self.recovery.acknowledge, ack(*range(600)), 1_000.1, False)
         self.assertIn(f"{left_out}, which was left out", error.text)
-        self.assertEqual(len(self.recovery._sent), 600, "nothing of such an acknowledgement counts")
+        self.assertEqual(len(list(self.recovery._flying)), 600, "nothing of such an acknowledgement counts")

@@ -35,7 +35,7 @@ class IncomingCase(SynchronousTestCase):
 
     def chunk(self, offset: int, data: bytes) -> None:
         """Bytes arrive."""
-        self.incoming.receive(p.StreamChunk(4, offset, memoryview(data)))
+        self.incoming.receive(offset, memoryview(data))
 
     def flush(self, length: int) -> None:
         """The end arrives."""
@@ -357,7 +357,7 @@ class LimitTests(IncomingCase):
         for stream in streams:
             stream.accept()
         for stream in streams:
-            stream.receive(p.StreamChunk(stream.id, 0, memoryview(bytes(WINDOW))))
+            stream.receive(0, memoryview(bytes(WINDOW)))
             stream.take_ready(self.now, 0.1)
         limits = [stream.limit - WINDOW for stream in streams]
         self.assertLessEqual(sum(limits), 100 * WINDOW + self.pool.size)

@@ -12,20 +12,21 @@ from struct import error as StructError
 
 from hypermail.errors import MalformedPacket
 from hypermail.wire import packets as p
-from hypermail.wire.fields import Reader
+from hypermail.wire.fields import Data, Reader
 from hypermail.wire.heads import Head
 
 Decoder = Callable[[memoryview, int], tuple[p.Packet, int]]
 
 
-def decode(payload: memoryview) -> list[p.Packet]:
+def decode(content: Data) -> list[p.Packet]:
     """
-    All packets of a payload, in order. Contents are memoryviews of it.
+    All packets of a payload, in order. Their contents are memoryviews of it.
 
     @raise MalformedPacket: for an unknown head, a packet that is cut short or whose fields make no sense.
     """
     found = []
     at = 0
+    payload = memoryview(content)
     end = len(payload)
     try:
         while at < end:

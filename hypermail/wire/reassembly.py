@@ -35,6 +35,17 @@ class Reassembly:
         self._starts: list[int] = []
         self._pieces: dict[int, bytes] = {}
 
+    def follow(self, start: int, stop: int) -> bool:
+        """
+        Count C{start <= n < stop} as arrived when it is all that can be given on: the next bytes, and none wait behind.
+
+        @return: whether it is; otherwise nothing was done.
+        """
+        if start != self.offset or self._starts or start == stop:
+            return False
+        self.offset = stop
+        return True
+
     def add(self, offset: int, data: Buffer, window: int) -> list[bytes]:
         """
         Take a piece.

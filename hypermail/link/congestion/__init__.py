@@ -22,7 +22,7 @@ class Acked(NamedTuple):
     """
     What one acknowledgement has brought.
 
-    @ivar datagrams: those that are newly acknowledged; at least one.
+    @ivar datagrams: those that are newly acknowledged, alone or several as one L{Sent}; at least one.
     @ivar size: bytes of all of them.
     @ivar newest: the one of them that was sent last.
     @ivar now: s.
@@ -48,7 +48,7 @@ class Lost(NamedTuple):
     """
     Datagrams that were declared lost together.
 
-    @ivar datagrams: oldest first; at least one.
+    @ivar datagrams: each alone, oldest first; at least one.
     @ivar size: bytes of all of them.
     @ivar now: s.
     @ivar in_flight: bytes that are still in flight.

@@ -109,7 +109,7 @@ class Cubic:
             return
         size = news.size
         if self._recovering:
-            size = sum([sent.size for sent in news.datagrams if sent.time > self._recovery_start])
+            size = sum([sent.total for sent in news.datagrams if sent.time > self._recovery_start])
             self._recovering = size < news.size
         if self._window < self._threshold:
             self._start_slowly(size, news, rtt)
@@ -143,7 +143,7 @@ class Cubic:
             self._window = min(self._window + size, max(self._threshold, self._window))
             return
         hystart = self._hystart
-        hystart.acked(len(news.datagrams), news.newest.number, news.next, rtt.latest)
+        hystart.acked(sum([sent.count for sent in news.datagrams]), news.newest.number, news.next, rtt.latest)
         if hystart.over:
             self._threshold = self._prior = self._window  # RFC 9438 §4.10
             return

@@ -1,0 +1,195 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""
+The compiled twin of C{hypermail.security.box}: header, nonce and AEAD of a whole train in one call, by libcrypto.
+
+What each method does, and gives, is said there; the same tests hold both to account. One context per direction and key
+is kept, with the key in it; for each datagram only the nonce is set (EVP_EncryptInit(3)).
+"""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport getenv
+from libc.string cimport memcmp, memcpy
+
+cdef extern from "openssl/evp.h":
+    ctypedef struct EVP_CIPHER_CTX
+    ctypedef struct EVP_CIPHER
+    ctypedef struct ENGINE
+    EVP_CIPHER_CTX *EVP_CIPHER_CTX_new()
+    void EVP_CIPHER_CTX_free(EVP_CIPHER_CTX *)
+    int EVP_CIPHER_CTX_ctrl(EVP_CIPHER_CTX *, int, int, void *)
+    const EVP_CIPHER *EVP_aes_128_gcm()
+    const EVP_CIPHER *EVP_aes_256_gcm()
+    const EVP_CIPHER *EVP_chacha20_poly1305()
+    int EVP_EncryptInit_ex(
+        EVP_CIPHER_CTX *, const EVP_CIPHER *, ENGINE *, const unsigned char *, const unsigned char *) nogil
+    int EVP_EncryptUpdate(EVP_CIPHER_CTX *, unsigned char *, int *, const unsigned char *, int) nogil
+    int EVP_EncryptFinal_ex(EVP_CIPHER_CTX *, unsigned char *, int *) nogil
+    int EVP_DecryptInit_ex(
+        EVP_CIPHER_CTX *, const EVP_CIPHER *, ENGINE *, const unsigned char *, const unsigned char *) nogil
+    int EVP_DecryptUpdate(EVP_CIPHER_CTX *, unsigned char *, int *, const unsigned char *, int) nogil
+    int EVP_DecryptFinal_ex(EVP_CIPHER_CTX *, unsigned char *, int *) nogil
+    int EVP_CTRL_AEAD_GET_TAG
+    int EVP_CTRL_AEAD_SET_TAG
+
+if getenv("HYPERMAIL_PURE") != NULL:
+    raise ImportError("HYPERMAIL_PURE is set")
+
+cdef enum:
+    IV = 12
+    TAG = 16
+    PREFIX = 9
+    HEADER = 13
+
+
+cdef class Box:
+    """See C{hypermail.security.box.Box}."""
+
+    cdef EVP_CIPHER_CTX *_seals
+    cdef EVP_CIPHER_CTX *_opens
+    cdef unsigned char _iv[IV]
+
+    def __cinit__(self, str name, bytes key, bytes iv):
+        cdef const EVP_CIPHER *cipher
+        if name == "AES-128-GCM":
+            cipher = EVP_aes_128_gcm()
+        elif name == "AES-256-GCM":
+            cipher = EVP_aes_256_gcm()
+        elif name == "ChaCha20-Poly1305":
+            cipher = EVP_chacha20_poly1305()
+        else:
+            raise ValueError(f"there is no cipher {name!r}")
+        if len(iv) != IV or len(key) != (16 if name == "AES-128-GCM" else 32):
+            raise ValueError(f"a key of {len(key)} bytes and an IV of {len(iv)} bytes for {name}")
+        memcpy(self._iv, PyBytes_AS_STRING(iv), IV)
+        self._seals = EVP_CIPHER_CTX_new()
+        self._opens = EVP_CIPHER_CTX_new()
+        if self._seals == NULL or self._opens == NULL:
+            raise MemoryError
+        cdef const unsigned char *secret = <const unsigned char *>PyBytes_AS_STRING(key)
+        if EVP_EncryptInit_ex(self._seals, cipher, NULL, secret, NULL) != 1:
+            raise RuntimeError(f"libcrypto takes no key for {name}")
+        if EVP_DecryptInit_ex(self._opens, cipher, NULL, secret, NULL) != 1:
+            raise RuntimeError(f"libcrypto takes no key for {name}")
+
+    def __dealloc__(self):
+        if self._seals != NULL:
+            EVP_CIPHER_CTX_free(self._seals)
+        if self._opens != NULL:
+            EVP_CIPHER_CTX_free(self._opens)
+
+    cdef void _nonce(self, unsigned char *nonce, uint64_t number):
+        cdef int index
+        memcpy(nonce, self._iv, IV)
+        for index in range(8):
+            nonce[IV - 1 - index] ^= <unsigned char>(number >> (8 * index))
+
+    cdef bytes _seal(self, const unsigned char *header, Py_ssize_t length, parts, uint64_t number):
+        """A whole datagram: C{length} bytes of header, what is sealed of the parts, and the tag."""
+        cdef unsigned char nonce[IV]
+        cdef int done = 0
+        cdef int good
+        cdef Py_ssize_t size = length + TAG
+        cdef Py_buffer view
+        for part in parts:
+            size += len(part)
+        cdef bytes sealed = PyBytes_FromStringAndSize(NULL, size)
+        cdef unsigned char *at = <unsigned char *>PyBytes_AS_STRING(sealed)
+        memcpy(at, header, length)
+        at += length
+        self._nonce(nonce, number)
+        good = EVP_EncryptInit_ex(self._seals, NULL, NULL, NULL, nonce) == 1
+        good &= EVP_EncryptUpdate(self._seals, NULL, &done, header, <int>length) == 1
+        for part in parts:
+            PyObject_GetBuffer(part, &view, PyBUF_SIMPLE)
+            if view.len:
+                good &= EVP_EncryptUpdate(self._seals, at, &done, <const unsigned char *>view.buf, <int>view.len) == 1
+            at += view.len
+            PyBuffer_Release(&view)
+        good &= EVP_EncryptFinal_ex(self._seals, at, &done) == 1
+        good &= EVP_CIPHER_CTX_ctrl(self._seals, EVP_CTRL_AEAD_GET_TAG, TAG, at) == 1
+        if not good:
+            raise RuntimeError("libcrypto has failed to seal")
+        return sealed
+
+    cdef bytes _open(self, const unsigned char *datagram, Py_ssize_t length, Py_ssize_t size, uint64_t number):
+        """The content of a datagram of C{size} bytes, C{length} of which are its header; or None."""
+        cdef unsigned char nonce[IV]
+        cdef unsigned char tag[TAG]
+        cdef int done = 0
+        cdef int good
+        size -= length + TAG
+        if size < 0:
+            return None
+        cdef bytes content = PyBytes_FromStringAndSize(NULL, size)
+        cdef unsigned char *at = <unsigned char *>PyBytes_AS_STRING(content)
+        self._nonce(nonce, number)
+        memcpy(tag, datagram + length + size, TAG)
+        good = EVP_DecryptInit_ex(self._opens, NULL, NULL, NULL, nonce) == 1
+        good &= EVP_DecryptUpdate(self._opens, NULL, &done, datagram, <int>length) == 1
+        if size:
+            good &= EVP_DecryptUpdate(self._opens, at, &done, datagram + length, <int>size) == 1
+        good &= EVP_CIPHER_CTX_ctrl(self._opens, EVP_CTRL_AEAD_SET_TAG, TAG, tag) == 1
+        good &= EVP_DecryptFinal_ex(self._opens, at + size, &done) == 1
+        return content if good else None
+
+    def seal(self, bytes header, parts, uint64_t number):
+        return self._seal(<const unsigned char *>PyBytes_AS_STRING(header), len(header), parts, number)
+
+    def seal_train(self, bytes prefix, uint64_t number, contents):
+        cdef unsigned char header[HEADER]
+        cdef list sealed = []
+        if len(prefix) != PREFIX:
+            raise ValueError(f"a prefix of {len(prefix)} bytes")
+        memcpy(header, PyBytes_AS_STRING(prefix), PREFIX)
+        for parts in contents:
+            header[PREFIX] = <unsigned char>(number >> 24)
+            header[PREFIX + 1] = <unsigned char>(number >> 16)
+            header[PREFIX + 2] = <unsigned char>(number >> 8)
+            header[PREFIX + 3] = <unsigned char>number
+            sealed.append(self._seal(header, HEADER, parts, number))
+            number += 1
+        return sealed
+
+    def open(self, datagram, Py_ssize_t length, uint64_t number):
+        cdef Py_buffer view
+        PyObject_GetBuffer(datagram, &view, PyBUF_SIMPLE)
+        try:
+            return self._open(<const unsigned char *>view.buf, length, view.len, number)
+        finally:
+            PyBuffer_Release(&view)
+
+    def open_train(self, bytes prefix, datagrams, uint64_t expected):
+        cdef Py_buffer view
+        cdef const unsigned char *at
+        cdef const unsigned char *begins = <const unsigned char *>PyBytes_AS_STRING(prefix)
+        cdef uint64_t number
+        cdef bytes content
+        cdef list found = []
+        cdef bint alike
+        if len(prefix) != PREFIX:
+            raise ValueError(f"a prefix of {len(prefix)} bytes")
+        for datagram in datagrams:
+            PyObject_GetBuffer(datagram, &view, PyBUF_SIMPLE)
+            at = <const unsigned char *>view.buf
+            alike = view.len >= HEADER and memcmp(at, begins, PREFIX) == 0
+            if alike:
+                number = (
+                    (<uint64_t>at[PREFIX] << 24) | (<uint64_t>at[PREFIX + 1] << 16)
+                    | (<uint64_t>at[PREFIX + 2] << 8) | <uint64_t>at[PREFIX + 3]
+                    | (expected & ~<uint64_t>0xFFFFFFFF)
+                )
+                # Near: at most 2^31 below what is expected, and less than that above (C{box.NEAR}).
+                alike = (number < expected and expected - number <= 0x80000000) or (
+                    number >= expected and number - expected < 0x80000000
+                )
+            if not alike:
+                PyBuffer_Release(&view)
+                break
+            content = self._open(at, HEADER, view.len, number)
+            PyBuffer_Release(&view)
+            found.append((number, content))
+            if content is not None and number >= expected:
+                expected = number + 1
+        return found
