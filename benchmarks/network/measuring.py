@@ -5,35 +5,27 @@ One measurement: a network, a listener in namespace b, a starter in namespace a,
 from __future__ import annotations
 
 import json
-import os
-import select
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from time import monotonic
 from types import TracebackType
 from typing import Any
 
 from benchmarks.netemu import BadNetwork
 from benchmarks.network.work import Openings, Work, pack
+from benchmarks.talking import ANSWERING, Talking
+from benchmarks.talking import MeasurementFailed as MeasurementFailed
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 PORT = 4700
 
 #: s that a process may take to begin, and to open its connection through a bad network.
 BEGINNING = 60.0
-#: s that it may take to answer.
-ANSWERING = 15.0
 
 
-class MeasurementFailed(Exception):
-    """A process has ended, or has not answered in time; the text says which, and the last line of its errors."""
-
-
-class Program:
+class Program(Talking):
     """
     A process in a namespace that writes lines of JSON; a context manager, which kills it.
 
@@ -42,78 +34,16 @@ class Program:
     """
 
     def __init__(self, network: BadNetwork, side: Any, what: str, module: str, *arguments: str) -> None:
-        self._what = what
-        self._errors = tempfile.TemporaryFile()
-        self._line = b""
         command = [sys.executable, "-m", f"benchmarks.network.{module}", *arguments]
-        self._process = network.popen(
-            side, command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, cwd=CHECKOUT
-        )
+        super().__init__(what, partial(network.popen, side, command, cwd=CHECKOUT))
 
     def __enter__(self) -> Program:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout, self._errors):
-            if pipe is not None:
-                pipe.close()
-
-    def read(self, seconds: float) -> Any:
-        """
-        The next line.
-
-        @raise MeasurementFailed: when none comes in time.
-        """
-        assert self._process.stdout is not None
-        until = monotonic() + seconds
-        while b"\n" not in self._line:
-            ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, until - monotonic()))
-            if not ready:
-                raise MeasurementFailed(f"{self._what} said nothing for {seconds:.0f} s{self._complaint()}")
-            some = os.read(self._process.stdout.fileno(), 1 << 20)
-            if not some:
-                raise MeasurementFailed(f"{self._what} has ended{self._complaint()}")
-            self._line += some
-        line, _, self._line = self._line.partition(b"\n")
-        return json.loads(line)
-
-    def told(self, word: str, seconds: float) -> Any:
-        """
-        What comes with a word (L{benchmarks.network.program} has them); others before it are passed over.
-
-        @raise MeasurementFailed: when it does not come in time.
-        """
-        while True:
-            record = self.read(seconds)
-            if word in record:
-                return record[word]
-
     def report(self) -> Any:
         """Processor time and statistics until now."""
-        self._say("")
+        self.say("")
         return self.told("report", ANSWERING)
-
-    def ask(self, line: str) -> Any:
-        """The answer to a line."""
-        self._say(line)
-        return self.read(ANSWERING)
-
-    def _say(self, line: str) -> None:
-        assert self._process.stdin is not None
-        try:
-            self._process.stdin.write(line.encode() + b"\n")
-            self._process.stdin.flush()
-        except BrokenPipeError:
-            raise MeasurementFailed(f"{self._what} has ended{self._complaint()}") from None
-
-    def _complaint(self) -> str:
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").strip().splitlines()
-        return ": " + lines[-1] if lines else ""
 
 
 class Flow:

@@ -24,15 +24,15 @@ SETTINGS = ("net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem", "net.core.rmem_max")
 Row = dict[str, Any]
 
 
-def machine() -> dict[str, str]:
-    """Where and with what it was measured."""
+def machine(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
+    """Where and with what it was measured. @param packages: what the versions of are told."""
     found = {
         "processors": f"{os.cpu_count()} × {_processor()}",
         "kernel": platform.release(),
         "Python": platform.python_version(),
         "commit": commit(),
     }
-    for package in PACKAGES:
+    for package in packages:
         try:
             found[package] = version(package)
         except PackageNotFoundError:

@@ -1,0 +1,205 @@
+"""
+hypermail: bulk goes through one stream, messages are messages of lane 0, asks are asks.
+
+The options' defaults, but for the size of datagrams where a case says it: both sides are told then that the path
+carries it, and look for no larger ones. Sessions that are only counted have the C{ping_interval} of the case. Mode
+C{tls}: the listener shows a P-256 certificate, which the starter takes as the only authority, name included.
+
+Messages come from a pull producer, without a Deferred (C{sendMessages}), or each with one (C{sendMessage}) that has a
+callback. The sessions of one starter share one socket, as they do for every user of one endpoint.
+"""
+
+from __future__ import annotations
+
+from itertools import repeat
+from time import perf_counter
+from typing import Any
+
+from cryptography import x509
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.protocol import Protocol
+from twisted.internet.task import react
+
+from benchmarks.comparing.program import HOST, Task
+from benchmarks.comparing.work import Asks, Bulk, Idle, Messages, Work, open_many
+from benchmarks.peers.reactors import Listening, Once, Starting, connections, gather
+from benchmarks.securing import listening, starting
+from hypermail import (
+    Identity,
+    ListenerOptions,
+    Options,
+    SessionClientEndpoint,
+    SessionFactory,
+    SessionProtocol,
+    SessionServerEndpoint,
+)
+
+#: Messages without a Deferred that a producer offers at once; the session takes those that it has room for.
+OFFERED = 10_000
+#: Sessions that are opened at once.
+AT_ONCE = 20
+
+
+class Taking(SessionProtocol):
+    """
+    The listener's side of a session.
+
+    @ivar work: that it is for.
+    """
+
+    work: Work
+
+    def messageReceived(self, message: bytes) -> None:
+        """Taken."""
+
+    def askReceived(self, message: bytes) -> bytes:
+        """The same."""
+        return message
+
+    def streamOpened(self, name: bytes, options: Any) -> Protocol:
+        """For bulk."""
+        assert isinstance(self.work, Bulk)
+        return Listening(self.work)
+
+
+class Unwatched:
+    """A producer of messages without Deferreds, until its time is over."""
+
+    def __init__(self, session: Any, work: Messages) -> None:
+        self._session = session
+        self._message = bytes(work.size)
+        self._until = perf_counter() + work.seconds
+        self.count = 0
+        self.over: Deferred[None] = Deferred()
+        session.registerProducer(self, False)
+
+    def resumeProducing(self) -> None:
+        if perf_counter() < self._until:
+            self.count += self._session.sendMessages(repeat(self._message, OFFERED))
+        elif not self.over.called:
+            self._session.unregisterProducer()
+            # closing waits until all are settled
+            self._session.close().chainDeferred(self.over)
+
+    def stopProducing(self) -> None:
+        """The session is over."""
+
+
+class Watched:
+    """A producer of messages, each with a Deferred."""
+
+    def __init__(self, session: Any, task: Task) -> None:
+        self._session = session
+        self._work = task.work.starting(task.over, bounded=False)
+        self._work.begin()
+        session.registerProducer(self, False)
+
+    def resumeProducing(self) -> None:
+        send, settled = self._session.sendMessage, self._settled
+        for message in self._work.next():
+            send(message).addCallback(settled)
+        if self._work.exhausted:
+            self._session.unregisterProducer()
+
+    def _settled(self, nothing: None) -> None:
+        self._work.taken(1)
+
+    def stopProducing(self) -> None:
+        """The session is over."""
+
+
+def _ask(session: Any, task: Task) -> None:
+    work = task.work.starting(task.over, bounded=False)
+
+    def answered(reply: bytes) -> None:
+        work.take((reply,))
+        more()
+
+    def more() -> None:
+        for message in work.next():
+            session.ask(message).addCallback(answered)
+
+    work.begin()
+    more()
+
+
+def _options(work: Work) -> Options:
+    if isinstance(work, Bulk) and work.datagram is not None:
+        return Options(mtu=work.datagram, max_datagram=work.datagram, discover_mtu=False)
+    return Options(ping_interval=work.ping_interval) if isinstance(work, Idle) else Options()
+
+
+async def _listen(reactor: Any, task: Task) -> None:
+    bound = type("Bound", (Taking,), {"work": task.work})
+    endpoint = SessionServerEndpoint(
+        reactor,
+        0,
+        interface=HOST,
+        security=listening(
+            task.arguments["mode"], Identity.from_pem(task.key.read_bytes() + task.certificate.read_bytes())
+        ),
+        options=_options(task.work),
+        listenerOptions=ListenerOptions(max_sessions=1_000_000),
+    )
+    factory = SessionFactory.forProtocol(bound)
+    factory.noisy = False
+    port: Any = await endpoint.listen(factory)
+    task.ready(port.getHost().port)
+    await Deferred()
+
+
+async def _share(sessions: list[Any], task: Task) -> None:
+    """Messages of several sessions at once, without Deferreds."""
+    task.begin()
+    began = perf_counter()
+    producers = [Unwatched(session, task.work) for session in sessions]
+    await gatherResults([producer.over for producer in producers])
+    task.over({"count": sum(producer.count for producer in producers), "seconds": perf_counter() - began})
+
+
+async def _start(reactor: Any, task: Task) -> None:
+    work = task.work
+    roots = x509.load_pem_x509_certificates(task.authority.read_bytes())
+    endpoint = SessionClientEndpoint(
+        reactor,
+        HOST,
+        task.word,
+        security=starting(task.arguments["mode"], trustRoots=roots),
+        options=_options(work),
+    )
+    factory = SessionFactory.forProtocol(SessionProtocol)
+    factory.noisy = False
+
+    async def open_one() -> Any:
+        return (await endpoint.connect(factory)).session
+
+    if isinstance(work, Bulk):
+        session = await open_one()
+        protocol = Starting(task)
+        await session.openStream(Once(protocol))
+        task.begin()
+        protocol.begin()
+    elif isinstance(work, Messages):
+        sessions = await open_many(work.sessions, AT_ONCE, open_one, gather)
+        if task.arguments.get("each"):
+            task.begin()
+            Watched(sessions[0], task)
+        else:
+            await _share(sessions, task)
+    elif isinstance(work, Asks):
+        session = await open_one()
+        task.begin()
+        _ask(session, task)
+    else:
+        await connections(reactor, task, open_one, lambda session: session.close())
+    await Deferred()
+
+
+def listen(task: Task) -> None:
+    """The listener's process."""
+    react(_listen, [task])
+
+
+def start(task: Task) -> None:
+    """The starter's process."""
+    react(_start, [task])
