@@ -1,24 +1,21 @@
 """
 Messages, asks and bulk over loopback, two processes, beside Twisted's TCP in the same run.
 
-    python -m benchmarks.loopback messages [--count 1000000] [--size 100] [--mode tls|secret|plain] [--profile]
-    python -m benchmarks.loopback ask [--count 20000] [--size 100] [--mode tls|secret|plain] [--profile]
-    python -m benchmarks.loopback bulk [--size 268435456] [--mode tls|secret|plain] [--profile]
+    python -m benchmarks.loopback messages [--count 1000000] [--size 100] [--mode tls|secret|plain]
+    python -m benchmarks.loopback ask [--count 20000] [--size 100] [--mode tls|secret|plain]
+    python -m benchmarks.loopback bulk [--size 268435456] [--mode tls|secret|plain]
 
 C{ask}: C{session.ask} with 1 and with 64 outstanding, beside AMP's C{callRemote}, also never encrypted.
 
 C{messages}: one way, each acknowledged by the receiving application. Over TCP the same is done with
 length-prefixed strings and one cumulative count for each C{dataReceived}, never encrypted: C{--mode} is that of
-hypermail's sessions. C{--profile} profiles the sending process, and shows its ten hottest functions; times
-taken under a profiler are not rates.
+hypermail's sessions. L{benchmarks.compare} has more peers, and L{benchmarks.profile} tells where the time goes.
 """
 
 from __future__ import annotations
 
 import argparse
-import cProfile
 import json
-import pstats
 import resource
 import subprocess
 import sys
@@ -292,7 +289,6 @@ def main() -> None:
     parser.add_argument("--count", type=int)
     parser.add_argument("--size", type=int)
     parser.add_argument("--mode", choices=MODES, default="tls", help="of hypermail's sessions [tls]")
-    parser.add_argument("--profile", action="store_true")
     arguments = parser.parse_args()
     if arguments.case == "serve":
         react(serve, [arguments.mode])
@@ -306,17 +302,11 @@ def main() -> None:
     security = starting(arguments.mode, pin=pin)
 
     async def run(reactor: Any) -> None:
-        profile = cProfile.Profile()
-        if arguments.profile:
-            profile.enable()
         found = await measure(reactor, arguments.case, count, size, ports, security)
-        profile.disable()
         if arguments.case == "ask":
             report_asks(count, size, arguments.mode, found)
         else:
             report(arguments.case, count, size, arguments.mode, found)
-        if arguments.profile:
-            pstats.Stats(profile).sort_stats("tottime").print_stats(10)
 
     try:
         react(run)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -31,12 +32,17 @@ Row = dict[str, Any]
 
 
 class Side(Talking):
-    """A process on one side, of L{benchmarks.comparing.program}; a context manager, which kills it."""
+    """
+    A process on one side, of L{benchmarks.comparing.program}; a context manager, which kills it.
 
-    def __init__(self, role: str, key: str, work: Work, directory: str) -> None:
-        task = json.dumps({"peer": key, "work": pack(work), "identity": directory})
+    @param profile: file for its profile, if there is to be one.
+    """
+
+    def __init__(self, role: str, key: str, work: Work, directory: str, profile: str | None = None) -> None:
+        task = json.dumps({"peer": key, "work": pack(work), "identity": directory, "profile": profile})
         command = [sys.executable, "-m", "benchmarks.comparing.program", role, task]
-        environment = {**os.environ, **PEERS[key].environment}
+        wanted = {**os.environ, **PEERS[key].environment}
+        environment = {name: value for name, value in wanted.items() if value is not None}
 
         def begin(**pipes: Any) -> subprocess.Popen[bytes]:
             return subprocess.Popen(command, cwd=CHECKOUT, env=environment, **pipes)
@@ -52,6 +58,11 @@ class Side(Talking):
         told: dict[str, float] = self.told("usage", ANSWERING)
         return told
 
+    def write_profile(self) -> None:
+        """Let it write its profile."""
+        self._process.send_signal(signal.SIGUSR1)
+        self.told("profiled", ANSWERING)
+
 
 def write_identity(directory: Path) -> None:
     """Make an authority, and a certificate for C{HOST} that it vouches for, with P-256 keys."""
@@ -64,15 +75,19 @@ def write_identity(directory: Path) -> None:
     (directory / KEY).write_bytes(made.to_pem().removesuffix(certificate))
 
 
-def measure(key: str, work: Work, directory: str) -> Row:
+def measure(key: str, work: Work, directory: str, profiles: Mapping[str, str] = {}) -> Row:
     """
     A work of a peer's.
 
     @param directory: of the identity.
+    @param profiles: files for the profiles of C{starter} and C{listener}, of those that are to be profiled.
     @return: the figures.
     @raise MeasurementFailed: when a process fails, or takes too long.
     """
-    with Side("listen", key, work, directory) as listener, Side("start", key, work, directory) as starter:
+    with (
+        Side("listen", key, work, directory, profiles.get("listener")) as listener,
+        Side("start", key, work, directory, profiles.get("starter")) as starter,
+    ):
         word = listener.told("ready", BEGINNING)
         starter.say(json.dumps(word))
         began = starter.told("began", work.patience)
@@ -80,6 +95,9 @@ def measure(key: str, work: Work, directory: str) -> Row:
         starter.say("")
         record = starter.read(work.patience)
         after = listener.usage()
+        for name, side in (("starter", starter), ("listener", listener)):
+            if name in profiles:
+                side.write_profile()
         usage = {"starter": (began, record["usage"]), "listener": (before, after)}
         return figures(work, record["over"], usage)
 

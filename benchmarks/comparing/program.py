@@ -7,13 +7,18 @@ It writes lines of JSON. A listener writes C{ready} when it listens, with what t
 C{usage} for each line that it reads. A starter reads that word first, and writes C{began} when its work can begin; the
 work begins with the next line that it reads; C{over} comes with the result. A listener ends with its standard
 input; a starter is ended.
+
+A process that is to be profiled writes the profile when it gets C{SIGUSR1}, and C{profiled} then: a starter's is of its
+work, a listener's of all that it does once it listens.
 """
 
 from __future__ import annotations
 
+import cProfile
 import json
 import os
 import resource
+import signal
 import sys
 import threading
 from collections.abc import Mapping
@@ -47,13 +52,16 @@ class Task:
     @ivar arguments: of the peer.
     @ivar work: what is to be carried.
     @ivar identity: directory of the key and the certificate of all listeners of this run.
+    @ivar profile: file for the profile of this process; None for no profile.
     @ivar word: what the listener has told, for the starter.
     """
 
     arguments: Mapping[str, Any]
     work: Any
     identity: str
-    word: Any = field(default=None)
+    profile: str | None = None
+    word: Any = None
+    _profiler: cProfile.Profile = field(default_factory=cProfile.Profile)
 
     @property
     def authority(self) -> Path:
@@ -73,15 +81,29 @@ class Task:
     def ready(self, word: Any) -> None:
         """Listening: the other side may start."""
         _write({"ready": word})
+        self._begin_profile()
 
     def begin(self) -> None:
         """What is measured begins when this returns. Nothing else happens meanwhile."""
         _write({"began": usage()})
         sys.stdin.readline()
+        self._begin_profile()
 
     def over(self, result: dict[str, Any]) -> None:
         """The work is over."""
+        self._profiler.disable()
         _write({"over": result, "usage": usage()})
+
+    def _begin_profile(self) -> None:
+        if self.profile is not None:
+            signal.signal(signal.SIGUSR1, self._write_profile)
+            self._profiler.enable()
+
+    def _write_profile(self, *_: object) -> None:
+        assert self.profile is not None
+        self._profiler.disable()
+        self._profiler.dump_stats(self.profile)
+        _write({"profiled": True})
 
 
 def _write(record: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ class Peer:
     @ivar encrypted: whether what it carries is encrypted, and its listener known by a certificate or key.
     @ivar kinds: of work that it can do, or in which it differs from another of the same room.
     @ivar arguments: of the room.
-    @ivar environment: of its processes.
+    @ivar environment: of its processes, besides that of ours; None for what is not to be in it.
     """
 
     label: str
@@ -43,7 +43,7 @@ class Peer:
     encrypted: bool = True
     kinds: tuple[str, ...] = EVERYTHING
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str | None] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -62,12 +62,14 @@ class Peer:
 
 
 def _hypermail(label: str, mode: str, **settings: Any) -> Peer:
-    arguments = {"mode": mode, **settings.pop("arguments", {})}
-    own = {"module": "hypermail", "package": "hypermail", "environment": {"HYPERMAIL_PURE": "1"}, **settings}
+    compiled = settings.get("module") == TWIN
+    arguments = {"mode": mode, "compiled": compiled, **settings.pop("arguments", {})}
+    environment = {"HYPERMAIL_PURE": None if compiled else "1"}
+    own = {"module": "hypermail", "package": "hypermail", "environment": environment, **settings}
     return Peer(label, "sessions", encrypted=mode != "plain", arguments=arguments, **own)
 
 
-_COMPILED = {"module": TWIN, "environment": {"HYPERMAIL_PURE": ""}}
+_COMPILED = {"module": TWIN}
 _EACH = {"kinds": (MESSAGES,), "arguments": {"each": True}}
 
 PEERS = {

@@ -7,10 +7,13 @@ C{tls}: the listener shows a P-256 certificate, which the starter takes as the o
 
 Messages come from a pull producer, without a Deferred (C{sendMessages}), or each with one (C{sendMessage}) that has a
 callback. The sessions of one starter share one socket, as they do for every user of one endpoint.
+
+Where a compiled twin was built, it is a peer of its own, and the others do without it (C{HYPERMAIL_PURE}).
 """
 
 from __future__ import annotations
 
+import sys
 from itertools import repeat
 from time import perf_counter
 from typing import Any
@@ -22,6 +25,7 @@ from twisted.internet.task import react
 
 from benchmarks.comparing.program import HOST, Task
 from benchmarks.comparing.work import Asks, Bulk, Idle, Messages, Work, open_many
+from benchmarks.peers import TWIN
 from benchmarks.peers.reactors import Listening, Once, Starting, connections, gather
 from benchmarks.securing import listening, starting
 from hypermail import (
@@ -195,11 +199,24 @@ async def _start(reactor: Any, task: Task) -> None:
     await Deferred()
 
 
+def _check(task: Task) -> None:
+    """
+    Make sure that it is the variant that is meant.
+
+    @raise RuntimeError: when it is not.
+    """
+    compiled = TWIN in sys.modules
+    if compiled != task.arguments["compiled"]:
+        raise RuntimeError(f"hypermail's compiled twin {'is' if compiled else 'is not'} in use")
+
+
 def listen(task: Task) -> None:
     """The listener's process."""
+    _check(task)
     react(_listen, [task])
 
 
 def start(task: Task) -> None:
     """The starter's process."""
+    _check(task)
     react(_start, [task])
