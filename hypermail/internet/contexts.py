@@ -3,13 +3,14 @@ TLS contexts for mode C{tls}: Twisted's own, and what their handshakes find out 
 
 OpenSSL says no more than "verify failed" to its caller; what it has found is told to a callback only. The
 callbacks here leave word on the L{TlsHandshake<hypermail.security.tls.TlsHandshake>}, so that people learn of it. A
-connection has one such callback: ours takes the place of Twisted's, and checks the name as that does.
+context has one such callback: ours takes the place of Twisted's, and checks the name as that does. It is the context's,
+and not set for each connection, since libffi would make one anew each time.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -22,15 +23,14 @@ from twisted.internet.interfaces import IOpenSSLClientConnectionCreator, IOpenSS
 
 from hypermail.errors import CredentialError, HandshakeFailed, UsageError
 from hypermail.security.identity import Identity, pin_of
-from hypermail.security.tls import ALPN, CIPHERS, Connect
+from hypermail.security.tls import ALPN, CIPHERS, MOST_SHARED, Connect, TlsHandshake
 from hypermail.security.verification import problem
 
 #: A verification callback: of connection, certificate, number of the error, depth, and whether OpenSSL is content.
 _Verify = Callable[[SSL.Connection, Any, int, int, int], bool]
 
 
-#: The suites that hypermail has ciphers for; some systems' OpenSSL offers others. Contexts that Twisted makes for
-#: itself, to check names, offer what OpenSSL does: the listener chooses.
+#: The suites that hypermail has ciphers for; some systems' OpenSSL offers others.
 _SUITES = ":".join(CIPHERS).encode("ascii")
 
 
@@ -47,6 +47,14 @@ def _own(identity: Identity | None) -> dict[str, Any]:
 def _roots(certificates: Iterable[Certificate]) -> Any:
     """Twisted's form of the authorities that are trusted."""
     return ssl.trustRootFromCertificates([ssl.Certificate.loadPEM(c.public_bytes(Encoding.PEM)) for c in certificates])
+
+
+def _context(**options: Any) -> SSL.Context:
+    """Twisted's context for these C{CertificateOptions}, of TLS 1.3 and hypermail."""
+    context: SSL.Context = build_context(lambda: ssl.CertificateOptions(**options).getContext())
+    context.set_tls13_ciphersuites(_SUITES)
+    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+    return context
 
 
 def build_context(make: Callable[[], Any]) -> Any:
@@ -107,47 +115,46 @@ def starterContext(
     """
     name = host.partition("%")[0]
     if pin is not None:
-        context = build_context(ssl.CertificateOptions(acceptableProtocols=[ALPN], **_own(identity)).getContext)
-        context.set_alpn_protos([ALPN])
-        context.set_tls13_ciphersuites(_SUITES)
         indicated = None if isIPAddress(name) or isIPv6Address(name) else _idna(name)
-
-        def pinned(handshake: Any) -> SSL.Connection:
-            connection = SSL.Connection(context, None)
-            if indicated:
-                connection.set_tlsext_host_name(indicated)
-            connection.set_verify(SSL.VERIFY_PEER, verify)
-            handshake.unchecked = True
-            return _connecting(connection, handshake)
-
-        verify = _checking(pin)
-        return pinned
-    if identity is not None:  # which Twisted would look at with the first connection only
-        build_context(ssl.CertificateOptions(**_own(identity)).getContext)
-    try:
-        creator = build_context(
-            lambda: ssl.optionsForClientTLS(
-                name,
-                trustRoot=None if trustRoots is None else _roots(trustRoots),
-                acceptableProtocols=[ALPN],
-                extraCertificateOptions=_own(identity),
-            )
-        )
-    except (ValueError, UnicodeError) as error:
-        if isinstance(error, CredentialError):
-            raise
-        raise UsageError(f"no certificate can be for the host {host!r}: {error}") from error
-    trusted = _checking(None, partial(_is_for, name))
+        context, verify = _context(**_own(identity)), _checking(pin)
+    else:
+        trusted = ssl.platformTrust() if trustRoots is None else _roots(trustRoots)
+        context, verify = _context(trustRoot=trusted, **_own(identity)), _checking(None, partial(_is_for, name))
+        indicated = _indicated(host)
+    context.set_alpn_protos([ALPN])
+    context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verify)
 
     def connect(handshake: Any) -> SSL.Connection:
-        connection = creator.clientConnectionForTLS(handshake)
-        connection.set_verify(connection.get_verify_mode(), trusted)
+        connection = SSL.Connection(context, None)
+        if indicated:
+            connection.set_tlsext_host_name(indicated)
         handshake.unchecked = True
         return _connecting(connection, handshake)
 
     return connect
 
 
+def _indicated(host: str) -> bytes | None:
+    """
+    What a listener is told of the name that is asked for (SNI), as Twisted would; nothing of an address.
+
+    @raise UsageError: when no certificate could be for it.
+    """
+    try:
+        creator = ssl.optionsForClientTLS(host.partition("%")[0], ssl.trustRootFromCertificates(()))
+    except (ValueError, UnicodeError) as error:
+        raise UsageError(f"no certificate can be for the host {host!r}: {error}") from error
+    anybody: Any = _Anybody()
+    return creator.clientConnectionForTLS(anybody).get_servername()
+
+
+class _Anybody:
+    """A C{TLSMemoryBIOProtocol} of which nothing is wanted."""
+
+    factory = TlsHandshake.factory
+
+
+@lru_cache(maxsize=MOST_SHARED)  # it is the same certificate with nearly every session
 def _is_for(name: str, shown: Certificate) -> bool:
     """Whether a certificate is for a host name or an IP address (RFC 9525)."""
     try:
@@ -179,16 +186,15 @@ def listenerContext(identity: Identity, trustRoots: tuple[Certificate, ...] | No
     if trustRoots is not None:
         options["trustRoot"] = _roots(trustRoots)
         mode, verify = SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, _checking(None)
-    context = build_context(ssl.CertificateOptions(acceptableProtocols=[ALPN], **options).getContext)
-    context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
-    context.set_tls13_ciphersuites(_SUITES)
+    context = _context(**options)
+    context.set_alpn_select_callback(_select)
+    context.set_verify(mode, verify)
+    return lambda handshake: _accepting(SSL.Connection(context, None), handshake)
 
-    def accept(handshake: Any) -> SSL.Connection:
-        connection = SSL.Connection(context, None)
-        connection.set_verify(mode, verify)
-        return _accepting(connection, handshake)
 
-    return accept
+def _select(connection: SSL.Connection, offered: list[bytes]) -> Any:
+    """What is spoken, of what a starter offers; the handshake looks at it when there is nothing."""
+    return ALPN if ALPN in offered else SSL.NO_OVERLAPPING_PROTOCOLS
 
 
 def starterCreator(creator: Any) -> Connect:

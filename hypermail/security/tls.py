@@ -40,7 +40,7 @@ _HANDSHAKE_RECORD = 22
 _MESSAGE = 4
 _CLIENT_HELLO = 1
 #: Bytes that are taken from OpenSSL at once.
-_READ = 1 << 16
+_READ = 1 << 13
 #: Peers' certificates that are kept for their next sessions.
 MOST_SHARED = 16
 
@@ -169,7 +169,10 @@ class TlsHandshake:
     def _collect(self, connection: SSL.Connection) -> None:
         try:
             while True:
-                self._outgoing += connection.bio_read(_READ)
+                read = connection.bio_read(_READ)
+                self._outgoing += read
+                if len(read) < _READ:
+                    return
         except SSL.WantReadError:
             pass
 
