@@ -13,6 +13,7 @@ import ipaddress
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 
 from cryptography import x509
@@ -187,6 +188,7 @@ _SIGNING = x509.KeyUsage(
 )
 
 
+@lru_cache(maxsize=16)  # whoever has many sessions with one peer sees the same certificate with each
 def pin_of(certificate: x509.Certificate) -> str:
     """
     The pin of a certificate's public key.
