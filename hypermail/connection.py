@@ -379,6 +379,8 @@ class Connection(Continuation):
         if link.keyed:
             first = link.recovery.next_number
             datagrams, self.more = self._outlet.fill(now)
+            if len(datagrams) > 1:
+                link.route.discovery.hurry(now)
             if datagrams:
                 trains += couple(self.address, datagrams, link.route.mark(first, len(datagrams), now))
             if link.failure is not None:

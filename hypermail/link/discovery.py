@@ -17,6 +17,9 @@ from hypermail.link.states import SEARCH, Search, SearchInput
 MAX_PROBES = 3
 #: s; after this a search that was complete is done again, for the path may carry more now (RFC 8899 §5.1.1).
 RAISE = 600.0
+#: s; the first search waits so long, unless there is so much to say that it pays at once: most sessions that are over
+#: within that have no use for larger datagrams, and probes are half of the datagrams of those.
+LEISURE = 0.25
 #: s; a search after the first black hole waits this long, and twice as long after each further one.
 PAUSE = 1.0
 #: Bytes; the search ends when it is this close to the limit.
@@ -33,7 +36,7 @@ class Discovery:
     one fails it is seen whether the size before was the limit, as it usually is; only if not, what lies between is
     halved.
 
-    @ivar deadline: s when the probe that is in flight counts as lost; None when none is.
+    @ivar deadline: s when the probe that is in flight counts as lost, or the search begins; None for neither.
     @ivar due_at: s from when on the next probe may leave.
     @ivar numbers: of the datagrams that were probes of the size that is being tried.
     @ivar probes: that were sent.
@@ -69,17 +72,23 @@ class Discovery:
 
     def allow(self, ceiling: int, now: float) -> None:
         """
-        The peer is known: search at the next occasion.
+        The peer is known: search soon.
 
         @param ceiling: bytes; nothing larger is tried.
         """
         self._ceiling = ceiling
         if self._state is Search.BASE and ceiling > self._path.mtu:
+            self.deadline = now + LEISURE
+
+    def hurry(self, now: float) -> None:
+        """There is much to say: if the search is to begin soon, then at the next occasion."""
+        if self._state is Search.BASE and self.deadline is not None:
+            self.deadline = None
             self.due_at = now
 
     def move(self, path: Path, now: float) -> None:
         """
-        The peer is somewhere else: search afresh at the next occasion.
+        The peer is somewhere else: search afresh soon.
 
         @param path: of which nothing is known yet.
         """

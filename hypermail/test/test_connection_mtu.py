@@ -12,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.events import SessionOpened, SessionRequested
 from hypermail.link.allowance import INITIAL_WINDOW
-from hypermail.link.discovery import MAX_PROBES, PAUSE
+from hypermail.link.discovery import LEISURE, MAX_PROBES, PAUSE
 from hypermail.link.recovery import PROBES
 from hypermail.link.train import Train
 from hypermail.options import KIB, Options, Role
@@ -41,11 +41,31 @@ class DiscoveryTests(SynchronousTestCase):
     """What is found, and how soon."""
 
     def test_ethernet(self) -> None:
-        """1,472 bytes are in use two round trips after the opening, on both sides, though nothing else is sent."""
+        """1,472 bytes are in use a moment and two round trips after the opening, though nothing else is sent."""
         pair = opened()
+        pair.run_for(LEISURE)
         self.assertEqual((mtu(pair.starter), mtu(pair.listener)), (1_200, 1_200))
         pair.run_for(2 * (0.1 + 0.1 / 8) + 0.01)
         self.assertEqual((mtu(pair.starter), mtu(pair.listener)), (1_472, 1_472))
+
+    def test_short(self) -> None:
+        """A session that says little and is soon over has no probes."""
+        pair = opened(Conditions(delay=0.001))
+        pair.starter.application.send_all([(0, b"little")])
+        pair.run(lambda: pair.starter.outgoing[0].settled)
+        pair.close()
+        for side in (pair.starter, pair.listener):
+            self.assertEqual(side.connection.statistics()["mtu_probes"], 0)
+
+    def test_soon(self) -> None:
+        """One that has more to say than fits a datagram finds out at once what the path carries."""
+        pair = opened(Conditions(delay=0.001))
+        began = pair.now
+        pair.starter.send_message(bytes(10_000))
+        pair.run(lambda: mtu(pair.starter) == 1_472)
+        self.assertLess(pair.now, began + LEISURE / 2)
+        self.assertEqual(mtu(pair.listener), 1_200)
+        pair.close()
 
     def test_path(self) -> None:
         """It is found to 8 bytes what the path carries, by each side for its own direction."""
@@ -176,6 +196,7 @@ class ProbeTests(SynchronousTestCase):
         wire = Wire(discovers=True)
         made = self.trains(wire)
         wire.open()
+        wire.run(2 * LEISURE)
         datagram = next(train.datagrams[0] for train in made if len(train.datagrams[0]) > 1_200)
         self.assertEqual(len(datagram), 1_452)
         view = memoryview(datagram)[13:-4]
@@ -211,6 +232,7 @@ class ProbeTests(SynchronousTestCase):
     def test_end(self) -> None:
         """A session closes while a probe is in flight; nothing is left of it."""
         pair = opened()
+        pair.run(lambda: pair.starter.connection._link.route.discovery.numbers)
         pair.close()
         pair.assert_clean()
 
@@ -218,7 +240,7 @@ class ProbeTests(SynchronousTestCase):
         """No probe leaves while a full datagram has no room in the window, nor one that is larger than all of it."""
         pair = opened()
         link = pair.starter.connection._link
-        pair.run_for(0.3)
+        pair.run_for(LEISURE + 0.3)
         self.assertEqual(mtu(pair.starter), 1_472)
         pair.run(lambda: link.route.discovery.deadline is not None)
         link.route.discovery.timeout(link.route.discovery.deadline or 0.0)
@@ -390,7 +412,7 @@ class MoveTests(SynchronousTestCase):
         self.assertEqual((mtu(pair.starter), link.room), (1_200, 1_200 - 13 - 4))
         self.assertEqual(link.allowance._pacer.datagram, 1_200)
         pair.starter.touch()
-        pair.run_for(0.3)
+        pair.run_for(LEISURE + 0.3)
         self.assertEqual(mtu(pair.starter), 1_472)
         pair.close()
 
@@ -428,6 +450,7 @@ class LieTests(SynchronousTestCase):
     def test_unsent(self) -> None:
         """An acknowledgement of a probe that was not sent yet ends the session."""
         puppet = Puppet(Role.STARTER, discovers=True)
+        puppet.wait(LEISURE)
         self.assertGreater(puppet.victim.statistics()["mtu_probes"], 0)
         number = puppet.victim._link.recovery.next_number
         error = puppet.said(p.Ack(0, ((number, number + 1),)))

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from hypermail.link.discovery import KNOWN, MAX_PROBES, PAUSE, RAISE, RESOLUTION, Discovery
+from hypermail.link.discovery import KNOWN, LEISURE, MAX_PROBES, PAUSE, RAISE, RESOLUTION, Discovery
 from hypermail.link.path import Path
 
 BASE = 1_200
@@ -29,14 +29,15 @@ class DiscoveryTestCase(SynchronousTestCase):
         self.begin(1_472)
 
     def begin(self, limit: int, ceiling: int = LARGEST) -> None:
-        """Begin a search on a new path."""
+        """Begin a search on a new path, for which it is time."""
         self.limit = limit
         self.now = 1_000.0
         self.path = Path("peer", BASE, True)
         self.discovery = Discovery(self.path)
         self.tried: list[int] = []
         self.number = 0
-        self.discovery.allow(ceiling, self.now)
+        self.discovery.allow(ceiling, self.now - LEISURE)
+        self.discovery.timeout(self.now)
 
     def probe(self, arrives: bool | None = None) -> int:
         """Send a probe, if one is due, and learn its fate. @return: its size, or 0."""
@@ -120,6 +121,31 @@ class SearchTests(DiscoveryTestCase):
         self.discovery.allow(LARGEST, self.now)
         self.assertEqual(self.search(), 1_472)
         self.assertEqual(self.tried, tried)
+
+    def test_leisure(self) -> None:
+        """Nothing is tried for a moment after the peer is known; then it is, though nothing else happens."""
+        discovery = Discovery(Path("peer", BASE, True))
+        discovery.allow(LARGEST, self.now)
+        self.assertEqual(discovery.deadline, self.now + LEISURE)
+        for now, size in ((self.now + LEISURE - 0.01, 0), (self.now + LEISURE, 1_452)):
+            discovery.timeout(now)
+            self.assertEqual(discovery.next_size(now, LARGEST), size)
+        self.assertIsNone(discovery.deadline)
+
+    def test_hurry(self) -> None:
+        """Who has much to say does not wait that long; a search that is over, or waits longer, is not begun by it."""
+        discovery = Discovery(Path("peer", BASE, True))
+        discovery.hurry(self.now)
+        self.assertEqual(discovery.next_size(self.now, LARGEST), 0)  # the peer is not known
+        discovery.allow(LARGEST, self.now)
+        discovery.hurry(self.now)
+        self.assertEqual((discovery.deadline, discovery.next_size(self.now, LARGEST)), (None, 1_452))
+        self.search()
+        self.discovery.hurry(self.now)
+        self.assertEqual(self.probe(), 0)
+        self.discovery.black_hole(self.now)
+        self.discovery.hurry(self.now)
+        self.assertEqual(self.probe(), 0)
 
     @settings(deadline=None, max_examples=200)
     @given(st.integers(BASE, LARGEST), st.integers(BASE, LARGEST))
@@ -244,8 +270,10 @@ class AgainTests(DiscoveryTestCase):
         self.limit = 1_452
         self.discovery.move(self.path, self.now)
         self.assertFalse(self.discovery.acknowledged([(50, 51)], self.now))
-        self.assertIsNone(self.discovery.deadline)
         tried = len(self.tried)
+        self.assertEqual(self.probe(), 0)
+        self.now += LEISURE
+        self.discovery.timeout(self.now)
         self.assertEqual(self.search(), 1_452)
         self.assertEqual(self.tried[tried], 1_452)
 
