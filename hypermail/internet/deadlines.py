@@ -3,7 +3,8 @@ When each session of a socket wants to be called: many deadlines, one call of th
 
 A connection moves its deadline with nearly every batch, mostly away. So moving away does nothing (a
 deadline that comes too early finds nothing to do and is set anew), and coming closer is a push on a heap
-of tuples, which costs a tenth of a L{DelayedCall} of its own.
+of tuples, which costs a tenth of a L{DelayedCall} of its own. The heap doesn't keep whoever is over alive until
+its last deadline would have come.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ class Deadlines(Generic[A]):
         self._seconds = seconds
         self._expired = expired
         self._serial = count()
-        self._heap: list[tuple[float, int, A]] = []
-        self._armed = 0
+        self._heap: list[tuple[float, int, int]] = []
+        self._armed: dict[int, A] = {}  # by what the heap has of them
         self._call: IDelayedCall | None = None
         self._callAt = inf
 
@@ -68,10 +69,10 @@ class Deadlines(Generic[A]):
         if deadline is None:
             self._disarm(item)
         elif deadline < item.deadline:
-            if item.deadline == inf:
-                self._armed += 1
+            key = id(item)
+            self._armed[key] = item
             item.deadline = deadline
-            heappush(self._heap, (deadline, next(self._serial), item))
+            heappush(self._heap, (deadline, next(self._serial), key))
             if deadline < self._callAt:
                 self._schedule(deadline)
 
@@ -79,16 +80,16 @@ class Deadlines(Generic[A]):
         if item.deadline == inf:
             return
         item.deadline = inf
-        self._armed -= 1
+        del self._armed[id(item)]
         if not self._armed:
             self.stop()
 
     def stop(self) -> None:
         """Leave nothing in the reactor."""
-        for _, _, item in self._heap:
+        for item in self._armed.values():
             item.deadline = inf
+        self._armed.clear()
         self._heap.clear()
-        self._armed = 0
         self._unschedule()
 
     def _schedule(self, deadline: float) -> None:
@@ -114,18 +115,23 @@ class Deadlines(Generic[A]):
         heap = self._heap
         due = []
         while heap and heap[0][0] <= now:
-            deadline, _, item = heappop(heap)
-            if item.deadline == deadline:
+            entry = heappop(heap)
+            if self._counts(entry):
+                item = self._armed.pop(entry[2])
                 item.deadline = inf
-                self._armed -= 1
                 due.append(item)
         return due
+
+    def _counts(self, entry: tuple[float, int, int]) -> bool:
+        """Whether what the heap has is somebody's deadline still."""
+        item = self._armed.get(entry[2])
+        return item is not None and item.deadline == entry[0]
 
     def _tidy(self) -> None:
         """Drop the deadlines that have been moved since, when they are at the top, or too many."""
         heap = self._heap
-        if len(heap) > 2 * self._armed + 64:
-            heap[:] = [entry for entry in heap if entry[2].deadline == entry[0]]
+        if len(heap) > 2 * len(self._armed) + 64:
+            heap[:] = [entry for entry in heap if self._counts(entry)]
             heapify(heap)
-        while heap and heap[0][2].deadline != heap[0][0]:
+        while heap and not self._counts(heap[0]):
             heappop(heap)

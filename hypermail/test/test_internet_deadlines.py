@@ -7,6 +7,7 @@ from __future__ import annotations
 import time
 from math import inf
 from random import Random
+from weakref import ref
 
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
@@ -84,6 +85,19 @@ class DeadlinesTests(SynchronousTestCase):
         self.assertEqual(self.expired, [])
         self.deadlines.arm(second, None)
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_notKept(self) -> None:
+        """Who has taken its deadline back is not kept until that has come, while others have theirs."""
+        first, second = Item("a"), Item("b")
+        for deadline in (8.0, 7.0):
+            self.deadlines.arm(first, deadline)
+            self.deadlines.arm(second, deadline)
+        self.deadlines.arm(first, None)
+        kept = ref(first)
+        del first
+        self.assertIsNone(kept())
+        self.clock.pump([1.0] * 10)
+        self.assertEqual(self.expired, [("b", 7.0)])
 
     def test_past(self) -> None:
         """A deadline in the past is for the next turn."""
