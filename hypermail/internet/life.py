@@ -309,12 +309,7 @@ class SessionLife:
 
     def moved(self, here: str) -> None:
         """Our own address has changed."""
-        self._log.info(
-            "session {session} with {peer}: we are at {here} now",
-            session=self.sessionID.hex(),
-            peer=self.getPeer(),
-            here=here,
-        )
+        self._say("session {session} with {peer}: we are at {here} now", here=here)
 
     def _suspended(self, event: events.SessionSuspended) -> None:
         protocol = self.protocol
@@ -328,7 +323,7 @@ class SessionLife:
     def _resumed(self, event: events.SessionResumed) -> None:
         protocol = self.protocol
         assert protocol is not None  # the session was open
-        self._log.info("session {session} goes on with {peer}", session=self.sessionID.hex(), peer=self.getPeer())
+        self._say("session {session} goes on with {peer}")
         if self._factory is not None:
             self._owner.residents.resume(self)
         if self.whereabouts is not None:
@@ -394,8 +389,12 @@ class SessionLife:
             self._writing.sessionOver()
 
     def _note(self, format: str, code: int, text: str) -> None:
+        self._say(format, reason=named(code, text))
+
+    def _say(self, format: str, **details: object) -> None:
+        """Log it, without the session itself: a log that nobody has begun to write down keeps 65,536 events."""
         session = self.sessionID.hex() or f"{self.connection.first_tag:016x}"
-        self._log.info(format, session=session, peer=self.getPeer(), reason=named(code, text))
+        type(self)._log.info(format, session=session, peer=self.getPeer(), **details)
 
     def forgotten(self) -> None:
         """The core has nothing more to answer for this session; a starter's socket is closed."""

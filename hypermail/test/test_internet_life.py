@@ -5,10 +5,11 @@ Tests of L{hypermail.internet.life}: how sessions begin and end, over the core i
 from __future__ import annotations
 
 import contextlib
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import deferLater
+from twisted.logger import ILogObserver, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 from zope.interface.verify import verifyObject
 
@@ -27,6 +28,7 @@ from hypermail.events import SessionRequested
 from hypermail.interfaces import ISession, ISessionFactory, ISessionProtocol
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.protocol import SessionFactory
+from hypermail.internet.session import Session
 from hypermail.options import Options, Way
 from hypermail.test.sessions import CLIENT, PORT, SERVER, Hosts, RecordingProtocol, errorOf, logged
 from hypermail.testing import Conditions
@@ -243,6 +245,20 @@ class EndingTests(SynchronousTestCase):
         self.assertEqual(self.hosts.client.getDelayedCalls(), [])
         self.assertNotIn(CLIENT, [host for host, _ in self.hosts.network.attached])
         self.assertEqual(self.hosts.starting.calls, ["start", "stop"])
+
+    def test_notKeptByLog(self) -> None:
+        """What is logged of a session doesn't keep it: where no log was begun Twisted has the last 65,536 events."""
+        events: list[Any] = []
+        keep = cast(ILogObserver, events.append)
+        globalLogPublisher.addObserver(keep)
+        self.addCleanup(globalLogPublisher.removeObserver, keep)
+        self.hosts.run(self.session.close())
+        self.hosts.settle()
+        ends = [event for event in events if "ended" in event["log_format"]]
+        self.assertEqual(len(ends), 2)
+        for event in ends:
+            kept = [*event.values(), event["log_logger"].source]
+            self.assertEqual([value for value in kept if isinstance(value, (Session, RecordingProtocol))], [])
 
     def test_closeByListener(self) -> None:
         """A listener's session may be closed, too; then the starter's socket goes by itself."""
