@@ -324,6 +324,8 @@ class Continuation(Commands):
             self._session.survival.hurry(self._now)
 
     def _trace_end(self, error: HypermailError) -> None:
+        if not self._trace.kept:
+            return
         self._trace.event(
             self._now,
             "connectivity:connection_closed",

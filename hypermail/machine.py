@@ -30,6 +30,8 @@ class Table(Generic[S, I]):
         self.name = name
         self.initial = initial
         self._transitions = dict(transitions)
+        # By identity, as the hash of an Enum's member is a call of Python's: members live as long as the table.
+        self._next = {(id(state), id(input)): after for (state, input), after in transitions.items()}
 
     def next(self, state: S, input: I) -> S:
         """
@@ -38,7 +40,7 @@ class Table(Generic[S, I]):
         @raise IllegalTransition: when the table has no such pair.
         """
         try:
-            return self._transitions[state, input]
+            return self._next[id(state), id(input)]
         except KeyError:
             raise IllegalTransition(f"{self.name}: {input.name} is illegal in state {state.name}") from None
 

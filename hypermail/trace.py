@@ -14,9 +14,15 @@ from typing import Any
 
 
 class NullTrace:
-    """The trace of a connection that nobody watches."""
+    """
+    The trace of a connection that nobody watches.
+
+    @cvar kept: whether anything is written, so that what costs much is gathered for it.
+    """
 
     __slots__ = ()
+
+    kept = False
 
     def event(self, now: float, name: str, **data: Any) -> None:
         """Something happened that is not per datagram."""
@@ -43,6 +49,8 @@ class Trace(NullTrace):
     """
 
     __slots__ = ("_close", "_start", "_write")
+
+    kept = True
 
     def __init__(
         self, write: Callable[[str], Any], title: str, role: str, now: float, close: Callable[[], Any] = lambda: None

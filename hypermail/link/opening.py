@@ -140,18 +140,18 @@ class LinkOpening:
     def shake(self) -> Keys | None:
         """Let the handshake say what it can. @return: as L{take}."""
         keys = None
-        if self.failure is None and not self._keyed:
+        handshake = self.handshake
+        if self._packets and handshake.begun and self.failure is None and not self._keyed:
             starter, listener = self._local_tag, self.remote_tag
             if self._role is Role.LISTENER:
                 starter, listener = listener, starter
-            handshake = self.handshake
             binding = bind(handshake.mode, header.VERSION, self._first_tag, starter, listener, self._token)
             try:
                 keys = handshake.keys(binding)
                 self._keyed = keys is not None
             except HandshakeFailed as error:
                 self._fail(error)
-        said = self.handshake.outgoing()
+        said = handshake.outgoing()
         if said is not None:
             self.flight.send(said)
         return keys

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from hashlib import sha256
+from struct import Struct
 from typing import TYPE_CHECKING, Protocol
 
 from hypermail.options import Mode, Role
@@ -59,6 +60,9 @@ class Handshake(Protocol):
         """The handshake has served: free what it holds, and ignore what is still received."""
 
 
+#: The label, mode, version and tags that a session's keys are bound to; the token follows.
+_BINDING = Struct(">19sB4Q")
+
 #: Makes one side's handshake for a connection.
 HandshakeFactory = Callable[[Role], Handshake]
 
@@ -72,8 +76,7 @@ def bind(mode: Mode, version: int, first_tag: int, starter: int, listener: int, 
     @param token: by which the listener has admitted the starter, or nothing.
     @return: 32 bytes.
     """
-    fields = (bytes((mode,)), *(n.to_bytes(8, "big") for n in (version, first_tag, starter, listener)), token)
-    return sha256(b"hypermail/1 binding" + b"".join(fields)).digest()
+    return sha256(_BINDING.pack(b"hypermail/1 binding", mode, version, first_tag, starter, listener) + token).digest()
 
 
 class PlainHandshake:

@@ -328,6 +328,8 @@ class Tracing(NullTrace):
 
     __slots__ = ("closed", "datagrams", "names")
 
+    kept = True
+
     def __init__(self) -> None:
         self.names: list[str] = []
         self.datagrams = [0, 0]

@@ -4,6 +4,8 @@ Fields of packets that are not on the hot path: read one after the other, every 
 
 from __future__ import annotations
 
+import builtins
+
 from hypermail.errors import MalformedPacket
 
 #: What packets carry for those above.
@@ -39,6 +41,17 @@ class Reader:
         """
         start = self._advance(size)
         return bytes(self._view[start : self.at])
+
+    def numbered(self) -> tuple[int, builtins.bytes]:
+        """
+        A field that says itself which it is: a byte with its number, another with its length, and its bytes.
+
+        @raise MalformedPacket: as of L{bytes}.
+        """
+        start = self._advance(2)
+        number, size = self._view[start], self._view[start + 1]
+        start = self._advance(size)
+        return number, bytes(self._view[start : self.at])
 
     def _advance(self, size: int) -> int:
         start = self.at

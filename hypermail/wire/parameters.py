@@ -46,13 +46,14 @@ class Parameters(NamedTuple):
 
     def encode(self) -> bytes:
         """The parameters as they are written."""
-        parts = [bytes((len(self) - (not self.reset_token),))]
+        token = self.reset_token
+        written = bytearray((len(self) - (not token),))
         for number, value in enumerate(self[:-1], 1):
-            data = value.to_bytes(8, "big").lstrip(b"\0")
-            parts.append(bytes((number, len(data))) + data)
-        if self.reset_token:
-            parts.append(bytes((len(self), len(self.reset_token))) + self.reset_token)
-        return b"".join(parts)
+            size = (value.bit_length() + 7) >> 3
+            written += bytes((number, size)) + value.to_bytes(size, "big")
+        if token:
+            written += bytes((len(self), len(token))) + token
+        return bytes(written)
 
     @classmethod
     def decode(cls, reader: Reader) -> Parameters:
@@ -63,8 +64,7 @@ class Parameters(NamedTuple):
         """
         values: dict[int, bytes] = {}
         for _ in range(reader.integer(1)):
-            number = reader.integer(1)
-            value = reader.bytes(reader.integer(1))
+            number, value = reader.numbered()
             if number in values:
                 raise MalformedPacket(f"session parameter {number} appears twice")
             values[number] = value
