@@ -306,8 +306,7 @@ class Connection(Continuation):
     def _begin(self) -> None:
         """The link has keys: a starter's session may show that it is the one of before."""
         self._begun = True
-        if self.role is Role.STARTER:
-            self._session.survival.worker = self.remote_tag >> 56
+        self._session.survival.worker = self._worker
         if self._session.survival.claiming:
             self._session.claim(self._channel)
         elif self.role is Role.STARTER:

@@ -89,6 +89,11 @@ class Continuation(Commands):
         certificate = self._link.peer_certificate if self.role is Role.LISTENER else None
         return Channel(self._link.secret, b"" if certificate is None else _name_of_key(certificate))
 
+    @property
+    def _worker(self) -> int:
+        """The byte of the listener's tags, and of the starter's first ones, by which a worker process is found."""
+        return (self._link.remote_tag if self.role is Role.STARTER else self._link.local_tag) >> 56
+
     def _asked(self, packet: Asking) -> None:
         """The peer asks for a session, or for one of before, or has answered to that, or ends everything."""
         if type(packet) is p.SessionDeath:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from struct import Struct
 from struct import error as StructError
-from typing import Any
+from typing import Any, NamedTuple
 
 from hypermail.connection import Connection, RandomBytes, TraceFactory
 from hypermail.errors import UsageError
@@ -33,6 +33,20 @@ def _no_trace(role: Role, name: str, now: float) -> NullTrace:
     return NullTrace()
 
 
+class Share(NamedTuple):
+    """
+    Which tags are a worker's, of a listener that has several: those that begin with a byte that is C{worker} modulo
+    C{workers}.
+    """
+
+    worker: int = 0
+    workers: int = 1
+
+    def has(self, byte: int) -> bool:
+        """Whether tags are this worker's that begin so."""
+        return byte % self.workers == self.worker
+
+
 class Demux:
     """
     The connections of one socket.
@@ -42,7 +56,9 @@ class Demux:
     @param handshake: makes the listener's side of a handshake; None when strangers may open nothing.
     @param secret: 32 bytes for tokens, the same after a restart; None for some that last as long as this.
     @param scope: tells the socket from others with the same secret.
+    @param share: of a worker, which shares the address with others; what is for them is theirs to answer.
     @ivar dropped: datagrams that belonged to nobody and got no answer.
+    @ivar astray: datagrams that were for other workers.
     """
 
     def __init__(
@@ -54,8 +70,10 @@ class Demux:
         random_bytes: RandomBytes,
         secret: bytes | None = None,
         scope: bytes = b"",
+        share: Share = Share(),
         trace_factory: TraceFactory = _no_trace,
     ) -> None:
+        self._share = share
         self._reception: Reception | None = None
         if handshake is not None:
             self._reception = Reception(
@@ -73,7 +91,9 @@ class Demux:
         self._replies: list[Train] = []
         self._faults: list[tuple[Connection, Exception]] = []
         self._touched_otherwise: list[Connection] = []
+        self._strays: list[bytes] = []
         self.dropped = 0
+        self.astray = 0
 
     def renew(self, handshake: HandshakeFactory) -> None:
         """A listener's: see L{Reception.renew}."""
@@ -108,6 +128,8 @@ class Demux:
         if self._reception is not None:
             admission = self._reception.admission
             found |= {"opening": len(admission), "retries": admission.retries}
+        if self._share.workers > 1:
+            found["astray"] = self.astray
         return found
 
     def replies(self) -> list[Train]:
@@ -115,6 +137,15 @@ class Demux:
         replies = self._replies
         self._replies = []
         return replies
+
+    def strays(self) -> list[bytes]:
+        """
+        Datagrams of the last read that are for other workers; empty after they were taken.
+
+        A system that joins datagrams of one address sees the first one's tag only when it looks whose they are.
+        """
+        strays, self._strays = self._strays, []
+        return strays
 
     def faults(self) -> list[tuple[Connection, Exception]]:
         """Connections on which the core has failed, and how, which must be ended; empty after they were taken."""
@@ -130,6 +161,7 @@ class Demux:
         @param ecn: see L{Connection.receive}.
         @return: the connections that were touched, new ones included.
         """
+        self._strays.clear()
         touched = self._sort(datagrams, address, now)
         for connection, theirs in touched.items():
             try:
@@ -174,6 +206,10 @@ class Demux:
         kind = datagram[0]
         tag = int.from_bytes(datagram[1:9], "big")
         connection = self._by_tag.get(tag)
+        if connection is None and not self._share.has(datagram[1]):
+            self._strays.append(bytes(datagram))
+            self.astray += 1
+            return None
         if kind & 0xFE == Kind.SHORT:
             if connection is None:
                 self._reply(None if self._reception is None else self._reception.unknown(datagram, tag), address)

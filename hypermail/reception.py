@@ -112,7 +112,8 @@ class Reception:
         full = None
         if connections - len(self.admission) >= self._most:
             full = SessionRejected(f"the listener has {self._most} sessions, no more", Reason.TOO_MANY_SESSIONS)
-        local_tag = int.from_bytes(self._random_bytes(8), "big")
+        # It begins as the starter's first one does: all that is ever sent to the session comes to one worker so.
+        local_tag = head.destination >> 56 << 56 | int.from_bytes(self._random_bytes(8)[1:], "big")
         return Connection(
             Role.LISTENER,
             self._handshake(Role.LISTENER),

@@ -9,7 +9,7 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.connection import Connection
-from hypermail.demux import MOST_REPLIES, Demux
+from hypermail.demux import MOST_REPLIES, Demux, Share
 from hypermail.errors import Reason, SessionRejected
 from hypermail.events import SessionRequested
 from hypermail.options import ListenerOptions, Mode, Options, Role
@@ -31,6 +31,7 @@ class DemuxCase(SynchronousTestCase):
     """Sets up a listener's demux."""
 
     listener_options = ListenerOptions()
+    share = Share()
 
     def setUp(self) -> None:
         self.demux = self.new(handshake=PlainHandshake)
@@ -43,6 +44,7 @@ class DemuxCase(SynchronousTestCase):
             listener_options=self.listener_options,
             handshake=handshake,
             random_bytes=Random(7).randbytes,
+            share=self.share,
         )
 
     def receive(self, *datagrams: bytes) -> list[Connection]:
@@ -201,6 +203,52 @@ class StrangerTests(DemuxCase):
         self.assertEqual(len(answers), 2)
         self.assertEqual(other.receive([memoryview(answer) for answer in answers], "listener", now=1.0), [])
         self.assertEqual(other.replies(), [])
+
+
+class ShareTests(DemuxCase):
+    """A worker that shares its address with others: the second of three."""
+
+    share = Share(1, 3)
+
+    def tag(self, byte: int) -> int:
+        """One that begins with a byte."""
+        return byte << 56 | 77
+
+    def test_every(self) -> None:
+        """Each byte is one worker's, and without workers all are ours."""
+        for byte in range(256):
+            self.assertEqual([worker for worker in range(3) if Share(worker, 3).has(byte)], [byte % 3])
+            self.assertTrue(Share().has(byte))
+
+    def test_begun(self) -> None:
+        """The tag of a connection begins as its starter's first one did, and is another one behind that."""
+        tags = set()
+        for byte in range(1, 256, 15):
+            (connection,) = self.receive(hello(self.tag(byte)))
+            self.assertEqual(connection.local_tag >> 56, byte)
+            tags.add(connection.local_tag & (1 << 56) - 1)
+        self.assertEqual(len(tags), 17)
+        self.assertEqual((self.demux.strays(), self.demux.astray), ([], 0))
+
+    def test_others(self) -> None:
+        """What bears another worker's tag is left to that one, untouched: no connection, no answer."""
+        short = header.encode_short(self.tag(2), 1) + bytes(50)
+        others = [short, hello(self.tag(3)), hello(self.tag(255), version=9)]
+        (ours,) = self.receive(others[0], hello(self.tag(4)), *others[1:])
+        self.assertEqual(ours.first_tag, self.tag(4))
+        self.assertEqual((self.demux.strays(), self.demux.statistics()["astray"], self.demux.dropped), (others, 3, 0))
+        self.assertEqual((self.demux.strays(), self.replies(), len(self.demux)), ([], [], 1))
+
+    def test_untaken(self) -> None:
+        """Strays that nobody has taken are forgotten with the next read."""
+        self.receive(hello(self.tag(3)))
+        self.receive(hello(self.tag(4)))
+        self.assertEqual(self.demux.strays(), [])
+
+    def test_unknown(self) -> None:
+        """Of a tag that is ours and unknown the peer is told as ever."""
+        self.receive(header.encode_short(self.tag(4), 1) + bytes(50))
+        self.assertEqual(len(self.replies()), 1)
 
 
 class LimitTests(DemuxCase):

@@ -237,6 +237,19 @@ class ClaimTests(DurableTestCase):
         self.assertEqual(world.listener.side.application.resumptions, [True])
         self.assertEqual(world.starter.side.application.resumptions, [False])
 
+    def test_worker(self) -> None:
+        """By which byte a session is found is on both disks, and the same over all of its links."""
+        world = self.world()
+        byte = world.starter.side.connection.first_tag >> 56
+        for host in (world.listener, world.starter, world.listener):
+            world.restart(host)
+            world.settle()
+        connection = world.listener.side.connection
+        self.assertEqual((connection.first_tag >> 56, connection.local_tag >> 56), (byte, byte))
+        starters, listeners = world.starter.store.named(NAME), world.listener.store.find(connection.session_id)
+        assert starters is not None and listeners is not None
+        self.assertEqual((starters.identity.worker, listeners.identity.worker), (byte, byte))
+
 
 IDENTITY = SessionIdentity(
     id=b"i" * 16,
