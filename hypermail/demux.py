@@ -47,6 +47,10 @@ class Share(NamedTuple):
         return byte % self.workers == self.worker
 
 
+#: Of a listener without workers.
+ALONE = Share()
+
+
 class Demux:
     """
     The connections of one socket.
@@ -70,7 +74,7 @@ class Demux:
         random_bytes: RandomBytes,
         secret: bytes | None = None,
         scope: bytes = b"",
-        share: Share = Share(),
+        share: Share = ALONE,
         trace_factory: TraceFactory = _no_trace,
     ) -> None:
         self._share = share

@@ -9,6 +9,7 @@ C{reactor.listenUDP} themselves, L{DatagramCarrier} makes one of any L{IUDPTrans
 from __future__ import annotations
 
 import errno
+import socket
 import sys
 from collections import Counter, deque
 from typing import Any
@@ -52,7 +53,7 @@ def listenDatagrams(
     @param answering: send to each peer from the address that it has sent to, where the carrier can: for listeners.
     @raise CannotListenError: when the address cannot be bound.
     """
-    if sys.platform == "linux" and IReactorFDSet.providedBy(reactor):
+    if _segments(reactor):
         from hypermail.internet.udp import SegmentingPort
 
         listening: Any = SegmentingPort(port, protocol, interface, reactor, answering)
@@ -61,6 +62,29 @@ def listenDatagrams(
         listening = reactor.listenUDP(port, protocol, interface=interface, maxPacketSize=LARGEST_DATAGRAM)
     opened: IListeningPort = listening
     return opened
+
+
+def adoptDatagrams(reactor: Any, bound: socket.socket, protocol: Any, *, answering: bool = False) -> IListeningPort:
+    """
+    The same on a UDP socket that somebody else has bound.
+
+    @param bound: may be closed afterwards: the port has a descriptor of its own.
+    """
+    if _segments(reactor):
+        from hypermail.internet.udp import SegmentingPort
+
+        listening = SegmentingPort.adopting(bound, protocol, reactor, answering)
+        listening.startListening()
+    else:
+        bound.setblocking(False)
+        listening = reactor.adoptDatagramPort(bound.fileno(), bound.family, protocol, LARGEST_DATAGRAM)
+    opened: IListeningPort = listening
+    return opened
+
+
+def _segments(reactor: Any) -> bool:
+    """Whether the port for trains works here."""
+    return sys.platform == "linux" and IReactorFDSet.providedBy(reactor)
 
 
 @implementer(ICarrier)

@@ -14,7 +14,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from hypermail.connection import Connection
-from hypermail.demux import Demux
+from hypermail.demux import ALONE, Demux
 from hypermail.interfaces import ISessionFactory, ISessionProtocol, ISessionStore
 from hypermail.internet.address import SocketAddress, isLoopback
 from hypermail.internet.credentials import thisMachine
@@ -22,6 +22,7 @@ from hypermail.internet.inhabited import SocketSessions
 from hypermail.internet.residents import Residents, residentsOf
 from hypermail.internet.security import Security, refuseToLeave
 from hypermail.internet.session import Session
+from hypermail.internet.strays import Worker
 from hypermail.internet.traces import Traces
 from hypermail.internet.whereabouts import Whereabouts
 from hypermail.options import KIB, ListenerOptions, Options
@@ -56,6 +57,7 @@ class HypermailDatagramProtocol(SocketSessions):
         residents: Residents | None = None,
         store: ISessionStore | None = None,
         wall: Callable[[], float] = time.time,
+        worker: Worker | None = None,
     ) -> None:
         """
         @param factory: what strangers' sessions are for; None for a starter, which takes none.
@@ -72,11 +74,13 @@ class HypermailDatagramProtocol(SocketSessions):
         @param store: where durable sessions are kept; the sessions are durable when there is one (a listener's when
             their starters want it). Whoever has opened it closes it, after the socket.
         @param wall: the wall clock, in s since 1970, by which messages on disk expire.
+        @param worker: what this process has of a listener that has several; None for all of it.
         """
         super().__init__(factory, reactor=reactor, seconds=seconds, randomBytes=randomBytes, wall=wall)
         self.strangers = 0
         self._options = options or Options()
         self.store = store
+        self._worker = worker
         self._listenerOptions = listenerOptions or ListenerOptions()
         self.security = security
         self._traces = Traces(traceDirectory)
@@ -87,13 +91,17 @@ class HypermailDatagramProtocol(SocketSessions):
     def makeDemux(self) -> Demux:
         """See L{SocketSessions.makeDemux}."""
         self._options = self._within(self._options)
+        worker = self._worker
+        if worker is not None:
+            worker.strays.enter(self)
         return Demux(
             options=self._options,
             listener_options=self._listenerOptions,
             handshake=None if self.factory is None else self.security.listening(self._randomBytes),
             random_bytes=self._randomBytes,
-            secret=self.security.stateless,
+            secret=self.security.stateless if worker is None else worker.secret,
             scope=f"{thisMachine()} {self.host()}".encode() if self.factory is not None else b"",
+            share=ALONE if worker is None else worker.share,
             trace_factory=self._traces.ofStranger,
         )
 
@@ -116,6 +124,8 @@ class HypermailDatagramProtocol(SocketSessions):
             self._refuse(address, len(datagrams))
             return
         super().datagramsReceived(datagrams, address, ecn)
+        if self._worker is not None:
+            self._worker.strays.passOn(self, self._demux.strays(), address, ecn)
 
     def _refuse(self, address: Any, count: int) -> None:
         if not self.strangers:

@@ -4,7 +4,7 @@ What both kinds of session endpoint are told, and what of it makes no sense.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,12 @@ from hypermail.internet.dialects import DialectDatagramProtocol
 from hypermail.internet.inhabited import SocketSessions
 from hypermail.internet.residents import Residents
 from hypermail.internet.security import ListenerTLS, Security
+from hypermail.internet.strays import Worker
 from hypermail.options import ListenerOptions, Mode, Options
+
+#: Interfaces to listen on when none is named: both families, apart.
+EVERYWHERE = ("0.0.0.0", "::")
+THIS_MACHINE = ("127.0.0.1", "::1")
 
 _REACH = {
     (Mode.PLAIN, False): ", for this machine only",
@@ -55,6 +60,7 @@ class EndpointSettings:
         factory: ISessionFactory | None = None,
         listenerOptions: ListenerOptions | None = None,
         residents: Residents | None = None,
+        worker: Worker | None = None,
     ) -> SocketSessions:
         """The sessions of a new socket."""
         if isinstance(self.options, Dialect):
@@ -77,6 +83,7 @@ class EndpointSettings:
             randomBytes=self.randomBytes,
             residents=residents,
             store=self.store,
+            worker=worker,
         )
 
 
@@ -93,7 +100,20 @@ _WHY_NOT = {
     "options": ": what its sessions want and bear is said in the dialect itself",
     "store": ": its sessions end with their process",
     "name": ": its sessions end with their process",
+    "worker": ": its datagrams do not say whose they are",
 }
+
+
+def interfacesOf(allowRemote: bool, interface: str) -> Sequence[str]:
+    """
+    What to listen on.
+
+    @param allowRemote: see L{Security.allowRemote}.
+    @param interface: an IP address, or empty for all that are allowed.
+    """
+    if interface:
+        return (interface,)
+    return EVERYWHERE if allowRemote else THIS_MACHINE
 
 
 def checkPort(port: int, least: int) -> None:

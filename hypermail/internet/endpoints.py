@@ -9,10 +9,11 @@ sessions.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from math import inf
 from pathlib import Path
+from socket import socket
 from typing import Any
 
 from twisted.internet.defer import Deferred, maybeDeferred
@@ -36,10 +37,16 @@ from hypermail.internet.attempts import HostAddress, interleaved
 from hypermail.internet.claiming import NameInUse, useName
 from hypermail.internet.deadlines import clockOf
 from hypermail.internet.dialects import UNSECURED
-from hypermail.internet.endpoint_settings import EndpointSettings, checkDialect, checkInterface, checkPort
+from hypermail.internet.endpoint_settings import (
+    EndpointSettings,
+    checkDialect,
+    checkInterface,
+    checkPort,
+    interfacesOf,
+)
 from hypermail.internet.inhabited import SocketSessions
 from hypermail.internet.life import NOT_WANTED
-from hypermail.internet.listening import ListeningPorts, openPorts
+from hypermail.internet.listening import adoptPorts, openPorts
 from hypermail.internet.naming import NamedStreams
 from hypermail.internet.request import SessionRequest
 from hypermail.internet.residents import residentsOf
@@ -47,12 +54,9 @@ from hypermail.internet.resolution import resolve
 from hypermail.internet.security import Security, StarterTLS, refuseToLeave
 from hypermail.internet.shared import sharedSession
 from hypermail.internet.sockets import Lease, StarterSocket, starterSocket
+from hypermail.internet.strays import Worker
 from hypermail.internet.whereabouts import Whereabouts
 from hypermail.options import ListenerOptions, Options
-
-#: Interfaces to listen on when none is named: both families, apart.
-EVERYWHERE = ("0.0.0.0", "::")
-THIS_MACHINE = ("127.0.0.1", "::1")
 
 
 class SessionServerEndpoint:
@@ -74,6 +78,8 @@ class SessionServerEndpoint:
         randomBytes: Callable[[int], bytes] = os.urandom,
         store: ISessionStore | None = None,
         dialect: Dialect | None = None,
+        sockets: Sequence[socket] = (),
+        worker: Worker | None = None,
     ) -> None:
         """
         @param port: 0–65535; 0 for one that is free.
@@ -90,13 +96,17 @@ class SessionServerEndpoint:
             L{hypermail.services.store.openStore}. None for nowhere.
         @param dialect: L{Batch} or L{Digest}, to serve peers that speak an older wire format, in place of security,
             options, store and traces; None for the native protocol.
+        @param sockets: UDP sockets that are bound, to listen on in place of port and interface. The endpoint has
+            descriptors of its own as soon as it listens: these may be closed then.
+        @param worker: what this process has of a listener that has several; with the sockets that it has of it.
         @raise UsageError: when port or interface cannot be, the security is a starter's, or the dialect has no use for
             what is given, or misses something.
         """
         checkPort(port, 0)
         checkInterface(interface)
         if dialect is not None:
-            checkDialect(dialect, True, security=security, options=options, traceDirectory=traceDirectory, store=store)
+            others = {"security": security, "options": options, "traceDirectory": traceDirectory}
+            checkDialect(dialect, True, **others, store=store, worker=worker)
             security = UNSECURED
         elif security is None:
             raise UsageError("a listener needs its security: ListenerTLS(identity), SharedSecret(...) or Plain()")
@@ -104,6 +114,8 @@ class SessionServerEndpoint:
         self._reactor = reactor
         self._port = port
         self._interface = interface
+        self._sockets = sockets
+        self._worker = worker
         self._listenerOptions = listenerOptions
         self._settings = EndpointSettings(
             security, dialect or options, traceDirectory, seconds or clockOf(reactor), randomBytes, store
@@ -119,17 +131,22 @@ class SessionServerEndpoint:
         return Deferred.fromCoroutine(self._listen(factory))
 
     async def _listen(self, factory: ISessionFactory) -> IListeningPort:
-        security = self._settings.security
-        if self._interface:
-            refuseToLeave(security, self._interface, "listen on")
-        interfaces = (self._interface,) if self._interface else EVERYWHERE if security.allowRemote else THIS_MACHINE
+        security, sockets = self._settings.security, self._sockets
+        interfaces = interfacesOf(security.allowRemote, self._interface)
+        if sockets:
+            interfaces = [bound.getsockname()[0] for bound in sockets]
+        for interface in interfaces:
+            refuseToLeave(security, interface, "listen on")
 
         residents = residentsOf(self._listenerOptions, self._settings.randomBytes)
 
         def make() -> SocketSessions:
-            return self._settings.protocol(self._reactor, factory, self._listenerOptions, residents)
+            return self._settings.protocol(self._reactor, factory, self._listenerOptions, residents, self._worker)
 
-        ports: ListeningPorts = await openPorts(self._reactor, self._port, interfaces, make)
+        if sockets:
+            ports = adoptPorts(self._reactor, sockets, make)
+        else:
+            ports = await openPorts(self._reactor, self._port, interfaces, make)
         self._log.info(
             "listening on {addresses} in {manner}",
             addresses=" and ".join(map(str, ports.getHosts())),

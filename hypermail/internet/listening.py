@@ -5,8 +5,10 @@ Sockets that listen: one for each family, all with one port number, started and 
 from __future__ import annotations
 
 import errno
+import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred, DeferredList, maybeDeferred
@@ -16,7 +18,7 @@ from twisted.logger import Logger
 from zope.interface import implementer
 
 from hypermail.internet.address import HypermailAddress
-from hypermail.internet.carrier import listenDatagrams
+from hypermail.internet.carrier import adoptDatagrams, listenDatagrams
 from hypermail.internet.security import Security
 
 #: Port numbers that the system may propose until one is found that is free in both families.
@@ -111,24 +113,37 @@ async def openPorts(reactor: Any, port: int, interfaces: Sequence[str], make: Ma
     while True:
         attempts -= 1
         opened: list[IListeningPort] = []
+        protocols: list[Any] = []
         try:
-            protocols = _openAll(reactor, port, interfaces, make, opened)
+            onEvery(port, interfaces, partial(_open, reactor, make, opened, protocols))
             return ListeningPorts(opened, protocols)
         except CannotListenError as error:
             await ListeningPorts(opened).stopListening()
-            if not (attempts and opened and _number(error) == errno.EADDRINUSE):
+            if not (attempts and opened and isInUse(error)):
                 raise
 
 
-def _openAll(
-    reactor: Any, port: int, interfaces: Sequence[str], make: MakeProtocol, opened: list[IListeningPort]
-) -> list[Any]:
+def _open(
+    reactor: Any, make: MakeProtocol, opened: list[IListeningPort], protocols: list[Any], port: int, interface: str
+) -> int:
+    protocol = make()
+    opened.append(listenDatagrams(reactor, port, protocol, interface, answering=True))
+    protocols.append(protocol)
+    return opened[-1].getHost().port  # type: ignore[attr-defined,no-any-return]
+
+
+def onEvery(port: int, interfaces: Sequence[str], listen: Callable[[int, str], int]) -> None:
+    """
+    Open one port number of several interfaces. A family that the machine does not have is left out, and logged.
+
+    @param listen: opens a port, 0 for any, of an interface, and returns its number.
+    @raise CannotListenError: when an address cannot be bound, or none of them exists here.
+    """
     missing: CannotListenError | None = None
-    protocols = []
+    found = False
     for interface in interfaces:
         try:
-            protocol = make()
-            opened.append(listenDatagrams(reactor, port, protocol, interface, answering=True))
+            port = listen(port, interface)
         except CannotListenError as error:
             if len(interfaces) == 1 or _number(error) not in _NO_FAMILY:
                 raise
@@ -139,11 +154,25 @@ def _openAll(
                 reason=str(error.socketError),
             )
         else:
-            protocols.append(protocol)
-            port = opened[0].getHost().port  # type: ignore[attr-defined]
-    if not opened and missing is not None:
+            found = True
+    if missing is not None and not found:
         raise missing
-    return protocols
+
+
+def adoptPorts(reactor: Any, sockets: Sequence[socket.socket], make: MakeProtocol) -> ListeningPorts:
+    """
+    Listen on UDP sockets that somebody else has bound.
+
+    @param sockets: may be closed afterwards: the ports have descriptors of their own.
+    """
+    protocols = [make() for _ in sockets]
+    pairs = zip(sockets, protocols, strict=True)
+    return ListeningPorts([adoptDatagrams(reactor, bound, user, answering=True) for bound, user in pairs], protocols)
+
+
+def isInUse(error: CannotListenError) -> bool:
+    """Whether an address could not be bound as somebody else has it."""
+    return _number(error) == errno.EADDRINUSE
 
 
 def _number(error: CannotListenError) -> int | None:

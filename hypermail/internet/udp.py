@@ -122,10 +122,28 @@ class SegmentingPort(udp.Port):
 
     # The socket.
 
+    @classmethod
+    def adopting(cls, bound: socket.socket, protocol: ICarrierUser, reactor: Any, answering: bool = False) -> Any:
+        """
+        A port on a socket that somebody else has bound.
+
+        @param bound: which may be closed afterwards: the port has its own descriptor.
+        @return: the port, which is not listening yet.
+        """
+        host, number = bound.getsockname()[:2]
+        port: Any = cls(number, protocol, host, reactor, answering)
+        made = bound.dup()
+        made.setblocking(False)
+        port._prepare(made)
+        port._preexistingSocket = made
+        return port
+
     def createInternetSocket(self) -> socket.socket:
         """A socket of its own for each family, with large buffers, that segments and joins as the system can."""
         made: socket.socket = super().createInternetSocket()
         try:
+            if self.addressFamily == socket.AF_INET6:
+                made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             self._prepare(made)
         except BaseException:
             made.close()
@@ -133,8 +151,6 @@ class SegmentingPort(udp.Port):
         return made
 
     def _prepare(self, made: socket.socket) -> None:
-        if self.addressFamily == socket.AF_INET6:
-            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         for option in (socket.SO_RCVBUF, socket.SO_SNDBUF):
             made.setsockopt(socket.SOL_SOCKET, option, self.bufferSize)
         # Linux grants twice of what it gives, for its own bookkeeping (socket(7)).

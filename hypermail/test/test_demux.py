@@ -9,7 +9,7 @@ from random import Random
 from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.connection import Connection
-from hypermail.demux import MOST_REPLIES, Demux, Share
+from hypermail.demux import ALONE, MOST_REPLIES, Demux, Share
 from hypermail.errors import Reason, SessionRejected
 from hypermail.events import SessionRequested
 from hypermail.options import ListenerOptions, Mode, Options, Role
@@ -31,7 +31,7 @@ class DemuxCase(SynchronousTestCase):
     """Sets up a listener's demux."""
 
     listener_options = ListenerOptions()
-    share = Share()
+    share = ALONE
 
     def setUp(self) -> None:
         self.demux = self.new(handshake=PlainHandshake)
@@ -218,7 +218,7 @@ class ShareTests(DemuxCase):
         """Each byte is one worker's, and without workers all are ours."""
         for byte in range(256):
             self.assertEqual([worker for worker in range(3) if Share(worker, 3).has(byte)], [byte % 3])
-            self.assertTrue(Share().has(byte))
+            self.assertTrue(ALONE.has(byte))
 
     def test_begun(self) -> None:
         """The tag of a connection begins as its starter's first one did, and is another one behind that."""
