@@ -13,6 +13,7 @@ L{inbox}       streams and messages into the directory
 L{receiving}   one stream that brings a file
 L{echo}        everything back to where it came from
 L{listener}    the service: a socket, an inbox, an echo, a graceful end
+L{announcing}  what a listener says at its start
 L{passages}    what C{--forward} and C{--listen} say
 L{exits}       the listener's end of a tunnel
 L{entrances}   the starter's end of a tunnel, a service
@@ -42,6 +43,7 @@ L{store_file}  the same, blocking: one file, for one process at a time
 L{store_group} changes that are written together, and what they come to
 L{store_rows}  how they are written in the rows of the file
 L{store_sql}   its tables, and how it is made and opened
+L{store_shares} the stores of a listener's workers, and how sessions get from one to another
 L{workers}     threads for what blocks
 L{addresses}   C{HOST:PORT} and C{udp:4700:interface=127.0.0.1}
 ============== =====================================================================================

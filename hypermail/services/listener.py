@@ -4,10 +4,11 @@ The service of C{twistd hypermail}: a socket, and what to do with what comes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from socket import gethostname
-from typing import Any
+from socket import socket
+from typing import Any, NamedTuple
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -21,10 +22,12 @@ from hypermail.errors import (
 )
 from hypermail.interfaces import ISessionStore
 from hypermail.internet.endpoints import SessionServerEndpoint
-from hypermail.internet.security import ListenerTLS, Security
+from hypermail.internet.security import Security
 from hypermail.internet.settings import ListenerSettings
+from hypermail.internet.strays import Worker
 from hypermail.options import Options
-from hypermail.services.addresses import Destination, Listening
+from hypermail.services.addresses import Listening
+from hypermail.services.announcing import announce, announceWay
 from hypermail.services.dialects import DialectSettings
 from hypermail.services.directory import check_trace_directory, reason
 from hypermail.services.disk import Disk
@@ -33,10 +36,20 @@ from hypermail.services.exits import Exits
 from hypermail.services.kept import OwnStore, file_of, openNow, owner_of
 from hypermail.services.passages import Passage
 from hypermail.services.status import Status
-from hypermail.services.taking import NEITHER, ListenerSessions, OpenInbox
+from hypermail.services.store_shares import share, shareOf
+from hypermail.services.taking import ListenerSessions, OpenInbox
 
-UNSPECIFIED = ("", "0.0.0.0", "::")
-"""Interfaces that are no address to send anything to."""
+
+class Place(NamedTuple):
+    """
+    A worker's, among those of one listener.
+
+    @ivar worker: what it has of the listener.
+    @ivar sockets: its own, to listen on.
+    """
+
+    worker: Worker
+    sockets: Sequence[socket]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +62,7 @@ class Doing:
     @ivar forwards: where streams and datagrams go on to.
     @ivar settings: who we are, and who may come; or which dialect is spoken.
     @ivar status: is told of each session, when somebody may want to look.
+    @ivar place: among the workers of a listener that has several.
     """
 
     listening: Listening
@@ -59,6 +73,7 @@ class Doing:
     traceDirectory: str | None = None
     options: Options = field(default_factory=Options)
     status: Status | None = None
+    place: Place | None = None
 
 
 class ListenerService(Service):
@@ -104,7 +119,8 @@ class ListenerService(Service):
             self._bind()
         if self._inbox is not None:
             self._sessions.inbox = self._inbox.open()
-        self._sayWhatIsDone()
+        if self._doing.place is None:  # or whoever has started this worker says it, once
+            announce(self._log, self._doing, self._security, self._number)
 
     def _bind(self) -> None:
         doing = self._doing
@@ -126,10 +142,13 @@ class ListenerService(Service):
         if isinstance(doing.settings, DialectSettings):
             return SessionServerEndpoint(self._reactor, port, interface=interface, dialect=doing.settings.dialect())
         self._security = doing.settings.security()
+        worker, sockets = (None, ()) if doing.place is None else doing.place
         return SessionServerEndpoint(
             self._reactor,
             port,
             interface=interface,
+            sockets=sockets,
+            worker=worker,
             options=doing.options,
             security=self._security,
             traceDirectory=doing.traceDirectory,
@@ -147,7 +166,11 @@ class ListenerService(Service):
             file = file_of(settings, self._doing.listening)
             if owner is None or file is None:
                 return None
-            self._kept = openNow(self._reactor, file, owner)
+            if self._doing.place is None:
+                share(file, owner, 1)
+                self._kept = openNow(self._reactor, file, owner)
+            else:
+                self._kept = openNow(self._reactor, shareOf(file, self._doing.place.worker.share), owner)
         except HypermailError as error:
             if settings.state is not None:
                 raise
@@ -187,38 +210,13 @@ class ListenerService(Service):
             return
         self._security = security
         self._log.info("identity and trust were read again")
-        self._sayHowToCome()
+        if self._doing.place is None:
+            announceWay(self._log, self._doing, security, self._number)
 
-    def _sayWhatIsDone(self) -> None:
-        self._sayHowToCome()
-        if self._doing.inbox is not None:
-            self._log.info("files and messages land in {inbox!r}", inbox=self._doing.inbox)
-        if self._doing.echo:
-            self._log.info("everything is sent back")
-        for passage in self._doing.forwards:
-            what = "datagrams" if passage.datagrams else "streams"
-            self._log.info("{what} go on: {passage}", what=what, passage=passage)
-        if self._doing.inbox is None and not self._doing.echo and not self._doing.forwards:
-            self._log.info("only pings are answered: there is {neither}", neither=NEITHER)
-
-    def _sayHowToCome(self) -> None:
-        """The command that others type; it is made of what they need to know."""
-        if isinstance(self._doing.settings, DialectSettings):
-            self._doing.settings.sayWhoMayCome()
-            return
-        security = self._security
-        if not isinstance(security, ListenerTLS) or security.identity is None:
-            return
-        listening = self._doing.listening
-        port = listening if self._port is None else self._port.getHost()
-        host = listening.interface if listening.interface not in UNSPECIFIED else gethostname()
-        self._log.info(
-            "others reach this listener with: hypermail send --pin {pin} {destination} FILE...",
-            pin=security.identity.pin,
-            destination=Destination(host, port.port),
-        )
-        if security.allow is None and security.trustRoots is None:
-            self._log.warn("anybody may send to it: --allow PIN lets in only starters with a certificate of that pin")
+    @property
+    def _number(self) -> int:
+        """The port."""
+        return self._doing.listening.port if self._port is None else int(self._port.getHost().port)
 
     def stopService(self) -> Deferred[None]:
         """End all sessions, then close the socket, then the inbox; takes little more than L{GRACE}, cancelled less."""

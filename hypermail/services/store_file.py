@@ -27,7 +27,7 @@ from hypermail.services.store_rows import (
     encode_name,
     encode_store,
 )
-from hypermail.services.store_sql import SENDING, STORE, connect, explained
+from hypermail.services.store_sql import LANE, MESSAGES, OVER, SENDING, SESSION, STORE, connect, explained
 from hypermail.session.journal import Change, Over, QueuedMessage, StoredSession, Suspended
 
 #: s between two looks for sessions whose time is over.
@@ -269,6 +269,37 @@ class StoreFile:
             for change in changes[begin : begin + _MOST_ROWS]:
                 group.add(change)
             self._write(group.rows())
+
+    def copy(self, source: StoreFile, wanted: Callable[[int], bool]) -> None:
+        """
+        Write down sessions as another store has them, in place of what is kept of them here; all of them, or none.
+
+        @param source: of the same owner, in which nothing has a link.
+        @param wanted: whether those with a C{worker} are.
+        """
+        with self._explaining():
+            self._database.execute("BEGIN IMMEDIATE")
+            try:
+                for row in source._rows(wanted):
+                    self._insert([row])
+                self._database.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._database.execute("ROLLBACK")
+                raise
+
+    def _rows(self, wanted: Callable[[int], bool]) -> Iterator[Row]:
+        """All there is of some sessions."""
+        execute = self._database.execute
+        for id, name, until, body in execute("SELECT id, name, until, body FROM sessions"):
+            if not wanted(decode_session(id, body).identity.worker):
+                continue
+            yield OVER, id, 0, 0, 0, None, b""
+            yield SESSION, id, 0, until, 0, name, body
+            for lane, half, settled, body in execute("SELECT lane, half, settled, body FROM lanes WHERE id = ?", (id,)):
+                yield LANE, id, lane, half, settled, None, body
+            for row in execute("SELECT lane, first, stop, body FROM messages WHERE id = ?", (id,)):
+                yield MESSAGES, id, *row[:3], None, row[3]
 
     def _begin(self) -> None:
         """Compare what has a check of its own with the rest, and begin the suspension of those that had a link."""

@@ -192,14 +192,15 @@ def _make(path: str, owner: bytes, now: float) -> None:
             if error.errno not in _NO_LINKS:
                 raise
             os.rename(draft, path)
-        _sync_directory(parent)
+        sync_directory(parent)
     finally:
         for rest in (draft, draft + "-wal"):
             with suppress(OSError):
                 os.unlink(rest)
 
 
-def _sync_directory(path: str) -> None:
+def sync_directory(path: str) -> None:
+    """Wait until the names in it are on the disk, where the system can tell."""
     with suppress(OSError):  # not every system can
         descriptor = os.open(path, os.O_RDONLY)
         try:
