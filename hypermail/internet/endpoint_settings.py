@@ -48,11 +48,7 @@ class EndpointSettings:
         """What the log says of who can reach a listener, and how."""
         if isinstance(self.options, Dialect):
             return f"dialect {self.options.name}, which does not encrypt: anyone on the path can read"
-        security = self.security
-        mode = f"mode {security.mode.name.lower()}"
-        if isinstance(security, ListenerTLS) and security.identity is not None:
-            return f"{mode} with the pin {security.identity.pin}"
-        return mode + _REACH.get((security.mode, security.allowRemote), "")
+        return mannerOf(self.security)
 
     def protocol(
         self,
@@ -85,6 +81,14 @@ class EndpointSettings:
             store=self.store,
             worker=worker,
         )
+
+
+def mannerOf(security: Security) -> str:
+    """What the log says of who can reach a listener that is secured so."""
+    mode = f"mode {security.mode.name.lower()}"
+    if isinstance(security, ListenerTLS) and security.identity is not None:
+        return f"{mode} with the pin {security.identity.pin}"
+    return mode + _REACH.get((security.mode, security.allowRemote), "")
 
 
 def checkDialect(dialect: Dialect, listening: bool, **others: object) -> None:

@@ -21,6 +21,10 @@ class NotStored(HypermailError):
     """A file or message could not be stored; the text is for the peer, too, and names no path of ours."""
 
 
+class BeingWritten(NotStored):
+    """Another process, or another stream in this one, is writing the part of a transfer."""
+
+
 class Stored(NamedTuple):
     """A transfer is stored under this path; C{before} it was offered this time."""
 

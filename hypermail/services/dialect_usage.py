@@ -26,6 +26,7 @@ _USELESS = {
     "forward": "has no streams",
     "listen": "has no streams",
     "trace": "writes no traces",
+    "workers": "does not say whose a datagram is, so that one process has to do",
 }
 _SECONDS = ("connection-timeout", "delivery-timeout", "ping-interval")
 _NUMBERS = ("ping-packet-count", "ping-steps")

@@ -31,7 +31,7 @@ from contextlib import suppress
 from itertools import chain
 
 from hypermail.errors import NotSupported
-from hypermail.services.arrivals import Arrival, NotStored, Stored
+from hypermail.services.arrivals import Arrival, BeingWritten, NotStored, Stored
 from hypermail.services.disk import MARK, Disk
 from hypermail.services.parts import HIDDEN, LEAST, PART, STORED, Parts
 from hypermail.services.paths import numbered
@@ -138,7 +138,7 @@ class InboxDirectory:
         @param again: whether to go on where it stopped; otherwise it begins at 0.
         @return: the L{Arrival}, unless it has been stored before.
         @raise OSError: by the file system.
-        @raise NotStored: when a component is in the way, or somebody else is writing the part.
+        @raise NotStored: when a component is in the way; L{BeingWritten} when somebody else is writing the part.
         """
         record = self._record(transfer)
         if record is not None and self.parts.links:
@@ -171,7 +171,7 @@ class InboxDirectory:
         try:
             descriptor = disk.reopen(partial, self.parts.descriptor)
         except BlockingIOError:
-            raise NotStored("this transfer is arriving already") from None
+            raise BeingWritten("this transfer is arriving already") from None
         except FileNotFoundError:
             if record is not None:
                 self._sync_names(parent)

@@ -33,6 +33,9 @@ from hypermail.services.workers import Run
 #: How many messages of a durable lane, the last ones, may come again after a restart: those that were not settled.
 MAY_COME_AGAIN = 2 * Options().max_unsettled
 
+#: Given the name of a transfer.
+TakeAway = Callable[[str], Deferred[None]]
+
 
 class Inbox:
     """
@@ -42,15 +45,24 @@ class Inbox:
     @param run: runs what blocks.
     @param clock: the reactor.
     @param now: the wall clock in UTC, for the names of messages.
+    @param takeAway: has other processes that use the directory leave a transfer, when there are some that can be
+        asked; fires when they have.
     @ivar waiting: bytes that wait for the disk.
     """
 
     log = Logger()
 
     def __init__(
-        self, directory: InboxDirectory, *, run: Run, clock: IReactorTime, now: Callable[[], datetime]
+        self,
+        directory: InboxDirectory,
+        *,
+        run: Run,
+        clock: IReactorTime,
+        now: Callable[[], datetime],
+        takeAway: TakeAway | None = None,
     ) -> None:
         self.directory = directory
+        self.takeAway = takeAway
         self.run = run
         self.clock = clock
         self.waiting = 0
@@ -92,8 +104,13 @@ class Inbox:
 
         @return: fires when the older one is done with the part.
         """
-        older = self._arriving.get(receiver.name)
+        older = self.leave(receiver.name)
         self._arriving[receiver.name] = receiver
+        return older
+
+    def leave(self, transfer: str) -> Deferred[None]:
+        """Somebody else carries a transfer: what carries it here ends. @return: fires when it is done with the part."""
+        older = self._arriving.get(transfer)
         return succeed(None) if older is None else older.replaced()
 
     def left(self, receiver: FileReceiver) -> None:

@@ -11,7 +11,7 @@ from socket import socket
 from typing import Any, NamedTuple
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.logger import Logger
@@ -33,6 +33,7 @@ from hypermail.services.directory import check_trace_directory, reason
 from hypermail.services.disk import Disk
 from hypermail.services.ending import cannotStart, causeOf, listening
 from hypermail.services.exits import Exits
+from hypermail.services.inbox import TakeAway
 from hypermail.services.kept import OwnStore, file_of, openNow, owner_of
 from hypermail.services.passages import Passage
 from hypermail.services.status import Status
@@ -46,10 +47,12 @@ class Place(NamedTuple):
 
     @ivar worker: what it has of the listener.
     @ivar sockets: its own, to listen on.
+    @ivar takeAway: has the others leave a transfer; see L{Inbox}.
     """
 
     worker: Worker
     sockets: Sequence[socket]
+    takeAway: TakeAway
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +99,8 @@ class ListenerService(Service):
         self._port: Any = None
         self._security: Security | None = None
         self._kept: OwnStore | None = None
-        self._inbox = None if doing.inbox is None else OpenInbox(reactor, doing.inbox, disk)
+        takeAway = None if doing.place is None else doing.place.takeAway
+        self._inbox = None if doing.inbox is None else OpenInbox(reactor, doing.inbox, disk, takeAway)
 
     def _noSessions(self) -> ListenerSessions:
         dialect = isinstance(self._doing.settings, DialectSettings)
@@ -142,13 +146,13 @@ class ListenerService(Service):
         if isinstance(doing.settings, DialectSettings):
             return SessionServerEndpoint(self._reactor, port, interface=interface, dialect=doing.settings.dialect())
         self._security = doing.settings.security()
-        worker, sockets = (None, ()) if doing.place is None else doing.place
+        place = doing.place
         return SessionServerEndpoint(
             self._reactor,
             port,
             interface=interface,
-            sockets=sockets,
-            worker=worker,
+            sockets=() if place is None else place.sockets,
+            worker=None if place is None else place.worker,
             options=doing.options,
             security=self._security,
             traceDirectory=doing.traceDirectory,
@@ -191,6 +195,11 @@ class ListenerService(Service):
         if isinstance(error, OSError):
             return f"cannot listen on UDP port {self._doing.listening.port}: {reason(error)}"
         return error.text if isinstance(error, HypermailError) else failure.getErrorMessage()
+
+    def leave(self, transfer: str) -> Deferred[None]:
+        """Another worker carries a transfer to the inbox: see L{Inbox.leave}."""
+        inbox = self._sessions.inbox
+        return succeed(None) if inbox is None else inbox.leave(transfer)
 
     def reload(self) -> None:
         """

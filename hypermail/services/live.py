@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from hypermail.services.watching import INTERVAL, LEFT, TITLES, row, summary
+from hypermail.services.watching import INTERVAL, LEFT, row, summaries, titles
 
 _AROUND = 6  # lines: the summary, which may take two or three, an empty one, the titles, the rest
 
@@ -30,16 +30,17 @@ def drawn(snapshot: dict[str, Any], width: int, height: int) -> Group:
     @param width: columns of the terminal.
     @param height: its lines; of sessions for which there is no room only the number is told.
     """
-    shown = [at for at, title in enumerate(TITLES) if width >= NARROW or title not in LESS]
+    columns = titles(snapshot)
+    shown = [at for at, title in enumerate(columns) if width >= NARROW or title not in LESS]
     sessions = snapshot["sessions"]
-    rows = max(height - _AROUND, 1)
-    parts: list[Any] = [Text(summary(snapshot))]
+    parts: list[Any] = [Text(line) for line in summaries(snapshot)]
+    rows = max(height - _AROUND - len(parts) + 1, 1)
     if sessions:
         table = Table(box=None, pad_edge=False, header_style="bold")
         for at in shown:
-            table.add_column(TITLES[at], justify="left" if at < LEFT else "right", no_wrap=True)
+            table.add_column(columns[at], justify="left" if at < LEFT else "right", no_wrap=True)
         for session in sessions[:rows]:
-            cells = row(session)
+            cells = row(session, columns)
             # Text, so that nothing a peer calls itself is taken for markup.
             table.add_row(*(Text(cells[at]) for at in shown))
         parts += [Text(), table]

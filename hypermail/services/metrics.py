@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeHistogramMetricFamily, GaugeMetricFamily, Metric
@@ -75,7 +75,23 @@ class StatusCollector(Collector):
         for name, text in _SUMS.items():
             total = sum(each[name] for each in sessions)
             yield GaugeMetricFamily(f"hypermail_{_UNITS.get(name, name)}", text, total)
+        yield from _of_workers(program.get("workers", ()))
         yield _round_trips([each["rtt"] for each in sessions if each["rtt"] is not None])
+
+
+def _of_workers(workers: Sequence[dict[str, Any]]) -> Iterator[Metric]:
+    """What is told of each; of these there are always the same ones."""
+    if not workers:
+        return
+    opened = GaugeMetricFamily("hypermail_worker_sessions", "Sessions that a worker has.", labels=("worker",))
+    restarts = CounterMetricFamily(
+        "hypermail_worker_restarts", "How often another process of a worker has followed one.", labels=("worker",)
+    )
+    for worker in workers:
+        opened.add_metric((str(worker["worker"]),), worker["sessions_open"] or 0)
+        restarts.add_metric((str(worker["worker"]),), worker["restarts"])
+    yield opened
+    yield restarts
 
 
 def _round_trips(found: list[float]) -> Metric:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.error import ConnectionClosed
 from twisted.internet.interfaces import IDelayedCall, IHalfCloseableProtocol
 from twisted.internet.protocol import Protocol, connectionDone
@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from hypermail.errors import HypermailError
-from hypermail.services.arrivals import Arrival, NotStored, Stored
+from hypermail.services.arrivals import Arrival, BeingWritten, NotStored, Stored
 from hypermail.services.directory import reason
 from hypermail.services.files import DIGEST_SIZE, Announced, failed, onward, stored
 from hypermail.services.paths import printable
@@ -167,7 +167,8 @@ class FileReceiver(Protocol):
         pieces, amount = self._take()
         digest = bytes(self._digest) if self._complete else None
         self._busy = True
-        self._inbox.run(partial(self._work, pieces, digest)).addCallbacks(
+        work = partial(self._work, pieces, digest)
+        self._inbox.run(work).addErrback(self._takeAway, work).addCallbacks(
             self._worked, self._broken, callbackArgs=(amount,), errbackArgs=(amount,)
         ).addErrback(self._unexpected)
 
@@ -194,6 +195,13 @@ class FileReceiver(Protocol):
             arrival.abandon()
             raise
         return arrival
+
+    def _takeAway(self, failure: Failure, work: Callable[[], Arrival | Stored]) -> Deferred[Arrival | Stored]:
+        """Another process has an older stream of the transfer: that one ends, and then the work can be done."""
+        failure.trap(BeingWritten)
+        if self._inbox.takeAway is None:
+            return fail(failure)
+        return self._inbox.takeAway(self.name).addCallback(lambda _: self._inbox.run(work))
 
     def _worked(self, result: Arrival | Stored, amount: int) -> None:
         self._busy = False

@@ -100,7 +100,7 @@ class Sockets(Protocol):
         """Counters of all of them together."""
 
 
-class _Look(NamedTuple):
+class Look(NamedTuple):
     """Bytes of a session at some time."""
 
     at: float
@@ -108,15 +108,15 @@ class _Look(NamedTuple):
     received: int
 
 
-class _Rates:
+class Rates:
     """How fast bytes come and go, from one look to the next; begins with none at C{at}."""
 
     __slots__ = ("_looks",)
 
     def __init__(self, at: float) -> None:
-        self._looks = [_Look(at, 0, 0)]  # a few at most, and one while nobody looks: a deque would take 0.6 KiB
+        self._looks = [Look(at, 0, 0)]  # a few at most, and one while nobody looks: a deque would take 0.6 KiB
 
-    def over(self, look: _Look) -> dict[str, float]:
+    def over(self, look: Look) -> dict[str, float]:
         """
         B/s since the oldest look of the last L{WINDOW}, or the newest where there was none; others may look in between,
         as often as they like.
@@ -144,7 +144,7 @@ class _Open:
         self.session = session
         self.at = at
         self.since = since
-        self._rates = _Rates(at)
+        self._rates = Rates(at)
         self._peer: tuple[str | None, str | None] | None = None
 
     def snapshot(self, found: dict[str, Any], now: float) -> dict[str, Any]:
@@ -164,7 +164,7 @@ class _Open:
             "age": now - self.at,
             "state": found["state"],
             "way": found["way"],
-            "rates": self._rates.over(_Look(now, found["bytes_sent"], found["bytes_received"])),
+            "rates": self._rates.over(Look(now, found["bytes_sent"], found["bytes_received"])),
             "counters": {name: found[name] for name in COUNTERS},
             "rtt": found["rtt"],
             "window": found["window"],
@@ -194,7 +194,7 @@ class Status:
         self._began = seconds()
         self._now = now
         self._since = now()
-        self._rates = _Rates(self._began)
+        self._rates = Rates(self._began)
         self._open: dict[ISession, _Open] = {}
         self._sockets: list[Sockets] = []
         self._over: Counter[str] = Counter()
@@ -252,7 +252,7 @@ class Status:
                 "listening": [str(host) for sockets in self._sockets for host in sockets.getHosts()],
             },
             "totals": self._totals(totals),
-            "rates": self._rates.over(_Look(now, totals["bytes_sent"], totals["bytes_received"])),
+            "rates": self._rates.over(Look(now, totals["bytes_sent"], totals["bytes_received"])),
             "sessions": sessions,
         }
 

@@ -13,10 +13,10 @@ import json
 import re
 from io import BytesIO
 from ipaddress import ip_address
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import CancelledError, Deferred, maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.protocol import connectionDone
@@ -29,7 +29,7 @@ from twisted.web.server import NOT_DONE_YET, Request, Site
 
 from hypermail.services.addresses import Destination
 from hypermail.services.ending import cannotStart, causeOf
-from hypermail.services.status import MISDIRECTED, Status
+from hypermail.services.status import MISDIRECTED
 
 PATIENCE = 10
 """Seconds that a connection may be idle."""
@@ -58,6 +58,13 @@ def namesLoopback(field: bytes) -> bool:
         return False
 
 
+class Told(Protocol):
+    """What is shown, as a L{hypermail.services.status.Status} is."""
+
+    def snapshot(self) -> dict[str, Any] | Deferred[dict[str, Any]]:
+        """What there is to tell now."""
+
+
 class StatusPages(Resource):
     """
     All that there is to be seen.
@@ -68,14 +75,22 @@ class StatusPages(Resource):
 
     isLeaf = True
 
-    def __init__(self, status: Status, *, local: bool) -> None:
+    def __init__(self, status: Told, *, local: bool) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._status = status
         self._local = local
 
     def render(self, request: Request) -> int:
         """See L{twisted.web.resource.IResource}."""
-        code, kind, body = self._answer(request)
+        answering = Deferred.fromCoroutine(self._answer(request))
+        gone = request.notifyFinish()
+        gone.addErrback(lambda _: answering.cancel())
+        answering.addCallback(self._write, request)
+        answering.addErrback(lambda failure: failure.trap(CancelledError))
+        return NOT_DONE_YET
+
+    def _write(self, answer: tuple[int, str, bytes], request: Request) -> None:
+        code, kind, body = answer
         request.setResponseCode(code, b"Misdirected Request" if code == MISDIRECTED else None)
         for name, value in (
             ("Content-Type", kind),
@@ -86,9 +101,8 @@ class StatusPages(Resource):
             request.setHeader(name, value)
         request.write(body)  # which does not write it in answer to HEAD
         request.finish()
-        return NOT_DONE_YET
 
-    def _answer(self, request: Request) -> tuple[int, str, bytes]:
+    async def _answer(self, request: Request) -> tuple[int, str, bytes]:
         """Code, content type and body."""
         if self._local and not namesLoopback(request.requestHeaders.getRawHeaders(b"host", [b""])[0]):
             return _line(MISDIRECTED, "this is to be asked for as localhost, 127.0.0.1 or [::1]")
@@ -96,20 +110,24 @@ class StatusPages(Resource):
             request.setHeader("Allow", "GET, HEAD")
             return _line(http.NOT_ALLOWED, "there is nothing to be done here but to look (GET)")
         if request.path == b"/":
-            content = json.dumps(self._status.snapshot(), allow_nan=False)  # indented it would take thrice the time
+            content = json.dumps(await self._snapshot(), allow_nan=False)  # indented it would take thrice the time
             return http.OK, "application/json", content.encode("ascii") + b"\n"
         if request.path == b"/metrics":
-            return self._metrics(request)
+            return await self._metrics(request)
         return _line(http.NOT_FOUND, "there are only / and /metrics")
 
-    def _metrics(self, request: Request) -> tuple[int, str, bytes]:
+    async def _metrics(self, request: Request) -> tuple[int, str, bytes]:
         try:
             from hypermail.services.metrics import exposition
         except ModuleNotFoundError:
             return _line(http.NOT_IMPLEMENTED, WITHOUT_METRICS)
         accept = (request.getHeader(b"accept") or b"").decode("latin-1")
-        kind, body = exposition(self._status.snapshot(), accept)
+        kind, body = exposition(await self._snapshot(), accept)
         return http.OK, kind, body
+
+    async def _snapshot(self) -> dict[str, Any]:
+        told = self._status.snapshot()
+        return await told if isinstance(told, Deferred) else told
 
 
 def _line(code: int, text: str) -> tuple[int, str, bytes]:
@@ -139,7 +157,7 @@ class StatusSite(Site):
 
     noisy = False
 
-    def __init__(self, status: Status, reactor: Any, *, local: bool) -> None:
+    def __init__(self, status: Told, reactor: Any, *, local: bool) -> None:
         """
         @param status: what is told.
         @param local: see L{StatusPages}.
@@ -194,7 +212,7 @@ class StatusService(Service):
     name = "hypermail status"
     _log = Logger()
 
-    def __init__(self, reactor: Any, status: Status, where: Destination) -> None:
+    def __init__(self, reactor: Any, status: Told, where: Destination) -> None:
         self._reactor = reactor
         self._where = where
         self._local = ip_address(where.host).is_loopback

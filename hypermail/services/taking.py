@@ -28,7 +28,7 @@ from hypermail.services.ending import cannotStart
 from hypermail.services.exits import Exits
 from hypermail.services.files import NAME
 from hypermail.services.flows import DatagramExits
-from hypermail.services.inbox import Inbox
+from hypermail.services.inbox import Inbox, TakeAway
 from hypermail.services.receiving import FileReceiver
 from hypermail.services.status import Status
 from hypermail.services.workers import Workers
@@ -263,12 +263,14 @@ class OpenInbox:
 
     @param path: of the directory.
     @param disk: the file system.
+    @param takeAway: see L{Inbox}.
     """
 
     _log = Logger()
 
-    def __init__(self, reactor: Any, path: str, disk: Disk | None = None) -> None:
+    def __init__(self, reactor: Any, path: str, disk: Disk | None = None, takeAway: TakeAway | None = None) -> None:
         self._reactor = reactor
+        self._takeAway = takeAway
         self._directory = InboxDirectory(path, disk)
         self._workers = Workers(reactor, name="hypermail inbox")
         self._sweeping: LoopingCall | None = None
@@ -281,7 +283,13 @@ class OpenInbox:
         except HypermailError as error:
             cannotStart(self._log, error.text)
         self._workers.start()
-        inbox = Inbox(directory, run=self._workers.run, clock=self._reactor, now=lambda: datetime.now(UTC))
+        inbox = Inbox(
+            directory,
+            run=self._workers.run,
+            clock=self._reactor,
+            now=lambda: datetime.now(UTC),
+            takeAway=self._takeAway,
+        )
         self._sweeping = LoopingCall(inbox.sweep)
         self._sweeping.clock = self._reactor
         self._sweeping.start(SWEEPING)

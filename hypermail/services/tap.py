@@ -6,7 +6,8 @@ The plugin names this module; it is imported when the command is used, and insta
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from time import monotonic
@@ -24,17 +25,20 @@ from hypermail.services.dialect_usage import DialectUsage
 from hypermail.services.dialects import DialectSettings
 from hypermail.services.files import NAME as FILES
 from hypermail.services.passages import parse_forwards, parse_listens
+from hypermail.services.processes.counting import parse_workers
 from hypermail.services.rates import parse_rate
 
 if TYPE_CHECKING:
     from hypermail.interfaces import ISessionStore
+    from hypermail.services.listener import Doing, Place
+    from hypermail.services.processes.overview import Overview
     from hypermail.services.status import Status
 
 _DIRECTORIES = ("inbox", "outbox", "trace", "state")
 _NAMES = ("inbox", "outbox", "trace", "state", "identity", "trust-roots", "secret-file", "secrets")
 _PORT = "4700"
 #: Options that only a listener, or only a starter, has a use for.
-_LISTENERS = ("port", "inbox", "echo", "state", "allow", "forward")
+_LISTENERS = ("port", "workers", "inbox", "echo", "state", "allow", "forward")
 _STARTERS = ("listen", "pin", "outbox", "outbox-remove")
 
 
@@ -52,6 +56,12 @@ class Command(DialectUsage):
 
     optParameters = [
         ["port", "p", None, "UDP port, or a description: udp:4700:interface=127.0.0.1 (\\:\\:1 for ::1) [4700]."],
+        [
+            "workers",
+            "w",
+            None,
+            "Processes that share the port and its sessions: a number, or auto for one for each core [1]. Linux only.",
+        ],
         ["inbox", "i", None, "Directory that files and messages land in; made when it is missing."],
         ["connect", "c", None, "HOST:PORT of a listener, to keep a session with; see --listen and --outbox."],
         ["outbox", "o", None, "With --connect: directory whose files leave for the listener's inbox when it is there."],
@@ -93,6 +103,15 @@ class Command(DialectUsage):
         for name in ("allow", "forward", "listen"):
             self[name] = []
 
+    def parseOptions(self, options: Sequence[str] | None = None) -> None:
+        """
+        Read the words of a command line.
+
+        @param options: None for those of this process; they are kept as C{given}.
+        """
+        self.given = list(sys.argv[1:] if options is None else options)
+        super().parseOptions(options)  # type: ignore[no-untyped-call]
+
     def opt_allow(self, pin: str) -> None:
         """Let in only starters with a certificate of this pin, or of a FILE of pins; may be given again."""
         self["allow"].append(pin)
@@ -119,7 +138,7 @@ class Command(DialectUsage):
                     f"--{name} needs the name of a {'directory' if name in _DIRECTORIES else 'file'}"
                 )
         self._check("congestion", controller)
-        for name, parse in (("max-rate", parse_rate), ("status-port", parse_status_port)):
+        for name, parse in (("max-rate", parse_rate), ("status-port", parse_status_port), ("workers", parse_workers)):
             self[name] = None if self[name] is None else self._check(name, parse)
         self["forward"] = self._check("forward", parse_forwards)
         self["listen"] = self._check("listen", parse_listens)
@@ -205,14 +224,17 @@ def makeService(options: Command) -> IService:
 
     from hypermail.services.ending import reportInOneLine
     from hypermail.services.hangup import HangupService
+    from hypermail.services.processes.overview import Overview
     from hypermail.services.status import Status
     from hypermail.services.status_site import StatusService
 
     reportInOneLine()
-    session = SessionOptions(congestion=options["congestion"], max_rate=options["max-rate"])
-    status = None if options["status-port"] is None else Status(monotonic, partial(datetime.now, UTC))
-    make = _listener if options["connect"] is None else _starter
-    service = make(reactor, options, session, status)
+    several = (options["workers"] or 1) > 1
+    status: Any = None
+    if options["status-port"] is not None:
+        status = (Overview if several else Status)(monotonic, partial(datetime.now, UTC))
+    make = _starter if options["connect"] is not None else _workers if several else _listener
+    service = make(reactor, options, status)
     program: Any = MultiService()
     if status is not None:  # first: when it cannot start, nothing else does
         program.addService(StatusService(reactor, status, options["status-port"]))
@@ -222,23 +244,46 @@ def makeService(options: Command) -> IService:
     return together
 
 
-def _listener(reactor: Any, options: Command, session: SessionOptions, status: Status | None) -> Any:
-    from hypermail.services.listener import Doing, ListenerService
+def doingOf(options: Command, status: Status | None, place: Place | None = None) -> Doing:
+    """
+    What a listener does.
 
-    doing = Doing(
+    @param options: parsed.
+    @param status: what is told of its sessions, if it is.
+    @param place: of a worker, which is one of several.
+    """
+    from hypermail.services.listener import Doing
+
+    return Doing(
         listening=options["listening"],
         inbox=options["inbox"],
         echo=bool(options["echo"]),
         forwards=options["forward"],
         settings=options["settings"],
         traceDirectory=options["trace"],
-        options=session,
+        options=_sessionOptions(options),
         status=status,
+        place=place,
     )
-    return ListenerService(reactor, doing)
 
 
-def _starter(reactor: Any, options: Command, session: SessionOptions, status: Status | None) -> Any:
+def _sessionOptions(options: Command) -> SessionOptions:
+    return SessionOptions(congestion=options["congestion"], max_rate=options["max-rate"])
+
+
+def _listener(reactor: Any, options: Command, status: Status | None) -> Any:
+    from hypermail.services.listener import ListenerService
+
+    return ListenerService(reactor, doingOf(options, status))
+
+
+def _workers(reactor: Any, options: Command, overview: Overview | None) -> Any:
+    from hypermail.services.processes.service import WorkersService
+
+    return WorkersService(reactor, doingOf(options, None), options["workers"], options.given, overview)
+
+
+def _starter(reactor: Any, options: Command, status: Status | None) -> Any:
     if options["dialect"] is not None:
         from hypermail.services.dialect_starter import DialectStarterService
 
@@ -264,7 +309,7 @@ def _starter(reactor: Any, options: Command, session: SessionOptions, status: St
             reactor,
             host,
             port,
-            options=session,
+            options=_sessionOptions(options),
             security=security,
             traceDirectory=options["trace"],
             store=store,

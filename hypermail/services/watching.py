@@ -48,6 +48,8 @@ TITLES = (
     "MTU",
     "streams",
 )
+WORKER = "worker"
+"""The last one, of a program that has several."""
 LEFT = 4
 """So many columns are words; the others are numbers."""
 
@@ -171,6 +173,12 @@ _TOTALS: dict[str, type | tuple[type, ...]] = {
 }
 _RATES: dict[str, type | tuple[type, ...]] = dict.fromkeys(("bytes_received", "bytes_sent", "seconds"), (int, float))
 _COUNTERS: dict[str, type | tuple[type, ...]] = {"datagrams_sent": int, "datagrams_lost": int}
+_WORKER: dict[str, type | tuple[type, ...]] = {
+    "worker": int,
+    "state": str,
+    "restarts": int,
+    "sessions_open": (int, type(None)),
+}
 _SESSION: dict[str, type | tuple[type, ...]] = {
     "address": str,
     "mode": str,
@@ -197,8 +205,14 @@ def checked(found: Any) -> dict[str, Any]:
     _check(found["program"], {"version": str, "uptime": (int, float)})
     _check(found["totals"], _TOTALS)
     _check(found["rates"], _RATES)
+    fields = _SESSION | {"rates": dict, "counters": dict}
+    if "workers" in found["program"]:
+        _check(found["program"], {"workers": list})
+        for worker in found["program"]["workers"]:
+            _check(worker, _WORKER)
+        fields[WORKER] = int
     for session in found["sessions"]:
-        _check(session, _SESSION | {"rates": dict, "counters": dict})
+        _check(session, fields)
         _check(session["rates"], _RATES)
         _check(session["counters"], _COUNTERS)
     snapshot: dict[str, Any] = found
@@ -231,12 +245,35 @@ def summary(snapshot: dict[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def row(session: dict[str, Any]) -> tuple[str, ...]:
-    """One session, as L{TITLES} say."""
+def workers(snapshot: dict[str, Any]) -> str:
+    """How many sessions each worker has, in one line; empty when there are none."""
+    parts = []
+    for worker in snapshot["program"].get("workers", ()):
+        if worker["sessions_open"] is None:
+            has = f"is {_cell(worker['state'])}"
+        else:
+            has = f"has {count(worker['sessions_open'], 'session')}"
+        again = f" ({count(worker['restarts'], 'restart')})" if worker["restarts"] else ""
+        parts.append(f"worker {worker['worker']} {has}{again}")
+    return ", ".join(parts)
+
+
+def summaries(snapshot: dict[str, Any]) -> list[str]:
+    """What is told of all sessions together, line by line."""
+    return [line for line in (summary(snapshot), workers(snapshot)) if line]
+
+
+def titles(snapshot: dict[str, Any]) -> tuple[str, ...]:
+    """Of the columns."""
+    return (*TITLES, WORKER) if "workers" in snapshot["program"] else TITLES
+
+
+def row(session: dict[str, Any], titles: tuple[str, ...] = TITLES) -> tuple[str, ...]:
+    """One session, as L{titles} say."""
     counters, rates, rtt = session["counters"], session["rates"], session["rtt"]
     who = session["name"] or session["pin"]
     lost = counters["datagrams_lost"] / counters["datagrams_sent"] if counters["datagrams_sent"] else 0.0
-    cells = (
+    cells: tuple[str, ...] = (
         f"{session['address']} {_short(who)}" if who else session["address"],
         session["mode"],
         session["cipher"] or "none",
@@ -251,6 +288,8 @@ def row(session: dict[str, Any]) -> tuple[str, ...]:
         str(session["mtu"]),
         str(session["streams"]),
     )
+    if WORKER in titles:
+        cells = (*cells, str(session[WORKER]))
     return tuple(map(_cell, cells))
 
 
@@ -264,8 +303,9 @@ def _short(text: str) -> str:
 
 def table(snapshot: dict[str, Any]) -> Iterator[str]:
     """The lines of a plain table; in columns, as wide as they have to be."""
-    yield summary(snapshot)
-    rows = [TITLES, *map(row, snapshot["sessions"])]
+    yield from summaries(snapshot)
+    columns = titles(snapshot)
+    rows = [columns, *(row(session, columns) for session in snapshot["sessions"])]
     if len(rows) == 1:
         return
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

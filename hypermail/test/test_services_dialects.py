@@ -218,6 +218,7 @@ class ServerUsageTests(FilesCase):
             ("--dialect batch --state d", "no durable sessions: leave out --state"),
             ("--dialect batch --forward tcp:h:1", "no streams: leave out --forward"),
             ("--dialect batch --trace d", "leave out --trace"),
+            ("--dialect batch --workers 2", "whose a datagram is, so that one process has to do: leave out --workers"),
             ("--dialect batch --ping-interval soon", "--ping-interval: 'soon' is not a number of seconds"),
             ("--dialect batch --ping-interval -1", "ping_interval must be a positive number"),
             ("--dialect batch --ping-packet-count 1.5", "'1.5' is not a whole number"),

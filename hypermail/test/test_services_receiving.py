@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone, ConnectionLost
 from twisted.python.failure import Failure
 
@@ -383,6 +384,27 @@ class ReplacedTests(TransferCase):
             _, end = self.offer()
         self.assertEqual(end.value(), b"failed this transfer is arriving already\n")
         self.assertEqual(list(kept(self.top).values()), [CONTENT[:LEAST]])
+
+    def test_takenAway(self) -> None:
+        """One that can be asked leaves it, and the newer goes on; asked is once."""
+        self.cutOff(LEAST)
+        (path,) = (self.hidden / name for name in kept(self.top))
+        asked: list[str] = []
+        for leaves in (False, True):
+            with open(path) as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+
+                def takeAway(name: str, file: Any = file, leaves: bool = leaves) -> Deferred[None]:
+                    asked.append(name)
+                    if leaves:
+                        file.close()
+                    return succeed(None)
+
+                self.inbox.takeAway = takeAway
+                _, end = self.offer()
+            self.assertEqual(f"{asked.pop()}.part", path.name)
+            expected = b"from %d\n" % LEAST if leaves else b"failed this transfer is arriving already\n"
+            self.assertEqual((end.value(), asked), (expected, []))
 
 
 class CheckpointTests(TransferCase):

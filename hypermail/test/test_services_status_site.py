@@ -14,6 +14,7 @@ from unittest.mock import patch
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_open_metrics
 from prometheus_client.parser import text_string_to_metric_families as read_plain
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred
 from twisted.internet.error import CannotListenError, ConnectionDone
 from twisted.internet.testing import MemoryReactorClock, StringTransport
 from twisted.python.failure import Failure
@@ -166,6 +167,28 @@ class PageTests(SiteCase):
         self.assertEqual(Answer(transport.value()).fields["connection"], "close")
         self.assertTrue(transport.disconnecting)
 
+    def test_later(self) -> None:
+        """What takes its time to be told is told then, unless whoever has asked is gone."""
+        telling: list[Deferred[Any]] = []
+
+        def tell() -> Deferred[Any]:
+            telling.append(Deferred())
+            return telling[-1]
+
+        self.patch(self.status, "snapshot", tell)
+        for gone in (False, True):
+            protocol, transport = self.connect()
+            protocol.dataReceived(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            self.reactor.advance(1)
+            self.assertEqual(transport.value(), b"")
+            if gone:
+                protocol.connectionLost(Failure(ConnectionDone()))
+            else:
+                telling[-1].callback({"a": 1})
+            self.reactor.advance(1)
+            self.assertEqual(transport.value().endswith(b'\r\n\r\n{"a": 1}\n'), not gone)
+        self.assertTrue(telling[-1].called)
+
     def test_quiet(self) -> None:
         """A look leaves no line in the log."""
         lines = logged(self)
@@ -306,6 +329,18 @@ class MetricsTests(SiteCase):
         answer = self.get("/metrics", "Accept: application/openmetrics-text; version=1.0.0")
         self.assertTrue(answer.fields["content-type"].startswith("application/openmetrics-text"))
         self.assertTrue(answer.body.endswith(b"# EOF\n"))
+
+    def test_workers(self) -> None:
+        """Of each worker how many sessions it has, and how often it was started again."""
+        snapshot = self.snapshot()
+        self.assertNotIn(("hypermail_worker_sessions", ("0",)), self.samples(snapshot))
+        snapshot["program"]["workers"] = [
+            {"worker": 0, "sessions_open": 7, "restarts": 2},
+            {"worker": 1, "sessions_open": None, "restarts": 0},
+        ]
+        found = self.samples(snapshot)
+        self.assertEqual([found["hypermail_worker_sessions", (number,)] for number in "01"], [7, 0])
+        self.assertEqual([found["hypermail_worker_restarts_total", (number,)] for number in "01"], [2, 0])
 
     def test_totals(self) -> None:
         """Every total is a counter, but how many sessions are open."""

@@ -17,6 +17,7 @@ from hypermail.options import Options as SessionOptions
 from hypermail.services import listener
 from hypermail.services.addresses import Destination, Listening
 from hypermail.services.passages import Passage
+from hypermail.services.processes.service import WorkersService
 from hypermail.services.status_site import StatusService
 from hypermail.services.tap import Options, makeService
 from hypermail.test.services import environment
@@ -96,6 +97,30 @@ class OptionsTests(SynchronousTestCase):
         alone, _ = cast(Any, makeService(options))
         self.assertEqual((alone._sessions.status, options["status-port"]), (None, None))
 
+    def test_workers(self) -> None:
+        """With --workers the service is a parent, that hands on what it was given; one worker is as none."""
+        self.addCleanup(setattr, sys, "excepthook", sys.excepthook)
+        given = ["--plain", "--workers", "3", "--status-port", "0", "--forward", "tcp:h:1"]
+        options = Options()
+        options.parseOptions(given)
+        showing, parent, _ = cast(Any, makeService(options))
+        self.assertIsInstance(parent, WorkersService)
+        self.assertEqual((parent._count, parent._arguments), (3, given))
+        self.assertEqual(parent._doing.forwards, (Passage("", "tcp:h:1"),))
+        self.assertIs(parent._overview, showing._visits.wrappedFactory.resource._status)
+        for alone in (["--plain"], ["--plain", "--workers", "1"]):
+            options = Options()
+            options.parseOptions(alone)
+            service, _ = cast(Any, makeService(options))
+            self.assertIsInstance(service, listener.ListenerService)
+
+    def test_given(self) -> None:
+        """What was given is what the process was started with when nobody says otherwise."""
+        self.patch(sys, "argv", ["twistd", "--plain"])
+        options = Options()
+        options.parseOptions()
+        self.assertEqual(options.given, ["--plain"])
+
     def test_otherModes(self) -> None:
         """So do those of the other modes."""
         for arguments, expected in (
@@ -129,6 +154,8 @@ class OptionsTests(SynchronousTestCase):
             (["--status-port", "::1:4701"], "--status-port: '::1:4701' is not HOST:PORT"),
             (["--status-port", ":4701"], "--status-port: ':4701' has no host"),
             (["--status-port", "example.org:1"], "--status-port: 'example.org' is not an IP address"),
+            (["--workers", "0"], "--workers: '0' is no number of workers: give one from 1 to 64, or auto"),
+            (["--connect", "h:1", "--listen", "tcp:1", "--workers", "2"], "--workers is for a listener"),
             (["--inbox", ""], "--inbox needs"),
             (["--trace", "a\0b"], "--trace needs"),
             (["--identity", ""], "--identity needs the name of a file"),

@@ -22,7 +22,19 @@ from hypermail.errors import HypermailError
 from hypermail.services import live, watching
 from hypermail.services.addresses import Destination
 from hypermail.services.status import WINDOW
-from hypermail.services.watching import INTERVAL, TITLES, NoStatus, checked, look, recent, row, show, summary, table
+from hypermail.services.watching import (
+    INTERVAL,
+    TITLES,
+    NoStatus,
+    checked,
+    look,
+    recent,
+    row,
+    show,
+    summary,
+    table,
+    workers,
+)
 
 SESSION: dict[str, Any] = {
     "address": "127.0.0.1:5000",
@@ -68,6 +80,14 @@ CELLS = (
     "1452",
     "3",
 )
+WORKERS = [
+    {"worker": 0, "state": "serving", "pid": 7, "restarts": 0, "sessions_open": 1},
+    {"worker": 1, "state": "waiting", "pid": None, "restarts": 2, "sessions_open": None},
+]
+SHARED: dict[str, Any] = SNAPSHOT | {
+    "program": SNAPSHOT["program"] | {"workers": WORKERS},
+    "sessions": [SESSION | {"worker": 0}],
+}
 NOBODY = Destination("127.0.0.1", 4701)
 
 
@@ -283,6 +303,15 @@ class CheckTests(SynchronousTestCase):
             self.assertRaises(ValueError, checked, bad)
         checked(SNAPSHOT | {"more": 1})
 
+    def test_workers(self) -> None:
+        """Of workers, too, all is checked that is shown; with them each session says whose it is."""
+        checked(SHARED)
+        wrongs: Any = (7, {}, [7], [WORKERS[0] | {"state": 1}], [WORKERS[0] | {"sessions_open": "1"}])
+        for wrong in wrongs:
+            bad = SHARED | {"program": SHARED["program"] | {"workers": wrong}}
+            self.assertRaises(ValueError, checked, bad)
+        self.assertRaises(ValueError, checked, SHARED | {"sessions": [SESSION]})
+
 
 class TableTests(SynchronousTestCase):
     """What people see."""
@@ -308,6 +337,14 @@ class TableTests(SynchronousTestCase):
         }
         cells = row(SESSION | bare)
         self.assertEqual([cells[at] for at in (0, 2, 7, 8)], ["127.0.0.1:5000", "none", "0.00%", ""])
+
+    def test_workers(self) -> None:
+        """Of a program that has workers a line says how many sessions each has, a column whose each session is."""
+        self.assertEqual(workers(SNAPSHOT), "")
+        self.assertEqual(workers(SHARED), "worker 0 has 1 session, worker 1 is waiting (2 restarts)")
+        first, second, heads, cells = table(SHARED)
+        self.assertEqual((first, second), (summary(SNAPSHOT), workers(SHARED)))
+        self.assertEqual((heads.split()[-1], cells.split()[-1]), ("worker", "0"))
 
     def test_pin(self) -> None:
         """Who has no name has a pin, its beginning."""
@@ -453,6 +490,13 @@ class DrawnTests(SynchronousTestCase):
         self.assertEqual(lines[-1].rstrip(), "... and 4,982 more (--once shows all)")
         self.assertLess(len(lines), 24)
         self.assertEqual(len(self.draw(SNAPSHOT | {"sessions": [SESSION] * 9}, 160, 1)), 5)
+
+    def test_workers(self) -> None:
+        """With workers there is one line less for sessions, and one column more."""
+        lines = self.draw(SHARED | {"sessions": SHARED["sessions"] * 5_000}, 160, 24)
+        self.assertEqual(lines[-1].rstrip(), "... and 4,983 more (--once shows all)")
+        self.assertEqual(lines[1].rstrip(), workers(SHARED))
+        self.assertEqual(lines[3].split(), [*TITLES, "worker"])
 
     def test_nobody(self) -> None:
         """Without sessions only the summary."""

@@ -25,6 +25,7 @@ from hypermail.machine import Table
 from hypermail.messages.states import OUTGOING
 from hypermail.messages.states import Input as MessageInput
 from hypermail.messages.states import State as Message
+from hypermail.services.processes.states import LIFE, Life, LifeInput
 from hypermail.session.states import CARRIAGE, SESSION, Carriage, CarriageInput
 from hypermail.session.states import Input as SessionInput
 from hypermail.session.states import State as Session
@@ -54,6 +55,7 @@ TABLES: list[tuple[Table[Any, Any], type[Enum], type[Enum], set[Enum], set[Enum]
     (ASKING, Asking, AskingInput, {Asking.IDLE}, {Asking.OVER}),
     (CLIENT, ClientPhase, ClientInput, {ClientPhase.GREETING}, {ClientPhase.OVER}),
     (ANSWERING, Answering, AnsweringInput, {Answering.IDLE}, set()),
+    (LIFE, Life, LifeInput, {Life.WAITING}, {Life.OVER}),
     (GREETING, Greeting, GreetingInput, {Greeting.CONNECTING, Greeting.UNPROVED}, {Greeting.OVER}),
 ]
 
