@@ -228,12 +228,12 @@ class ReceivedMessages:
         """Give messages to the application; those that it takes at once are settled together."""
         lane = event.lane
         receive = self._protocol.messageReceived
-        number = start = event.first
+        start = event.first
         messages: list[bytes] = event.messages
         if lane.durable:
             session = self._session.connection.session_id
-            messages = [Message(data, session, lane.number, at) for at, data in enumerate(messages, number)]
-        for message in messages:
+            messages = [Message(data, session, lane.number, at) for at, data in enumerate(messages, start)]
+        for number, message in enumerate(messages, start):
             try:
                 answer = receive(message)
                 waits = None if answer is None else pending(answer)
@@ -243,10 +243,9 @@ class ReceivedMessages:
                 self._takeRun(lane, start, number)
                 start = number + 1
                 waits.addCallbacks(self._taken, self._failed, callbackArgs=(lane, number), errbackArgs=(lane, number))
-            number += 1
             if self.over:
                 return
-        self._takeRun(lane, start, number)
+        self._takeRun(lane, start, event.first + len(messages))
 
     def _takeRun(self, lane: IncomingLane, start: int, stop: int) -> None:
         if stop > start and not self.over:

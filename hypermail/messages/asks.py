@@ -156,7 +156,7 @@ class AskedLane(IncomingLane):
         super().detach(Holdings(maxsize, maxsize))
 
     def _check(self, number: int) -> None:
-        if not self._is_with_application(number) or number in self._answered:
+        if number not in self._with_application or number in self._answered:
             raise UsageError(f"ask {number} does not wait for an answer")
 
     def reply_settled(self, number: int) -> None:

@@ -73,29 +73,27 @@ class DurableIncomingLane(IncomingLane):
         The peer has been restarted. It sends again all that is not settled, and counts its allowance from nothing: what
         is not with the application goes, and what is there is not counted any more, as far as that may be.
         """
+        self._release_waiting()
         self._partial.clear()
         self._held.clear()
         if not self._settled:
             self._top = self._next
-        gone = [number for number in self._sizes if number >= self._next]
-        self._holdings.release(sum(self._sizes.pop(number) for number in gone), len(gone))
-        counted = [number for number in self._sizes if number >= self._excused_below]
-        if counted and self._holdings.excuse(sum(self._sizes[number] for number in counted), len(counted)):
+        counted = self._with_application.since(self._excused_below)
+        if counted and self._holdings.excuse(sum(counted), len(counted)):
             self._excused_below = self._next
         self.retell()
 
-    def _settle(self, start: int, stop: int, verdict: Verdict | None = None) -> None:
-        excused = range(start, min(stop, self._excused_below))
-        if excused:
-            self._holdings.count_again(sum(self._sizes[number] for number in excused), len(excused))
-        super()._settle(start, stop, verdict)
+    def _settle(self, start: int, sizes: list[int], verdict: Verdict | None = None) -> None:
+        if start < self._excused_below:
+            excused = sizes[: self._excused_below - start]
+            self._holdings.count_again(sum(excused), len(excused))
+        super()._settle(start, sizes, verdict)
 
     def acknowledge(self) -> None:
         """Write down what is settled, if there is news; tell the peer what was written down."""
         if self._news:
             self._news = False
-            if not self._sizes:
-                self._rest()
+            self._rest()
             if self._watermark > self._noted:
                 self._note()
         if self._tells:
@@ -137,7 +135,7 @@ class DurableIncomingLane(IncomingLane):
             self._verdicts.pop(clear.number, None)
             self._journal.put(Heard(self._journal.id, self.number, (clear.number,)))
             self._limit()
-            self._deliver_held()
+            self._deliver()
 
     def _limit(self) -> None:
         """While the peer knows of too few of its rejects, it is given no reason for more."""

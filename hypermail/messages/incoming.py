@@ -11,9 +11,10 @@ from itertools import islice
 from hypermail.errors import LimitExceeded, ProtocolViolation, Reason, UsageError
 from hypermail.link.control import Control
 from hypermail.messages.holdings import Holdings
+from hypermail.messages.runs import Runs
 from hypermail.options import Delivery
 from hypermail.wire.fields import MAX_TEXT
-from hypermail.wire.packets import Data, MessageClear, StreamBlock, StreamBlockAck, Verdict
+from hypermail.wire.packets import MessageClear, StreamBlock, StreamBlockAck, Verdict
 from hypermail.wire.ranges import RangeSet
 from hypermail.wire.reassembly import Reassembly
 
@@ -42,11 +43,12 @@ class IncomingLane:
     """
     The receiving half of one lane.
 
-    Every number that was seen and isn't settled is in C{_sizes}, with the bytes that it was declared to
-    have; where else it stands tells how far it is: C{_partial} (fragments are missing), C{_held} (whole,
-    its turn has not come), else it is with the application.
+    Every number that was seen and isn't settled stands in one place, which tells how far it is: C{_partial} (fragments
+    are missing), C{_held} (whole; its turn has not come, or the application has no room for it), C{_with_application}
+    (with the bytes that it has). Runs stay runs from the datagram to their settling, as long as nothing parts them.
 
     @ivar number: of the lane.
+    @ivar ready: runs to be delivered now, as (first number, messages).
     @cvar durable: whether it goes on after restarts.
     """
 
@@ -62,11 +64,9 @@ class IncomingLane:
         "_next",
         "_ordered",
         "_partial",
-        "_ready",
         "_reported",
         "_reports",
         "_settled",
-        "_sizes",
         "_top",
         "_unreported",
         "_verdicts",
@@ -74,6 +74,7 @@ class IncomingLane:
         "_with_application",
         "flags",
         "number",
+        "ready",
     )
 
     def __init__(
@@ -97,15 +98,14 @@ class IncomingLane:
         self._top = 0  # one more than the greatest number seen
         self._watermark = 0
         self._settled = RangeSet()  # above the watermark
-        self._sizes: dict[int, int] = {}
         self._partial: dict[int, _Partial] = {}
-        self._held: dict[int, bytes] = {}
-        self._with_application = 0
+        self._held: Runs[bytes] = Runs()
+        self._with_application: Runs[int] = Runs()
         self._verdicts: dict[int, Verdict] = {}  # until the peer has heard them
         self._reports: dict[int, tuple[int, ...]] = {}  # on their way, each with the numbers of its verdicts
         self._reported = 0  # the greatest watermark that was told
         self._unreported = RangeSet()  # settled above the watermark, or with a verdict, and not told yet; if unordered
-        self._ready: list[tuple[int, list[bytes]]] = []
+        self.ready: list[tuple[int, list[bytes]]] = []
         self._news = False
 
     @property
@@ -125,12 +125,11 @@ class IncomingLane:
             self._take(first, count)
 
     def _take(self, first: int, count: int) -> None:
-        for number in range(first, first + count):
-            if not self._is_with_application(number):
-                raise UsageError(f"message {number} of lane {self.number} is not with the application")
-        self._with_application -= count
-        self._settle(first, first + count)
-        self._deliver_held()
+        sizes = self._with_application.remove(first, count)
+        if sizes is None:
+            raise self._not_with_application(first, count)
+        self._settle(first, sizes)
+        self._deliver()
 
     def reject(self, number: int, code: int, text: str) -> None:
         """
@@ -140,47 +139,52 @@ class IncomingLane:
         """
         if self._delivery is Delivery.BUFFERED:
             return
-        if not self._is_with_application(number):
-            raise UsageError(f"message {number} of lane {self.number} is not with the application")
-        self._with_application -= 1
-        self._settle(number, number + 1, Verdict(number, False, code, text))
-        self._deliver_held()
+        sizes = self._with_application.remove(number, 1)
+        if sizes is None:
+            raise self._not_with_application(number)
+        self._settle(number, sizes, Verdict(number, False, code, text))
+        self._deliver()
 
-    def _is_with_application(self, number: int) -> bool:
-        return number in self._sizes and number not in self._partial and number not in self._held
+    def _not_with_application(self, first: int, count: int = 1) -> UsageError:
+        number = next(number for number in range(first, first + count) if number not in self._with_application)
+        return UsageError(f"message {number} of lane {self.number} is not with the application")
 
     # Receiving
 
-    def receive_run(self, first: int, messages: list[Data]) -> None:
+    def receive_run(self, first: int, messages: list[bytes]) -> None:
         """
         Take whole messages with consecutive numbers.
 
+        @param messages: the list belongs to the lane from now on.
         @raise LimitExceeded: when the peer goes past its allowance.
         @raise ProtocolViolation: when fragments of one of them have said another length.
         """
-        count = len(messages)
-        if first == self._top and (first == self._next or not self._ordered) and not self._held:
-            room = self._most_with_application - self._with_application
-            if count <= room:
-                self._admit_run(first, messages)
-                return
+        if first >= self._top:
+            self._admit_run(first, messages)
+            return
         for number, data in enumerate(messages, first):
-            if self._is_new(number) or number in self._partial:
+            if number in self._partial or self._is_new(number):
                 self._check_total(number, len(data))
                 self._admit(number, len(data))
-                self._partial.pop(number, None)
-                self._complete(number, bytes(data))
+                self._complete(number, data)
 
-    def _admit_run(self, first: int, messages: list[Data]) -> None:
-        """The usual case: all of it is new and next."""
-        stop = first + len(messages)
+    def _admit_run(self, first: int, messages: list[bytes]) -> None:
+        """The usual case: all of it is new. Most often its turn has come, too, and there is room."""
+        sizes = list(map(len, messages))
+        stop = first + len(sizes)
         self._check_ahead(stop - 1)
-        sizes = [len(data) for data in messages]
         self._holdings.admit(sum(sizes), len(sizes))
-        self._sizes.update(zip(range(first, stop), sizes))
-        self._next = self._top = stop
-        self._with_application += len(sizes)
-        self._ready.append((first, [bytes(data) for data in messages]))
+        self._top = stop
+        if (
+            not self._held.count
+            and (first == self._next or not self._ordered)
+            and len(sizes) <= self._most_with_application - self._with_application.count
+        ):
+            self._next = stop
+            self._give(first, messages, sizes)
+        else:
+            self._held.add(first, messages)
+            self._deliver()
 
     def receive_fragment(self, block: StreamBlock) -> None:
         """
@@ -202,17 +206,21 @@ class IncomingLane:
         self._check_total(number, block.total)
         partial.pieces += partial.bytes.add(block.offset, block.data, partial.total)
         if partial.bytes.offset == partial.total:
-            del self._partial[number]
             self._complete(number, b"".join(partial.pieces))
 
     def _check_total(self, number: int, total: int) -> None:
-        if number in self._partial and self._sizes[number] != total:
-            raise ProtocolViolation(
-                f"message {number} of lane {self.number} has {self._sizes[number]} bytes, or {total}?"
-            )
+        partial = self._partial.get(number)
+        if partial is not None and partial.total != total:
+            raise ProtocolViolation(f"message {number} of lane {self.number} has {partial.total} bytes, or {total}?")
 
     def _is_new(self, number: int) -> bool:
-        return number >= self._watermark and number not in self._sizes and number not in self._settled
+        return number >= self._top or not (
+            number < self._watermark
+            or number in self._partial
+            or number in self._held
+            or number in self._with_application
+            or number in self._settled
+        )
 
     def _check_ahead(self, number: int) -> None:
         if number - self._watermark >= MOST_AHEAD:
@@ -220,35 +228,37 @@ class IncomingLane:
 
     def _admit(self, number: int, size: int) -> None:
         """Count a message that was not seen before; what was is counted already."""
-        if number in self._sizes:
+        if number in self._partial:
             return
         self._check_ahead(number)
         self._holdings.admit(size, 1)
-        self._sizes[number] = size
         self._top = max(self._top, number + 1)
 
     def _complete(self, number: int, data: bytes) -> None:
-        self._held[number] = data
-        self._deliver_held()
+        self._partial.pop(number, None)
+        self._held.add(number, [data])
+        self._deliver()
 
-    def _deliver_held(self) -> None:
+    def _deliver(self) -> None:
         """Deliver what is whole and whose turn has come, as far as the application may hold it."""
         held = self._held
-        while held and self._with_application < self._most_with_application:
+        while held.count and (room := self._most_with_application - self._with_application.count) > 0:
             if self._ordered:
                 self._skip_settled()
-                number = self._next
-                if number not in held:
+                if held.first != self._next:
                     return
-                self._next += 1
-            else:
-                number = next(iter(held))
-            self._with_application += 1
-            data = held.pop(number)
-            if self._ready and self._ready[-1][0] + len(self._ready[-1][1]) == number:
-                self._ready[-1][1].append(data)
-            else:
-                self._ready.append((number, [data]))
+            first, messages = held.pop(room)
+            self._next = first + len(messages)
+            self._give(first, messages, list(map(len, messages)))
+
+    def _give(self, first: int, messages: list[bytes], sizes: list[int]) -> None:
+        """Messages go to the application, together with those before them."""
+        self._with_application.add(first, sizes)
+        ready = self.ready
+        if ready and ready[-1][0] + len(ready[-1][1]) == first:
+            ready[-1][1].extend(messages)
+        else:
+            ready.append((first, messages))
 
     def _skip_settled(self) -> None:
         """Go past numbers that were cleared before they were delivered."""
@@ -264,19 +274,22 @@ class IncomingLane:
         number = clear.number
         if self._is_new(number):
             self._admit(number, 0)
-        elif number not in self._partial and number not in self._held:
+            size = 0
+        elif (partial := self._partial.pop(number, None)) is not None:
+            size = partial.total
+        elif (messages := self._held.remove(number, 1)) is not None:
+            size = len(messages[0])
+        else:
             return
-        self._partial.pop(number, None)
-        self._held.pop(number, None)
-        self._settle(number, number + 1, Verdict(number, True, Reason.MESSAGE_CLEARED, ""))
-        self._deliver_held()
+        self._settle(number, [size], Verdict(number, True, Reason.MESSAGE_CLEARED, ""))
+        self._deliver()
 
     def take_ready(self) -> list[tuple[int, list[bytes]]]:
         """Runs of messages to be delivered now, as (first number, messages); buffered ones are settled by it."""
         taken: list[tuple[int, list[bytes]]] = []
-        while self._ready:
-            ready = self._ready
-            self._ready = []
+        while self.ready:
+            ready = self.ready
+            self.ready = []
             taken += ready
             if self._delivery is Delivery.BUFFERED:
                 for first, messages in ready:
@@ -285,12 +298,18 @@ class IncomingLane:
 
     # Settling
 
-    def _settle(self, start: int, stop: int, verdict: Verdict | None = None) -> None:
+    def _settle(self, start: int, sizes: list[int], verdict: Verdict | None = None) -> None:
+        """
+        The fate of messages with consecutive numbers is known.
+
+        @param sizes: of each, in bytes, as declared.
+        """
+        stop = start + len(sizes)
         self._news = True
         if verdict is not None:
             self._verdicts[start] = verdict
             self._report_later(start, stop)
-        self._holdings.release(sum(self._sizes.pop(number) for number in range(start, stop)), stop - start)
+        self._holdings.release(sum(sizes), len(sizes))
         if start == self._watermark and not self._settled:
             self._watermark = stop
             return
@@ -313,8 +332,7 @@ class IncomingLane:
         if not self._news:
             return
         self._news = False
-        if not self._sizes:
-            self._rest()
+        self._rest()
         if not self._ordered:
             self._report()
             return
@@ -372,10 +390,11 @@ class IncomingLane:
         self._news = self._news or bool(self._unreported) or self._watermark > self._reported
 
     def _rest(self) -> None:
-        """Everything is settled: give back the room that it took."""
-        self._sizes.clear()
-        self._partial.clear()
-        self._held.clear()
+        """When everything is settled, give back the room that it took."""
+        if not (self._with_application.count or self._held.count or self._partial):
+            self._partial.clear()
+            self._held.clear()
+            self._with_application.clear()
 
     def _confirm(self, numbers: tuple[int, ...]) -> None:
         """The peer has heard these verdicts; the next ones may go."""
@@ -390,15 +409,20 @@ class IncomingLane:
         @param left: counts those that the application has, until it has settled them.
         @raise LimitExceeded: when these are too many.
         """
-        self._holdings.release(sum(self._sizes.values()), len(self._sizes))
-        for number in (*self._partial, *self._held):
-            del self._sizes[number]
+        given = self._with_application
+        self._release_waiting()
+        self._holdings.release(sum(given), given.count)
         self._holdings = left
         self.forget()
-        left.admit(sum(self._sizes.values()), len(self._sizes))
+        left.admit(sum(given), given.count)
+
+    def _release_waiting(self) -> None:
+        """What the application has not got is counted no more."""
+        size = sum(partial.total for partial in self._partial.values()) + sum(map(len, self._held))
+        self._holdings.release(size, len(self._partial) + self._held.count)
 
     def forget(self) -> None:
         """The session is over: free what waits."""
         self._partial.clear()
         self._held.clear()
-        self._ready.clear()
+        self.ready.clear()

@@ -141,12 +141,13 @@ class Receiving:
 
     def receive_run(self, blocks: StreamBlocks) -> None:
         """Whole messages. @raise ProtocolViolation: when the peer breaks a rule."""
-        largest = max(map(len, blocks.messages))
+        lane, flags, first, messages = blocks
+        largest = max(map(len, messages))
         if largest > self._options.max_message:
             raise LimitExceeded(f"a message of {largest} bytes, {self._options.max_message} are allowed")
-        if blocks.lane == REPLIES:
-            _check_reply(min(map(len, blocks.messages)))
-        self._lane(blocks.lane, blocks.flags).receive_run(blocks.first, blocks.messages)
+        if lane == REPLIES:
+            _check_reply(min(map(len, messages)))
+        self._lane(lane, flags).receive_run(first, messages)
 
     def receive_fragment(self, block: StreamBlock) -> None:
         """A fragment. @raise ProtocolViolation: when the peer breaks a rule."""
@@ -189,7 +190,7 @@ class Receiving:
             events.append(DirectsReceived(self._directs))
             self._directs = []
         for lane in self._lanes.values():
-            for first, messages in lane.take_ready():
+            for first, messages in lane.take_ready() if lane.ready else ():
                 if lane.number < APPLICATION_LANES:
                     events.append(MessagesReceived(lane, first, messages))
                 elif lane is self.asked:

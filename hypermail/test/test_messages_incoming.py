@@ -35,7 +35,7 @@ class ReceivingCase(SynchronousTestCase):
 
     def run_of(self, first: int, *messages: bytes, lane: int = 0, flags: int = ORDERED) -> None:
         """Whole messages arrive."""
-        self.receiving.receive_run(p.StreamBlocks(lane, flags, first, [memoryview(data) for data in messages]))
+        self.receiving.receive_run(p.StreamBlocks(lane, flags, first, [*messages]))
 
     def fragment(self, number: int, data: bytes, start: int, stop: int, lane: int = 0, flags: int = ORDERED) -> None:
         """A fragment arrives."""
@@ -340,6 +340,117 @@ class UnorderedTests(ReceivingCase):
         self.assertEqual(len(self.control), 0)
 
 
+class RunTests(ReceivingCase):
+    """Runs that are parted, joined, and overlap."""
+
+    options = Options(max_unsettled=8)
+
+    def test_moreThanThereIsRoomFor(self) -> None:
+        """A run that is longer than what the application may hold is delivered in parts, those behind it after it."""
+        self.run_of(0, *[b"%d" % number for number in range(12)])
+        self.run_of(12, b"12", b"13")
+        self.assertEqual([number for number, _ in self.delivered()], [*range(8)])
+        self.lanes[0].take(0, 8)
+        self.assertEqual(self.delivered(), [(number, b"%d" % number) for number in range(8, 14)])
+
+    def test_clearedWithin(self) -> None:
+        """What is withdrawn out of the middle of a run that waits is not delivered; what was delivered of it stays."""
+        self.run_of(0, *[b"%d" % number for number in range(12)])
+        self.delivered()
+        for number in (3, 9):
+            self.clear(number)
+        self.lanes[0].take(0, 8)
+        self.assertEqual([number for number, _ in self.delivered()], [8, 10, 11])
+        self.lanes[0].take(8)
+        self.lanes[0].take(10, 2)
+        verdict = p.Verdict(9, True, Reason.MESSAGE_CLEARED, "")
+        self.assertEqual(self.acks(), [p.StreamBlockAck(0, 12, (), (verdict,))])
+        self.assertEqual((self.receiving.holdings.messages, self.receiving.holdings.bytes), (0, 0))
+
+    def test_takenAcross(self) -> None:
+        """Runs may be taken in other parts than those in which they came, and not what is not there beside what is."""
+        self.run_of(0, b"a", b"b", b"c")
+        self.run_of(3, b"d", b"e")
+        self.delivered()
+        lane = self.lanes[0]
+        lane.take(1, 3)
+        self.assertRaises(UsageError, lane.take, 0, 2)
+        self.assertRaises(UsageError, lane.take, 4, 2)
+        self.assertEqual(self.receiving.holdings.messages, 2)
+        lane.take(4)
+        lane.take(0)
+        self.assertEqual(self.acks(), [p.StreamBlockAck(0, 5, (), ())])
+
+    @given(
+        st.sampled_from([ORDERED, UNORDERED]),
+        st.lists(
+            st.tuples(
+                st.sampled_from(["arrive", "fragment", "take", "reject", "clear"]),
+                st.integers(0, 30),
+                st.integers(1, 12),
+            ),
+            max_size=40,
+        ),
+    )
+    def test_eachOnce(self, flags: int, steps: list[tuple[str, int, int]]) -> None:
+        """
+        However runs overlap and are parted, each message is delivered once, in order where that is promised, and no
+        more at a time than agreed; and what is counted is what is not settled.
+        """
+        self.setUp()
+        contents = [b"x" * (number % 7 + 2) for number in range(60)]
+        seen: set[int] = set()
+        delivered: list[int] = []
+        settled: set[int] = set()
+        cleared: set[int] = set()
+
+        def hear() -> None:
+            for number, data in self.delivered():
+                self.assertEqual(data, contents[number])
+                delivered.append(number)
+            held = [number for number in delivered if number not in settled]
+            self.assertLessEqual(len(held), 8)
+            self.assertEqual(len(set(delivered)), len(delivered))
+            self.assertEqual(cleared & {*delivered}, set())
+            if flags == ORDERED:
+                self.assertEqual(delivered, sorted(delivered))
+                self.assertLessEqual({*range(max(delivered, default=0))}, {*delivered} | cleared)
+            unsettled = seen - settled
+            self.assertEqual(self.receiving.holdings.messages, len(unsettled))
+            self.assertEqual(self.receiving.holdings.bytes, sum(len(contents[number]) for number in unsettled))
+
+        for step, first, count in [*steps, *[("finish", 0, 43)] * 20]:
+            with_application = [number for number in delivered if number not in settled]
+            if step in ("arrive", "finish"):
+                self.run_of(first, *contents[first : first + count], flags=flags)
+                seen |= {*range(first, first + count)}
+            elif step == "fragment":
+                self.fragment(first, contents[first], count % 2, count % 2 + 1, flags=flags)
+                seen.add(first)
+            elif step == "clear":
+                before = self.receiving.finished
+                self.clear(first, flags=flags)
+                if self.receiving.finished > before:
+                    self.assertNotIn(first, with_application)
+                    seen.add(first)
+                    settled.add(first)
+                    cleared.add(first)
+            elif step == "take" and {*range(first, first + count)} <= {*with_application}:
+                self.lanes[0].take(first, count)
+                settled |= {*range(first, first + count)}
+            elif step == "reject" and first in with_application:
+                self.lanes[0].reject(first, 1, "")
+                settled.add(first)
+            hear()
+            for number in delivered if step == "finish" else ():
+                if number not in settled:
+                    self.lanes[0].take(number)
+                    settled.add(number)
+        hear()
+        self.assertEqual({*delivered} | cleared, {*range(43)})
+        self.assertEqual(self.receiving.finished, 43)
+
+
 class RejectTests(ReceivingCase):
     """The application refuses messages."""
 
@@ -581,13 +692,20 @@ class EventTests(ReceivingCase):
 
     def test_copied(self) -> None:
         """What is delivered does not change when the read buffer is used again."""
-        buffer = bytearray(b"abcdef")
-        view = memoryview(buffer)
-        self.receiving.receive_run(p.StreamBlocks(0, 0, 0, [view[:2]]))
-        self.receiving.receive_run(p.StreamBlocks(0, 0, 2, [view[2:4]]))
-        self.receiving.receive_fragment(p.StreamBlock(0, 0, 1, 4, 0, view[:2]))
-        self.receiving.receive_direct(p.Direct(view[4:]))
-        buffer[:] = b"XXXXXX"
+        buffer = bytearray(
+            p.StreamBlocks(0, 0, 0, [b"ab"]).encode()
+            + p.StreamBlocks(0, 0, 2, [b"cd"]).encode()
+            + p.StreamBlock(0, 0, 1, 4, 0, b"ab").encode()
+            + p.Direct(b"ef").encode()
+        )
+        first, last, fragment, direct = decode(memoryview(buffer))
+        assert isinstance(first, p.StreamBlocks) and isinstance(last, p.StreamBlocks)
+        assert isinstance(fragment, p.StreamBlock) and isinstance(direct, p.Direct)
+        self.receiving.receive_run(first)
+        self.receiving.receive_run(last)
+        self.receiving.receive_fragment(fragment)
+        self.receiving.receive_direct(direct)
+        buffer[:] = bytes(len(buffer))
         self.receiving.receive_fragment(p.StreamBlock(0, 0, 1, 4, 2, memoryview(b"cd")))
         directs, *messages = self.receiving.take_events()
         self.assertEqual(directs, DirectsReceived([b"ef"]))

@@ -53,23 +53,33 @@ class RoundTripTests(SynchronousTestCase):
         self.assertEqual(typed(decode(memoryview(payload))), typed(packets))
 
     def test_contents_are_views(self) -> None:
-        """The contents of hot packets are memoryviews of the payload: reading copies nothing."""
+        """
+        The contents of chunks, fragments and direct messages are memoryviews of the payload: reading copies nothing.
+        """
         hot: list[p.Packet] = [p.StreamChunk(1, 0, b"abc"), p.StreamBlock(0, 0, 0, 3, 0, b"abc"), p.Direct(b"abc")]
-        payload = b"".join(packet.encode() for packet in hot) + p.StreamBlocks(0, 0, 0, [b"abc"]).encode()
-        chunk, block, direct, run = decode(memoryview(payload))
-        assert isinstance(chunk, p.StreamChunk) and isinstance(block, p.StreamBlock)
-        assert isinstance(direct, p.Direct) and isinstance(run, p.StreamBlocks)
-        for content in (chunk.data, block.data, direct.data, run.messages[0]):
+        payload = b"".join(packet.encode() for packet in hot)
+        chunk, block, direct = decode(memoryview(payload))
+        assert isinstance(chunk, p.StreamChunk) and isinstance(block, p.StreamBlock) and isinstance(direct, p.Direct)
+        for content in (chunk.data, block.data, direct.data):
             self.assertIsInstance(content, memoryview)
             assert isinstance(content, memoryview)
             self.assertIs(content.obj, payload)
+
+    def test_runs_are_copied(self) -> None:
+        """The messages of a run are bytes, which the datagram's buffer may be used again without changing."""
+        buffer = bytearray(b"??" + p.StreamBlocks(0, 0, 7, [b"a", b"", b"ccc"]).encode() + b"??")
+        (run,) = decode(memoryview(buffer)[2:-2])
+        buffer[:] = bytes(len(buffer))
+        self.assertEqual(run, p.StreamBlocks(0, 0, 7, [b"a", b"", b"ccc"]))
+        assert isinstance(run, p.StreamBlocks)
+        self.assertEqual({type(message) for message in run.messages}, {bytes})
 
     def test_views_are_written(self) -> None:
         """Contents may be given as memoryviews when they are written."""
         view = memoryview(b"abcdef")[1:4]
         self.assertEqual(p.StreamChunk(1, 0, view).encode(), p.StreamChunk(1, 0, b"bcd").encode())
         self.assertEqual(p.StreamBlock(0, 0, 0, 3, 0, view).encode(), p.StreamBlock(0, 0, 0, 3, 0, b"bcd").encode())
-        self.assertEqual(p.StreamBlocks(0, 0, 0, [view]).encode(), p.StreamBlocks(0, 0, 0, [b"bcd"]).encode())
+        self.assertEqual(p.StreamBlocks(0, 0, 0, [view]).encode(), p.StreamBlocks(0, 0, 0, [b"bcd"]).encode())  # type: ignore[list-item]
         self.assertEqual(p.Handshake(0, view).encode(), p.Handshake(0, b"bcd").encode())
         self.assertEqual(p.Direct(view).encode(), p.Direct(b"bcd").encode())
 

@@ -8,6 +8,7 @@ and the session ends with the reason.
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from struct import error as StructError
 
 from hypermail.errors import MalformedPacket
@@ -20,7 +21,7 @@ Decoder = Callable[[memoryview, int], tuple[p.Packet, int]]
 
 def decode(content: Data) -> list[p.Packet]:
     """
-    All packets of a payload, in order. Their contents are memoryviews of it.
+    All packets of a payload, in order. Their contents are memoryviews of it, but for those of L{p.StreamBlocks}.
 
     @raise MalformedPacket: for an unknown head, a packet that is cut short or whose fields make no sense.
     """
@@ -77,12 +78,8 @@ def _blocks(payload: memoryview, at: int) -> tuple[p.Packet, int]:
     at += p.BLOCKS.size
     sizes = layout.unpack_from(payload, at)
     at += layout.size
-    _end(payload, at + sum(sizes), head)
-    messages: list[p.Data] = []
-    for size in sizes:
-        messages.append(payload[at : at + size])
-        at += size
-    return p.StreamBlocks(lane, flags, first, messages), at
+    end = _end(payload, at + sum(sizes), head)
+    return p.StreamBlocks(lane, flags, first, list(map(BytesIO(payload[at:end]).read, sizes))), end
 
 
 def _direct(payload: memoryview, at: int) -> tuple[p.Packet, int]:

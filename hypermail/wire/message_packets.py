@@ -73,12 +73,16 @@ class StreamBlock(NamedTuple):
 
 
 class StreamBlocks(NamedTuple):
-    """Whole messages of one lane with consecutive numbers, from C{first} on."""
+    """
+    Whole messages of one lane with consecutive numbers, from C{first} on.
+
+    @ivar messages: not views of the datagram: nearly all of them are kept.
+    """
 
     lane: int
     flags: int
     first: int
-    messages: list[Data]
+    messages: list[bytes]
 
     def encode(self) -> bytes:
         sizes = [len(message) for message in self.messages]

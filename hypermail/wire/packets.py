@@ -1,7 +1,7 @@
 """
 Every packet, as a tuple that can write and read itself. Layouts: C{docs/protocol/packets.rst}.
 
-The hot ones (chunks, blocks, acks) are read with one C{unpack_from} each, and their contents stay
+The hot ones (chunks, blocks, acks) are read with one C{unpack_from} each, and the contents of chunks and fragments stay
 memoryviews of the datagram; whoever keeps them copies them. Integers are in network order.
 """
 
