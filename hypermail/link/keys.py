@@ -21,7 +21,6 @@ class SendingKeys:
 
     @ivar phase: of the key, 0 or 1.
     @ivar overhead: bytes that sealing adds.
-    @ivar rests: whether an idle link can free anything here.
     @ivar updates: how often the key was updated.
     @ivar wants_ack: whether an update waits for an acknowledgement under this key, which has to be asked for then.
     """
@@ -34,7 +33,6 @@ class SendingKeys:
         "_seal",
         "overhead",
         "phase",
-        "rests",
         "updates",
         "wants_ack",
     )
@@ -47,7 +45,6 @@ class SendingKeys:
         self._confirmed = False
         self.phase = 0
         self.overhead = seal.overhead
-        self.rests = seal.rests
         self.updates = 0
         self.wants_ack = False
 
@@ -93,6 +90,11 @@ class SendingKeys:
         """See L{Seal.seal_train}; L{prepare} went before."""
         return self._seal.seal_train(prefix, number, contents)
 
+    @property
+    def awake(self) -> bool:
+        """Whether L{rest} would free anything."""
+        return self._seal.awake
+
     def rest(self) -> None:
         """The link is idle."""
         self._seal.rest()
@@ -128,6 +130,12 @@ class ReceivingKeys:
     def spent(self) -> bool:
         """Whether so many datagrams were forged that one may succeed (RFC 9001 §6.6)."""
         return self.forged >= self._seal.forgeries
+
+    @property
+    def awake(self) -> bool:
+        """Whether L{rest} would free anything."""
+        previous = self._previous
+        return self._seal.awake or self._next is not None or (previous is not None and previous.awake)
 
     def rest(self) -> None:
         """The link is idle."""

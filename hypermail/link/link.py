@@ -4,7 +4,6 @@ One link: joins numbers, seals, acknowledgements and heartbeat with the route th
 
 from __future__ import annotations
 
-from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hypermail.errors import HypermailError, KeysSpent
@@ -157,7 +156,7 @@ class Link:
         self._confirmed = False
         self._skips = skips
         self._acknowledged = 0  # what the datagram that is being filled acknowledges, all below it
-        self._active_at = now  # when a key was last used, in a link whose keys can be put aside; inf when they are
+        self._active_at = now  # when a key was last used
         self._answers = Answers()
         self._departures = Departures()
         self._ask_at = now  # not before that is the peer asked to acknowledge an acknowledgement
@@ -285,7 +284,7 @@ class Link:
         keys, acks = self._receiving, self.acks
         if keys is None:
             return [], 0
-        self._active_at = now
+        self._use_keys(now)
         prefix = short_prefix(keys.phase, self.local_tag)
         opened, tried = keys.open_train(prefix, datagrams, acks.largest + 1)
         self._note_forged(keys)
@@ -314,7 +313,7 @@ class Link:
             return None
         kind, _, low = header.SHORT.unpack_from(datagram)
         number = expand(low, self.acks.largest + 1)
-        self._active_at = now
+        self._use_keys(now)
         content = keys.open(datagram, header.SHORT.size, number, kind & 1, now, 3 * self.rtt.probe_timeout)
         if content is None:
             self._note_forged(keys)
@@ -603,7 +602,7 @@ class Link:
         keys = self._sending
         if keys is None or not self._departures.waiting:
             return []
-        self._active_at = now
+        self._use_keys(now)
         datagrams = self._departures.seal(keys, self.remote_tag)
         if keys.spent():
             self.failure = KeysSpent(SPENT)
@@ -642,7 +641,7 @@ class Link:
         """@return: a short datagram's number, and all of it."""
         number = self.recovery.take_number()
         keys.prepare(number)
-        self._active_at = now
+        self._use_keys(now)
         if keys.spent():
             self.failure = KeysSpent(SPENT)
         head = short_prefix(keys.phase, self.remote_tag) + (number & 0xFFFFFFFF).to_bytes(4, "big")
@@ -672,9 +671,26 @@ class Link:
         deadline = self.route.next_timeout(self.heartbeat.deadline)
         if self.acks.deadline is not None and self.acks.deadline < deadline:
             deadline = self.acks.deadline
-        if self._sending is not None and self._sending.rests and self._active_at + REST < deadline:
+        if self._active_at + REST < deadline and self._awake:
             deadline = self._active_at + REST
         return deadline
+
+    @property
+    def _awake(self) -> bool:
+        """Whether the keys hold anything that can be made again."""
+        sending, receiving = self._sending, self._receiving
+        return sending is not None and receiving is not None and (sending.awake or receiving.awake)
+
+    def _use_keys(self, now: float) -> None:
+        """Something is sealed or opened; it is the first after a rest, perhaps."""
+        if now >= self._active_at + REST:
+            self._rest()
+        self._active_at = now
+
+    def _rest(self) -> None:
+        if self._sending is not None and self._receiving is not None:
+            self._sending.rest()
+            self._receiving.rest()
 
     def timeout(self, now: float) -> Beat:
         """
@@ -684,10 +700,8 @@ class Link:
         """
         self.acks.timeout(now)
         self.route.timeout(now)
-        if now >= self._active_at + REST and self._sending is not None and self._receiving is not None:
-            self._sending.rest()
-            self._receiving.rest()
-            self._active_at = inf
+        if now >= self._active_at + REST:
+            self._rest()
         beat = self.heartbeat.timeout(now)
         if beat is Beat.PING:
             self.wake()

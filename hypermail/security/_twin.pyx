@@ -46,38 +46,46 @@ cdef enum:
 cdef class Box:
     """See C{hypermail.security.box.Box}."""
 
-    cdef EVP_CIPHER_CTX *_seals
+    cdef EVP_CIPHER_CTX *_seals  # each is made for the first use
     cdef EVP_CIPHER_CTX *_opens
+    cdef const EVP_CIPHER *_cipher
+    cdef bytes _key
     cdef unsigned char _iv[IV]
 
     def __cinit__(self, str name, bytes key, bytes iv):
-        cdef const EVP_CIPHER *cipher
         if name == "AES-128-GCM":
-            cipher = EVP_aes_128_gcm()
+            self._cipher = EVP_aes_128_gcm()
         elif name == "AES-256-GCM":
-            cipher = EVP_aes_256_gcm()
+            self._cipher = EVP_aes_256_gcm()
         elif name == "ChaCha20-Poly1305":
-            cipher = EVP_chacha20_poly1305()
+            self._cipher = EVP_chacha20_poly1305()
         else:
             raise ValueError(f"there is no cipher {name!r}")
         if len(iv) != IV or len(key) != (16 if name == "AES-128-GCM" else 32):
             raise ValueError(f"a key of {len(key)} bytes and an IV of {len(iv)} bytes for {name}")
         memcpy(self._iv, PyBytes_AS_STRING(iv), IV)
-        self._seals = EVP_CIPHER_CTX_new()
-        self._opens = EVP_CIPHER_CTX_new()
-        if self._seals == NULL or self._opens == NULL:
-            raise MemoryError
-        cdef const unsigned char *secret = <const unsigned char *>PyBytes_AS_STRING(key)
-        if EVP_EncryptInit_ex(self._seals, cipher, NULL, secret, NULL) != 1:
-            raise RuntimeError(f"libcrypto takes no key for {name}")
-        if EVP_DecryptInit_ex(self._opens, cipher, NULL, secret, NULL) != 1:
-            raise RuntimeError(f"libcrypto takes no key for {name}")
+        self._key = key
 
     def __dealloc__(self):
         if self._seals != NULL:
             EVP_CIPHER_CTX_free(self._seals)
         if self._opens != NULL:
             EVP_CIPHER_CTX_free(self._opens)
+
+    cdef int _begin(self, bint seals) except -1:
+        cdef EVP_CIPHER_CTX *made = EVP_CIPHER_CTX_new()
+        cdef const unsigned char *key = <const unsigned char *>PyBytes_AS_STRING(self._key)
+        if made == NULL:
+            raise MemoryError
+        if seals:
+            self._seals = made
+            good = EVP_EncryptInit_ex(made, self._cipher, NULL, key, NULL)
+        else:
+            self._opens = made
+            good = EVP_DecryptInit_ex(made, self._cipher, NULL, key, NULL)
+        if good != 1:
+            raise RuntimeError("libcrypto does not take the key")
+        return 0
 
     cdef void _nonce(self, unsigned char *nonce, uint64_t number):
         cdef int index
@@ -92,6 +100,8 @@ cdef class Box:
         cdef int good
         cdef Py_ssize_t size = length + TAG
         cdef Py_buffer view
+        if self._seals == NULL:
+            self._begin(True)
         for part in parts:
             size += len(part)
         cdef bytes sealed = PyBytes_FromStringAndSize(NULL, size)
@@ -119,6 +129,8 @@ cdef class Box:
         cdef unsigned char tag[TAG]
         cdef int done = 0
         cdef int good
+        if self._opens == NULL:
+            self._begin(False)
         size -= length + TAG
         if size < 0:
             return None

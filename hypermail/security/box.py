@@ -7,7 +7,7 @@ environment has C{HYPERMAIL_PURE}; L{COMPILED} tells which. Both do the same, an
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -46,7 +46,7 @@ class PureBox:
         sealed: bytes = self._aead.encrypt((self._iv ^ number).to_bytes(IV, "big"), content, header)
         return header + sealed
 
-    def seal_train(self, prefix: bytes, number: int, contents: Iterable[Sequence[bytes]]) -> list[bytes]:
+    def seal_train(self, prefix: bytes, number: int, contents: Sequence[Sequence[bytes]]) -> list[bytes]:
         """See L{hypermail.security.seal.Seal.seal_train}."""
         encrypt, iv, join = self._aead.encrypt, self._iv, b"".join
         sealed = []

@@ -6,7 +6,7 @@ All derivation is HKDF with SHA-256 (RFC 5869), whatever the cipher: the secrets
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -20,6 +20,9 @@ from hypermail.security.seal import ENDLESS, PlainSeal, Seal, Unsealed
 
 #: Bytes of every secret that keys are derived from.
 SECRET = 32
+
+#: Datagrams for which a box of their own is made, after a rest; then one is kept.
+SELDOM = 4
 
 #: Bytes of what follows from an agreed secret, in this order: the starter's and the listener's secrets, session id,
 #: reopen secret.
@@ -80,22 +83,24 @@ def expand(secret: bytes, label: bytes, length: int = SECRET) -> bytes:
 
 class AeadSeal:
     """
-    Seals with an AEAD, whatever is done with which is a L{Box}'s.
+    Seals with an AEAD; whatever is done with that is done by a L{Box}.
+
+    A box takes 1 µs to make, and some KiB. So it is kept, until L{rest}, by who needs it again and again only; who
+    says a word now and then, as a heartbeat does, makes one for each.
 
     @param material: key and IV, one behind the other.
     @param secret: where L{next} comes from; empty where there is no next.
     """
 
-    __slots__ = ("_box", "_cipher", "_material", "_secret")
+    __slots__ = ("_box", "_cipher", "_made", "_material")
 
-    rests = True
     overhead = 16
 
     def __init__(self, cipher: Cipher, material: bytes, secret: bytes = b"") -> None:
         self._cipher = cipher
-        self._material = material
-        self._secret = secret
-        self._box: Box | None = None  # made when it is needed
+        self._material = material + secret  # in one object, of which idle sessions have many
+        self._box: Box | None = None
+        self._made = 0  # boxes since it has rested
 
     @property
     def cipher(self) -> str:
@@ -117,13 +122,18 @@ class AeadSeal:
         """A seal that can be followed by others. @param secret: 32 bytes."""
         return cls(cipher, expand(secret, b"seal", cipher.key + IV), secret)
 
+    @property
+    def awake(self) -> bool:
+        """See L{Seal}."""
+        return self._box is not None
+
     def seal(self, header: bytes, parts: Sequence[bytes], number: int) -> bytes:
         """See L{Seal.seal}."""
         return (self._box or self._wake()).seal(header, parts, number)
 
-    def seal_train(self, prefix: bytes, number: int, contents: Iterable[Sequence[bytes]]) -> list[bytes]:
+    def seal_train(self, prefix: bytes, number: int, contents: Sequence[Sequence[bytes]]) -> list[bytes]:
         """See L{Seal.seal_train}."""
-        return (self._box or self._wake()).seal_train(prefix, number, contents)
+        return (self._box or self._wake(len(contents))).seal_train(prefix, number, contents)
 
     def open(self, datagram: memoryview, length: int, number: int) -> bytes | None:
         """See L{Seal.open}."""
@@ -131,19 +141,24 @@ class AeadSeal:
 
     def open_train(self, prefix: bytes, datagrams: Sequence[memoryview], expected: int) -> list[Unsealed]:
         """See L{Seal.open_train}."""
-        return (self._box or self._wake()).open_train(prefix, datagrams, expected)
+        return (self._box or self._wake(len(datagrams))).open_train(prefix, datagrams, expected)
 
     def next(self) -> AeadSeal:
         """See L{Seal.next}: the secret is ratcheted, so that the next one tells nothing of this one."""
-        return self.derive(self._cipher, expand(self._secret, b"update"))
+        return self.derive(self._cipher, expand(self._material[self._cipher.key + IV :], b"update"))
 
     def rest(self) -> None:
-        """See L{Seal.rest}: a box holds some KiB, and costs a few µs to make again."""
+        """See L{Seal.rest}."""
         self._box = None
+        self._made = 0
 
-    def _wake(self) -> Box:
-        size = self._cipher.key
-        self._box = box = self._cipher.make(self._material[:size], self._material[size:])
+    def _wake(self, datagrams: int = 1) -> Box:
+        """A box for so many datagrams."""
+        key = self._cipher.key
+        box = self._cipher.make(self._material[:key], self._material[key : key + IV])
+        self._made += datagrams
+        if self._made > SELDOM:
+            self._box = box
         return box
 
 

@@ -10,7 +10,7 @@ number behind it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from struct import Struct
 from typing import Protocol
 from zlib import crc32
@@ -36,11 +36,14 @@ class Seal(Protocol):
     @ivar overhead: bytes that sealing adds to header and content.
     @ivar sealings: datagrams that may be sealed with it, at most.
     @ivar forgeries: datagrams that may fail to open before the key has to be given up.
-    @ivar rests: whether L{rest} frees anything.
+    @ivar awake: whether L{rest} would free anything.
     """
 
-    rests: bool
     overhead: int
+
+    @property
+    def awake(self) -> bool:
+        """See above."""
 
     @property
     def cipher(self) -> str:
@@ -62,7 +65,7 @@ class Seal(Protocol):
         @param number: the packet number, all 62 bits; never used twice with one seal.
         """
 
-    def seal_train(self, prefix: bytes, number: int, contents: Iterable[Sequence[bytes]]) -> list[bytes]:
+    def seal_train(self, prefix: bytes, number: int, contents: Sequence[Sequence[bytes]]) -> list[bytes]:
         """
         Whole datagrams with consecutive numbers.
 
@@ -106,7 +109,7 @@ class PlainSeal:
     __slots__ = ()
 
     cipher = ""
-    rests = False
+    awake = False
     overhead = 4
     sealings = ENDLESS
     forgeries = ENDLESS
@@ -117,7 +120,7 @@ class PlainSeal:
             checksum = crc32(part, checksum)
         return b"".join((header, *parts, checksum.to_bytes(4, "big")))
 
-    def seal_train(self, prefix: bytes, number: int, contents: Iterable[Sequence[bytes]]) -> list[bytes]:
+    def seal_train(self, prefix: bytes, number: int, contents: Sequence[Sequence[bytes]]) -> list[bytes]:
         return [self.seal(TRAIN_HEADER.pack(prefix, at & LOW), parts, at) for at, parts in enumerate(contents, number)]
 
     def open(self, datagram: memoryview, length: int, number: int) -> bytes | None:

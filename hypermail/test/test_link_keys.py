@@ -18,7 +18,7 @@ from hypermail.link.link import REST
 from hypermail.options import Options, Role
 from hypermail.security.box import Box
 from hypermail.security.handshake import PlainHandshake
-from hypermail.security.keys import AeadSeal, Cipher, Keys, derive_keys
+from hypermail.security.keys import SELDOM, AeadSeal, Cipher, Keys, derive_keys
 from hypermail.test import linking
 from hypermail.test.wired import Wire
 from hypermail.testing.modes import Handshakes
@@ -271,17 +271,37 @@ class LinkTests(SynchronousTestCase):
         """Keys of an idle link are put aside on both sides, and the same ones again when it speaks."""
         wire = Wire(handshakes=HANDSHAKES).open()
         sides = (wire.starter, wire.listener)
-        keys = [key for side in sides for key in (side._link._sending, side._link._receiving)]
-        self.assertNotIn(None, [key._seal._box for key in keys if key is not None])  # type: ignore[attr-defined]
+        for _ in range(SELDOM):
+            before = wire.starter.send_message(b"good night", now=wire.now)
+            wire.until(lambda message=before: message.settled)  # type: ignore[misc]
+        self.assertEqual(self._awake(wire), [True] * 4)
         began = wire.now
         wire.run(2 * REST)
-        self.assertEqual({key._seal._box for key in keys if key is not None}, {None})  # type: ignore[attr-defined]
+        self.assertEqual(self._awake(wire), [False] * 4)
         deadline = wire.starter.next_timeout()
         assert deadline is not None
         self.assertGreater(deadline, began + 10 * REST, "no timer is left for it")
         message = wire.starter.send_message(b"good morning", now=wire.now)
         wire.until(lambda: message.settled)
         self.assertEqual([side.statistics()["datagrams_forged"] for side in sides], [0, 0])
+
+    def _awake(self, wire: Wire) -> list[bool]:
+        """Which keys hold what can be made again."""
+        keys = [key for side in (wire.starter, wire.listener) for key in (side._link._sending, side._link._receiving)]
+        return [key is not None and key.awake for key in keys]
+
+    def test_seldom(self) -> None:
+        """Who speaks seldom, as a heartbeat does, has its keys put aside all the time, and needs no timer for it."""
+        wire = Wire(handshakes=HANDSHAKES).open()
+        wire.run(2 * REST)
+        for _ in range(10):
+            received = wire.listener.statistics()["datagrams_received"]
+            wire.until(lambda: wire.listener.statistics()["datagrams_received"] > received)  # noqa: B023
+            self.assertEqual(self._awake(wire), [False] * 4)
+            deadline = wire.listener.next_timeout()
+            assert deadline is not None
+            self.assertGreater(deadline, wire.now + 10 * REST)
+        self.assertEqual(wire.listener.statistics()["datagrams_forged"], 0)
 
     def test_patience(self) -> None:
         """A link keeps the key before for three probe timeouts: RFC 9001 §6.5."""
