@@ -4,6 +4,7 @@ the headers of OpenSSL are there. Without them, and with C{HYPERMAIL_PURE=1}, th
 """
 
 import os
+import sys
 
 from setuptools import Extension, setup
 
@@ -12,7 +13,7 @@ if not os.environ.get("HYPERMAIL_PURE"):
     try:
         from Cython.Build import cythonize
     except ImportError:
-        print("hypermail is built without its compiled twin: there is no Cython")
+        sys.stderr.write("hypermail is built without its compiled twin: there is no Cython\n")
     else:
         twin = Extension("hypermail.security._twin", ["hypermail/security/_twin.pyx"], libraries=["crypto"])
         twin.optional = True  # a compiler that fails says why, and the package is built without
