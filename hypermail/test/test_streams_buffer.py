@@ -63,13 +63,14 @@ class SendBufferTests(SynchronousTestCase):
             st.one_of(
                 st.tuples(st.just("write"), st.integers(0, 3_000), st.just(0)),
                 st.tuples(st.just("read"), st.integers(0, 60_000), st.integers(0, 5_000)),
+                st.tuples(st.just("cut"), st.integers(0, 60_000), st.integers(1, 3_000)),
                 st.tuples(st.just("release"), st.integers(0, 60_000), st.just(0)),
             ),
             max_size=60,
         )
     )
     def test_model(self, steps: list[tuple[str, int, int]]) -> None:
-        """Whatever is written, read and released, what is read are the bytes at those offsets."""
+        """Whatever is written, read, cut and released, what is read are the bytes at those offsets."""
         buffer = SendBuffer()
         whole = b""
         for step, first, second in steps:
@@ -81,6 +82,11 @@ class SendBufferTests(SynchronousTestCase):
                 start = min(max(first, buffer.start), buffer.stop)
                 stop = min(start + second, buffer.stop)
                 self.assertEqual(b"".join(buffer.read(start, stop)), whole[start:stop])
+            elif step == "cut":
+                start = min(max(first, buffer.start), buffer.stop)
+                stop = start + (buffer.stop - start) // second * second
+                shares = [b"".join(share) for share in buffer.cut(start, stop, second)]
+                self.assertEqual(shares, [whole[at : at + second] for at in range(start, stop, second)])
             else:
                 buffer.release(min(first, buffer.stop))
             self.assertEqual(buffer.stop, len(whole))

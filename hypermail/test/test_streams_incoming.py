@@ -104,6 +104,36 @@ class DataTests(IncomingCase):
         self.assertTrue(self.incoming.take_finished())
         self.assertFalse(self.incoming.take_finished())
 
+    def test_pieces(self) -> None:
+        """Chunks that follow each other can be taken at once, wherever they begin, and end within all limits."""
+        self.incoming.accept()
+        self.incoming.receive_pieces(0, [b"on", b"e "])
+        self.incoming.receive_pieces(6, [b"thr", b"ee"])
+        self.assertEqual(self.taken(), b"one ")
+        self.incoming.receive_pieces(2, [b"xx", b"wo"])
+        self.assertEqual(self.taken(), b"wothree")
+        self.assertRaises(LimitExceeded, self.incoming.receive_pieces, 11, [b"x", bytes(self.incoming.limit - 11)])
+        self.flush(12)
+        self.assertRaises(ProtocolViolation, self.incoming.receive_pieces, 11, [b"!", b"!"])
+        self.incoming.receive_pieces(11, [b"!"])
+        self.assertEqual(self.taken(), b"!")
+        self.assertTrue(self.incoming.take_finished())
+
+    def test_views(self) -> None:
+        """What is given on at once is not copied; what has to wait is, since a view keeps all that it is a view of."""
+        content = memoryview(bytes(50))
+        self.incoming.receive(0, content[:1])
+        self.incoming.accept()
+        self.incoming.receive(1, content[1:2])
+        self.incoming.pause()
+        self.incoming.receive(2, content[2:3])
+        self.incoming.resume()
+        ready = self.incoming.take_ready(0.0, 0.1)
+        self.assertEqual([type(piece) for piece in ready], [bytes, memoryview, bytes])
+        self.incoming.receive(5, content[5:6])
+        self.incoming.receive(3, content[3:5])
+        self.assertEqual([type(piece) for piece in self.incoming.take_ready(0.0, 0.1)], [bytes, bytes])
+
     def test_memory(self) -> None:
         """Whatever the order, no more is kept than the limit allows."""
         self.incoming.accept()

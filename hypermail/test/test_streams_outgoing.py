@@ -77,6 +77,35 @@ class OutgoingTests(SynchronousTestCase):
         self.outgoing.raise_limit(9_000)
         self.assertEqual(self.all(), [(5_500, 500)])
 
+    def test_run(self) -> None:
+        """Datagrams that are full of chunks can be had all at once: as many as are written, allowed and wanted."""
+        data = bytes(range(250)) * 30
+        for start in range(0, len(data), 700):
+            self.outgoing.write(data[start : start + 700])
+        run = self.outgoing.run(1_019, 3)
+        assert run is not None
+        self.assertEqual((run.source, run.start, run.step, len(run.contents)), (self.outgoing, 0, 1_000, 3))
+        for at, parts in enumerate(run.contents):
+            (chunk,) = decode(b"".join(parts))
+            self.assertEqual(chunk, p.StreamChunk(4, at * 1_000, data[at * 1_000 : at * 1_000 + 1_000]))
+        run = self.outgoing.run(1_019, 9)
+        assert run is not None
+        self.assertEqual((run.start, len(run.contents)), (3_000, 2), "the peer allows 5,000 bytes")
+        self.assertIsNone(self.outgoing.run(1_019, 9))
+        self.outgoing.raise_limit(9_000)
+        self.assertIsNone(self.outgoing.run(2_019, 9), "one is not worth it")
+        self.outgoing.lost(0, 1_000)
+        self.assertIsNone(self.outgoing.run(519, 9), "what was lost goes first")
+        self.assertEqual(self.all(), [(0, 1_000), (5_000, 1_164), (6_164, 1_164), (7_328, 172)])
+
+    def test_runIsAll(self) -> None:
+        """A run that ends with the last byte is followed by the flush."""
+        self.outgoing.write(bytes(4_000))
+        self.outgoing.finish()
+        self.assertIsNotNone(self.outgoing.run(1_019, 9))
+        self.assertEqual(self.controls(), [p.StreamFlush(4, 4_000)])
+        self.assertIs(self.outgoing.state, Sending.FLUSHING)
+
     def test_lostFirst(self) -> None:
         """Lost bytes go before new ones, cut anew, and only as long as the peer may lack them."""
         self.outgoing.write(bytes(4_000))
