@@ -77,7 +77,7 @@ class Ending:
     @property
     def over(self) -> bool:
         """Whether the session has ended, so that only its last words are left."""
-        return self._session.state is State.ENDED
+        return self._session.over
 
     # What ends it
 

@@ -108,7 +108,8 @@ class ReplyLane(OutgoingLane):
     @property
     def full(self) -> bool:
         """Whether so much is on its way that no further ask should be answered: the peer may be slow to take it."""
-        return self.budget.full or self.budget.begun_bytes >= self._most_begun
+        budget = self.budget
+        return budget.begun_bytes >= self._most_begun or budget.full
 
     def take_settled(self) -> list[int]:
         """The numbers of the asks whose replies were settled since the last call."""

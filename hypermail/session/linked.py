@@ -84,25 +84,30 @@ class LinkedSession:
     @ivar receiving: incoming messages.
     @ivar streams: all streams.
     @ivar error: how the session ended, once it has.
+    @ivar over: whether it has.
     """
 
     __slots__ = (
         "_bearing",
         "_claimed",
+        "_draining",
         "_heard",
         "_learn",
+        "_opening",
         "_options",
         "_parameters",
         "_peer",
         "_role",
         "_safe",
         "_sends",
+        "_speaking",
         "_told_end",
         "_told_open",
         "control",
         "error",
         "events",
         "journal",
+        "over",
         "parked",
         "receiving",
         "sending",
@@ -120,7 +125,7 @@ class LinkedSession:
         self._options = options
         self._parameters = parameters
         self._learn = learn
-        self.state = SESSION.initial
+        self._enter(SESSION.initial)
         self.survival = Survival(role, parameters.incarnation, options.session_timeout)
         self.error: HypermailError | None = None
         self.events: list[Event] = []
@@ -157,8 +162,7 @@ class LinkedSession:
     @property
     def carrying(self) -> bool:
         """Whether messages and streams pass: a starter's do from its first flight on."""
-        carries = self.state not in (State.NEW, State.DECIDING, State.ENDED)
-        return carries and self._safe and (self.survival.linked or self._claimed)
+        return self._speaking and self._safe and (self.survival.linked or self._claimed)
 
     # Opening
 
@@ -313,9 +317,7 @@ class LinkedSession:
 
     def drain(self) -> None:
         """Go on with closing, when everything is delivered."""
-        if self.state not in (State.CLOSING, State.CLOSE_RECEIVED):
-            return
-        if not (self.sending.idle and self.streams.idle):
+        if not self._draining or not (self.sending.idle and self.streams.idle):
             return
         if self.state is State.CLOSING:
             self.control.put("close", p.SessionClose())
@@ -410,24 +412,27 @@ class LinkedSession:
         self.events = []
         if self._told_end:
             return []
-        if self.state is State.OPENING:  # what overtook the listener's answer waits for it
+        if self._opening:  # what overtook the listener's answer waits for it
             return events
-        replies = self.sending.replies
-        if replies is not None and self.receiving.asked is not None:
+        sending, receiving, streams = self.sending, self.receiving, self.streams
+        replies = sending.replies
+        if replies is not None and replies.settled and receiving.asked is not None:
             for number in replies.take_settled():
-                self.receiving.asked.reply_settled(number)
-        events += self.receiving.take_events(replies is None or not replies.full)
-        stored = self.sending.take_stored()
-        if stored:
-            events.append(MessagesStored(stored))
-        events += [MessagesWanted(*wanted) for wanted in self.sending.take_wanted()]
-        settled = self.sending.take_settled()
+                receiving.asked.reply_settled(number)
+        events += receiving.take_events(replies is None or not replies.full)
+        if self.journal is not None:
+            stored = sending.take_stored()
+            if stored:
+                events.append(MessagesStored(stored))
+            events += [MessagesWanted(*wanted) for wanted in sending.take_wanted()]
+        settled = sending.take_settled()
         if self.error is not None:
-            settled += self.sending.give_up(self.error, self.parked)
+            settled += sending.give_up(self.error, self.parked)
         if settled:
             events.append(MessagesSettled(settled))
-        events += self.streams.take_events(now, round_trip)
-        if self.sending.take_drained():
+        if streams.touched:
+            events += streams.take_events(now, round_trip)
+        if sending.take_drained():
             events.append(MessagesWritable())
         if self.error is not None:
             self._told_end = True
@@ -458,7 +463,15 @@ class LinkedSession:
         }
 
     def _move(self, input: Input) -> None:
-        self.state = SESSION.next(self.state, input)
+        self._enter(SESSION.next(self.state, input))
+
+    def _enter(self, state: State) -> None:
+        # What each datagram asks for is kept: a member of an enum takes longer to look up than that.
+        self.state = state
+        self.over = state is State.ENDED
+        self._speaking = state not in (State.NEW, State.DECIDING, State.ENDED)
+        self._opening = state is State.OPENING
+        self._draining = state in (State.CLOSING, State.CLOSE_RECEIVED)
 
 
 def because(text: str, code: int) -> str:

@@ -70,7 +70,7 @@ class Session(LinkedSession):
         survival.peer_incarnation, survival.peer_key = identity.peer_incarnation, identity.peer_key
         survival.name, survival.worker, survival.timeout = identity.name, identity.worker, identity.timeout
         session._heard = True
-        session.state = State.OPEN
+        session._enter(State.OPEN)
         session._agree(identity.way)
         session._peer = Parameters.decode(Reader(memoryview(identity.parameters), 0))
         session.sending.learn(session._peer)

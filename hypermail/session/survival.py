@@ -56,6 +56,7 @@ class Survival:
     @ivar name: by which a starter's durable session is found again.
     @ivar worker: the byte of the listener's tag that names its worker process.
     @ivar carriage: whether the session has a link.
+    @ivar linked: whether it has one that it may use.
     @ivar until: s when a session without a link is given up; None while it has one.
     @ivar attempt_at: s when a starter is to try another link; None when it is not.
     @ivar counted: on the links that the session has had before this one.
@@ -73,6 +74,7 @@ class Survival:
         "generation",
         "id",
         "incarnation",
+        "linked",
         "name",
         "peer_incarnation",
         "peer_key",
@@ -94,17 +96,13 @@ class Survival:
         self.name = ""
         self.worker = 0
         self.carriage = CARRIAGE.initial
+        self.linked = True
         self.until: float | None = None
         self.attempt_at: float | None = None
         self.error: HypermailError | None = None
         self.counted: dict[str, int] = {}
         self._linked_at = 0.0
         self._failures = 0
-
-    @property
-    def linked(self) -> bool:
-        """Whether the session has a link that it may use."""
-        return self.carriage is Carriage.LINKED
 
     @property
     def claiming(self) -> bool:
@@ -146,7 +144,7 @@ class Survival:
         """The link is lost, or an attempt was in vain."""
         self.error = error
         before = self.carriage
-        self.carriage = CARRIAGE.next(before, CarriageInput.LINK_LOST)
+        self._move(CarriageInput.LINK_LOST)
         if self.until is None:
             self.until = now + self.timeout
         if self._role is Role.LISTENER:
@@ -176,16 +174,20 @@ class Survival:
 
     def begin_claim(self) -> None:
         """Another link is there: a starter will claim the session over it, a listener's was claimed over it."""
-        self.carriage = CARRIAGE.next(self.carriage, CarriageInput.CLAIM)
+        self._move(CarriageInput.CLAIM)
         self.attempt_at = None
         if self._role is Role.STARTER:
             self.generation += 1
 
     def resumed(self, now: float) -> None:
         """The session goes on over a link."""
-        self.carriage = CARRIAGE.next(self.carriage, CarriageInput.RESUME)
+        self._move(CarriageInput.RESUME)
         self.until = self.attempt_at = self.error = None
         self._linked_at = now
+
+    def _move(self, input: CarriageInput) -> None:
+        self.carriage = CARRIAGE.next(self.carriage, input)
+        self.linked = self.carriage is Carriage.LINKED
 
 
 def unknown_session() -> SessionRejected:

@@ -56,6 +56,7 @@ class Streams:
 
     @param peer: the peer's limits as far as they are known.
     @ivar control: the session's control packets.
+    @ivar touched: streams that may have events.
     @ivar may_send: whether this side may send on streams.
     @ivar may_receive: whether the peer may.
     """
@@ -75,11 +76,11 @@ class Streams:
         "_ready",
         "_role",
         "_streams",
-        "_touched",
         "_waiting",
         "control",
         "may_receive",
         "may_send",
+        "touched",
     )
 
     def __init__(self, role: Role, options: Options, peer: Parameters, control: Control) -> None:
@@ -94,7 +95,7 @@ class Streams:
         self._streams: dict[int, Stream] = {}
         self._waiting: deque[Stream] | None = None  # for the peer's limit; made for the first
         self._ready: deque[Stream] | None = None  # stands in line for sending; made for the first
-        self._touched: list[Stream] = []
+        self.touched: list[Stream] = []
         self._next = 0  # index of our next stream
         self._ours_open = 0
         self._peers_seen = 0  # one more than the highest index of the peer's
@@ -232,7 +233,7 @@ class Streams:
         """A stream may have events."""
         if not stream.touched:
             stream.touched = True
-            self._touched.append(stream)
+            self.touched.append(stream)
 
     # Sending
 
@@ -431,9 +432,9 @@ class Streams:
         @param round_trip: s, of the link.
         """
         events: list[Event] = []
-        touched = self._touched
+        touched = self.touched
         if touched:
-            self._touched = []
+            self.touched = []
             for stream in touched:
                 stream.touched = False
                 self._tell(stream, events, now, round_trip)
