@@ -5,6 +5,8 @@ Fields of packets that are not on the hot path: read one after the other, every 
 from __future__ import annotations
 
 import builtins
+from struct import Struct
+from typing import Any
 
 from hypermail.errors import MalformedPacket
 
@@ -52,6 +54,10 @@ class Reader:
         number, size = self._view[start], self._view[start + 1]
         start = self._advance(size)
         return number, bytes(self._view[start : self.at])
+
+    def unpack(self, layout: Struct) -> tuple[Any, ...]:
+        """Several fields at once. @raise MalformedPacket: as of L{bytes}."""
+        return layout.unpack_from(self._view, self._advance(layout.size))
 
     def _advance(self, size: int) -> int:
         start = self.at

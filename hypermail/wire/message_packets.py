@@ -15,6 +15,8 @@ from hypermail.wire.heads import Head
 
 _CODE = Struct(">BI")
 _BLOCK_ACK = Struct(">BBQBB")
+_BLOCK_ACK_FIELDS = Struct(">BQBB")  # behind its head
+_STREAM_BLOCK_ACK = int(Head.STREAM_BLOCK_ACK)
 BLOCK = Struct(">BBBQIIH")
 BLOCKS = Struct(">BBBQH")
 DIRECT = Struct(">BH")
@@ -117,17 +119,22 @@ class StreamBlockAck(NamedTuple):
     verdicts: tuple[Verdict, ...]
 
     def encode(self) -> bytes:
-        counts = (len(self.ranges), len(self.verdicts))
-        parts = [_BLOCK_ACK.pack(Head.STREAM_BLOCK_ACK, self.lane, self.watermark, *counts)]
-        parts += [start.to_bytes(8, "big") + stop.to_bytes(8, "big") for start, stop in self.ranges]
-        for verdict in self.verdicts:
+        lane, watermark, ranges, verdicts = self
+        head = _BLOCK_ACK.pack(_STREAM_BLOCK_ACK, lane, watermark, len(ranges), len(verdicts))
+        if not ranges and not verdicts:
+            return head
+        parts = [head]
+        parts += [start.to_bytes(8, "big") + stop.to_bytes(8, "big") for start, stop in ranges]
+        for verdict in verdicts:
             kind = 2 if verdict.cleared else 1
             parts.append(verdict.number.to_bytes(8, "big") + _CODE.pack(kind, verdict.code) + text(verdict.text))
         return b"".join(parts)
 
     @classmethod
     def decode(cls, reader: Reader) -> StreamBlockAck:
-        lane, watermark, ranges, verdicts = (reader.integer(size) for size in (1, 8, 1, 1))
+        lane, watermark, ranges, verdicts = reader.unpack(_BLOCK_ACK_FIELDS)
+        if not ranges and not verdicts:
+            return cls(lane, watermark, (), ())
         settled = tuple((reader.integer(8), reader.integer(8)) for _ in range(ranges))
         above = watermark
         for start, stop in settled:
