@@ -364,6 +364,11 @@ class IncomingLane:
         The same on an unordered lane: whatever waits for long holds up the watermark, so ranges are told, each in one
         report, which is sent until it has arrived. What there is no room for waits until one has.
         """
+        if not (self._unreported or self._verdicts or self._reports):  # the usual case
+            if self._watermark > self._reported:
+                self._reported = self._watermark
+                self._control.put(("lane", self.number), StreamBlockAck(self.number, self._watermark, (), ()))
+            return
         if len(self._reports) >= MOST_REPORTS:
             return
         flying = {number for numbers in self._reports.values() for number in numbers}
