@@ -54,6 +54,11 @@ ARENA = 256 * KIB
 #: Reads before the reactor gets its turn, however little each has brought.
 MAX_READS = 512
 
+#: Turns in which a small datagram that comes alone is taken for all that there is, after one in which it was.
+GLANCES = 7
+#: Bytes of such a one, at most: large ones belong to more, and a turn costs as much as they do.
+GLANCED = 2 * KIB
+
 #: Trains that wait for a full socket before further ones are dropped.
 MAX_QUEUED = 256
 
@@ -101,6 +106,7 @@ class SegmentingPort(udp.Port):
     segments = 1
 
     _unsegmented: frozenset[Any] = frozenset()
+    _glances = 0  # calls of doRead in which a small datagram that comes alone is taken for the last
 
     # One for all ports: what is read into it is handed over before anybody reads again.
     _arena = memoryview(bytearray(ARENA))
@@ -203,7 +209,13 @@ class SegmentingPort(udp.Port):
     # Reading.
 
     def doRead(self) -> None:
-        """Read arena by arena, until nothing is left or the rest of the program should have its turn."""
+        """
+        Read arena by arena, until nothing is left or the rest of the program should have its turn.
+
+        Where small datagrams come one by one, each after the answer to the one before, a further call of the system
+        would find nothing every time. So it is left out for L{GLANCES} turns after one in which it has found nothing.
+        What waits nevertheless the reactor tells of again.
+        """
         taken = reads = 0
         more = True
         while more and self.connected and taken < self.maxThroughput and reads < MAX_READS:
@@ -229,6 +241,8 @@ class SegmentingPort(udp.Port):
             try:
                 size, ancillary, _, address = receive([arena[start:]], _CONTROL_SPACE)
             except BlockingIOError:
+                alone = count == 2 and len(batches) == 1 and len(batches[0][2]) == 1
+                self._glances = GLANCES if alone else 0
                 return batches, start, count, False
             except OSError as error:
                 # An answer to something that was sent, as ECONNREFUSED: no reason to stop listening.
@@ -252,11 +266,15 @@ class SegmentingPort(udp.Port):
                 batches.append(batch)
             datagrams = batch[2]
             whole = arena[start : start + size]
-            if segment >= size:
-                datagrams.append(whole)
-            else:
+            if segment < size:
                 datagrams += [whole[at : at + segment] for at in range(0, size, segment)]
+                start += size
+                continue
+            datagrams.append(whole)
             start += size
+            if self._glances and start <= GLANCED and count == 1:
+                self._glances -= 1
+                return batches, start, count, False
         return batches, start, count, True
 
     # Writing.

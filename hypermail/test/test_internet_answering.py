@@ -379,6 +379,7 @@ class SessionTests(TestCase):
             (ours,) = self.factory.built
             while not ours.session.statistics()["moves"]:
                 await deferLater(reactor, 0.01)
+            await deferLater(reactor, 0.01)  # what was sent before may wait to be read yet
             self.sources.clear()
             await ours.session.sendMessage(b"from there")
             self.assertEqual({host for host, _ in self.sources}, {THIRD})

@@ -8,7 +8,7 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet import reactor
@@ -21,7 +21,7 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from hypermail.interfaces import ICarrier, ICarrierUser
-from hypermail.internet.udp import MAX_QUEUED, MAX_SEGMENTS, MAX_UNSEGMENTED, SegmentingPort
+from hypermail.internet.udp import GLANCED, GLANCES, MAX_QUEUED, MAX_SEGMENTS, MAX_UNSEGMENTED, SegmentingPort
 from hypermail.link.train import Train
 from hypermail.options import MIB
 from hypermail.test.sessions import ipv6
@@ -84,6 +84,7 @@ class ScriptedSocket:
 
     @ivar refuse: called with the datagrams of each C{sendmsg}; the number of an error, or None to let it pass.
     @ivar sent: how many datagrams each successful C{sendmsg} had.
+    @ivar reads: how often C{recvmsg_into} was called.
     """
 
     def __init__(self, real: socket.socket) -> None:
@@ -91,6 +92,7 @@ class ScriptedSocket:
         self.refuse: Any = lambda datagrams: None
         self.refuseReading: list[int] = []
         self.sent: list[int] = []
+        self.reads = 0
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
@@ -104,6 +106,7 @@ class ScriptedSocket:
         return size
 
     def recvmsg_into(self, *arguments: Any) -> Any:
+        self.reads += 1
         if self.refuseReading:
             number = self.refuseReading.pop()
             raise OSError(number, os.strerror(number))
@@ -248,6 +251,49 @@ class SegmentingPortTests(TestCase):
         sender.send(Train(self.address(receiver), numbered(2)))
         await user.received(2)
         self.assertEqual(receiver.statistics(), {"EHOSTUNREACH": 1, "ECONNREFUSED": 1})
+
+    def reading(self) -> tuple[Callable[..., int], User]:
+        """
+        A port that reads when it is told to.
+
+        @return: what sends it datagrams of some sizes, lets it read, and tells in how many calls of the system; what
+            they were brought to.
+        """
+        sender, _ = self.open()
+        receiver, user = self.open()
+        receiver.stopReading()
+        script = self.scripted(receiver)
+
+        def read(*sizes: int) -> int:
+            before = script.reads
+            for size in sizes:
+                sender.send(Train(self.address(receiver), [b"x" * size]))
+            receiver.doRead()
+            return script.reads - before
+
+        return read, user
+
+    def test_oneByOne(self) -> None:
+        """Where small datagrams come one by one it is seldom asked whether there is another one."""
+        read, user = self.reading()
+        turns = [2] + [1] * GLANCES + [2] + [1] * GLANCES + [2]
+        self.assertEqual([read(100) for _ in turns], turns)
+        self.assertEqual(len(user.datagrams), len(turns))
+
+    def test_severalAgain(self) -> None:
+        """When more of them come than are read, that is noticed soon, and from then on all are read at once."""
+        read, user = self.reading()
+        self.assertEqual(read(100), 2)
+        self.assertEqual([read(100, 200) for _ in range(GLANCES)], [1] * GLANCES)
+        self.assertEqual(read(), GLANCES + 1)
+        self.assertEqual(read(100, 200, 300), 4)
+        self.assertEqual([len(datagram) for datagram in user.datagrams], [100] + [100, 200] * GLANCES + [100, 200, 300])
+
+    def test_largeOneByOne(self) -> None:
+        """What large datagrams belong to is read together, as they cost no more than a turn does."""
+        read, _ = self.reading()
+        self.assertEqual([read(GLANCED + 1) for _ in range(4)], [2] * 4)
+        self.assertEqual([read(100), read(GLANCED), read(GLANCED + 1)], [1, 1, 2])
 
     async def test_queue(self) -> None:
         """A full socket: the train waits, the sender is told, and told again when there is room."""
