@@ -42,7 +42,7 @@ class SentAsks:
 
     def ask(self, message: Octets, timeout: float | None) -> Deferred[bytes]:
         """See L{ISession.ask}."""
-        content = octets(message)
+        content = message if type(message) is bytes else octets(message)
         if timeout is not None and not 0 <= timeout < LONGEST_TIMEOUT:
             return defer.fail(UsageError(f"timeout must be a number of seconds, not {timeout!r}"))
         session = self._session
@@ -106,6 +106,9 @@ class ReceivedAsks:
             except Exception:
                 self._refuse(Failure(), lane, number)
                 continue
+            if type(answer) is bytes:  # it takes as long as all else here to ask whether it is to come yet
+                self._reply(answer, lane, number)
+                continue
             if isinstance(answer, Coroutine):
                 answer = Deferred.fromCoroutine(answer)
             if isinstance(answer, Deferred):
@@ -131,7 +134,8 @@ class ReceivedAsks:
             return
         session = self._session
         try:
-            session.connection.answer(number, octets(reply), now=session.seconds())
+            content = reply if type(reply) is bytes else octets(reply)
+            session.connection.answer(number, content, now=session.seconds())
         except MessageTooLarge as error:
             self._log.warn("a reply is too large: {text}", text=error.text)
             lane.reject(number, error.code, error.text)
