@@ -86,6 +86,7 @@ class SocketSessions(DatagramProtocol):
         self._randomBytes = randomBytes
         self._demux: Any = None
         self._carrier: Any = None
+        self._latest: tuple[Any, Any] = None, None  # where datagrams came from last, and that as an address
         self._ownCarrier: DatagramCarrier | None = None
 
     def makeDemux(self) -> Any:
@@ -169,25 +170,30 @@ class SocketSessions(DatagramProtocol):
 
     def datagramsReceived(self, datagrams: list[memoryview], address: Any, ecn: int = 0) -> None:
         """See L{ICarrierUser.datagramsReceived}."""
-        address = SocketAddress(*address) if len(address) == 2 else AskedAddress(*address)
+        found, known = self._latest
+        if address != found:
+            known = SocketAddress(*address) if len(address) == 2 else AskedAddress(*address)
+            self._latest = address, known
         try:
-            touched = self._demux.receive(datagrams, address, now=self.seconds(), ecn=ecn)
+            touched = self._demux.receive(datagrams, known, now=self.seconds(), ecn=ecn)
         except Exception:
-            self._log.failure("Datagrams from {address} could not be dealt with", address=address)
+            self._log.failure("Datagrams from {address} could not be dealt with", address=known)
             return
         self.touched(touched)
 
     def touched(self, connections: list[Any]) -> None:
         """Something has happened to connections, perhaps new ones: their sessions are attended to."""
         demux, pump = self._demux, self.pump
-        faults = dict(demux.faults())
+        faults = demux.faults()
         for connection in connections:
             session = pump.sessions.get(connection) or self._received(connection)
-            if connection in faults:
-                pump.broken(session, Failure(faults[connection]))
+            if faults and (fault := dict(faults).get(connection)) is not None:
+                pump.broken(session, Failure(fault))
             else:
                 pump.attend(session)
-        pump.reply(demux.replies())
+        replies = demux.replies()
+        if replies:
+            pump.reply(replies)
 
     def _received(self, connection: Any) -> Session:
         """A stranger has begun a connection."""

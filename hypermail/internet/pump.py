@@ -187,7 +187,7 @@ class Pump:
     def _send(self, session: SessionLife) -> None:
         connection = session.connection
         send = self._carrier.send
-        while self._writable and session.socket.pump is self:  # it may have gone on from another socket
+        while self._writable and connection in self.sessions:  # it may have gone on from another socket
             for train in connection.trains(now=self._seconds()):
                 self._writable = send(train)
             if not connection.more:
@@ -196,7 +196,7 @@ class Pump:
     def _after(self, session: SessionLife) -> None:
         """Nothing more can be done for a session now: when again?"""
         connection = session.connection
-        if session.socket.pump is not self:
+        if connection not in self.sessions:
             return
         if connection.suspended:
             self._demux.forget(connection)
