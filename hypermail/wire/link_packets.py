@@ -15,6 +15,7 @@ _ID = Struct(">BQ")
 ACK = Struct(">BQIHI")
 MARKS = Struct(">III")
 HANDSHAKE = Struct(">BIH")
+_ACK, _ACK_MARKS = int(Head.ACK), int(Head.ACK_MARKS)
 #: Ranges in one acknowledgement, at most.
 MAX_ACK_RANGES = 64
 
@@ -43,15 +44,17 @@ class Ack(NamedTuple):
     marks: Marks | None = None
 
     def encode(self) -> bytes:
-        start, stop = self.ranges[0]
-        numbers: list[int] = []
-        for next_start, next_stop in self.ranges[1:]:
-            numbers += (start - next_stop, next_stop - next_start)
-            start = next_start
-        kind = Head.ACK if self.marks is None else Head.ACK_MARKS
-        head = ACK.pack(kind, stop - 1, self.delay, len(self.ranges) - 1, stop - self.ranges[0][0])
-        tail = b"" if self.marks is None else MARKS.pack(*self.marks)
-        return head + pairs(len(self.ranges) - 1).pack(*numbers) + tail
+        delay, ranges, marks = self
+        start, stop = ranges[0]
+        further = len(ranges) - 1
+        packet = ACK.pack(_ACK if marks is None else _ACK_MARKS, stop - 1, delay, further, stop - start)
+        if further:
+            numbers: list[int] = []
+            for next_start, next_stop in ranges[1:]:
+                numbers += (start - next_stop, next_stop - next_start)
+                start = next_start
+            packet += pairs(further).pack(*numbers)
+        return packet if marks is None else packet + MARKS.pack(*marks)
 
 
 class Handshake(NamedTuple):
