@@ -248,7 +248,7 @@ class Connection(Continuation):
             is unknown.
         """
         self._now = now
-        if self.ended or self._ending.suspended:
+        if self._ending.ended or self._ending.suspended:
             return
         link, ending = self._link, self._ending
         elsewhere = None if address == link.path.address else address
@@ -267,10 +267,12 @@ class Connection(Continuation):
         if link.session_id and not self._begun:
             self._begin()
         link.end_turn(now)
-        if self._session.control.crowded and not ending.over:
+        session = self._session
+        if session.control.crowded and not session.over:
             ending.broke(LimitExceeded("the peer leaves too many control packets unacknowledged"), now)
-        self._session.drain()
-        ending.look(now)
+        session.drain()
+        if session.over:
+            ending.look(now)
 
     def _receive_train(self, datagrams: list[memoryview], now: float) -> int:
         """
@@ -356,23 +358,26 @@ class Connection(Continuation):
         self._now = now
         self.more = False
         session, link, ending = self._session, self._link, self._ending
-        if self.ended:
+        if ending.ended:
             return []
         if ending.suspended:
             if session.journal is not None:  # what is taken meanwhile is written down meanwhile
                 session.receiving.acknowledge()
             return []
-        if session.carrying:
+        carrying = session.carrying
+        if carrying:
             session.receiving.acknowledge()
             session.drain()
-        ending.look(now)
-        if ending.unheard:
-            ending.bury()
-            return []
+            carrying = not session.over
+        if session.over:
+            ending.look(now)
+            if ending.unheard:
+                ending.bury()
+                return []
         trains = link.path_trains(now)
         datagrams = link.long_datagrams(now)
         trains += couple(self.address, datagrams) if datagrams else []
-        probe = link.probe(now) if session.carrying else None
+        probe = link.probe(now) if carrying else None
         if probe is not None:  # larger than the others, and perhaps than the path carries: alone
             trains.append(Train(self.address, [probe]))
         if link.keyed:
@@ -384,7 +389,8 @@ class Connection(Continuation):
                 trains += couple(self.address, datagrams, link.route.mark(first, len(datagrams), now))
             if link.failure is not None:
                 ending.gave_out(link.failure, now)
-        ending.said(now)
+        if session.over:
+            ending.said(now)
         return trains
 
     def moved(self, *, now: float) -> None:
@@ -423,11 +429,12 @@ class Connection(Continuation):
 
     def next_timeout(self) -> float | None:
         """s when L{handle_timeout} is to be called; None when nothing is left to wait for."""
-        if self.ended:
+        ending = self._ending
+        if ending.ended:
             return None
-        if self._ending.suspended:
+        if ending.suspended:
             return self._session.next_timeout()
-        deadline = self._ending.next_timeout(self._link.next_timeout())
+        deadline = ending.next_timeout(self._link.next_timeout())
         other = self._session.sending.deadline()
         return deadline if other is None or deadline < other else other
 
@@ -451,14 +458,17 @@ class Connection(Continuation):
         """What happened, in order; None when nothing (more) did."""
         if self._released:
             return None
-        if self._events is None:
+        waiting = self._events
+        if waiting is None:
             events = self._session.take_events(self._now, self._link.rtt.smoothed)
             if not events:
                 return None
             if type(events[-1]) is SessionEnded:
                 self._trace_end(events[-1].error)
-            self._events = deque(events)
-        event = self._events.popleft()
-        if not self._events:
+            if len(events) == 1:  # as is usual
+                return events[0]
+            waiting = self._events = deque(events)
+        event = waiting.popleft()
+        if not waiting:
             self._events = None
         return event

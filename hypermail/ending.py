@@ -179,9 +179,10 @@ class Ending:
 
     def next_timeout(self, deadline: float) -> float:
         """The earlier of C{deadline}, in s, and when L{timeout} is to be called."""
-        for other in (self._opening_until, self._until):
-            if other is not None and other < deadline:
-                deadline = other
+        if self._opening_until is not None and self._opening_until < deadline:
+            deadline = self._opening_until
+        if self._until is not None and self._until < deadline:
+            deadline = self._until
         return deadline
 
     def timeout(self, beat: Beat, now: float) -> None:
