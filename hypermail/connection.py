@@ -22,6 +22,7 @@ from hypermail.errors import (
 )
 from hypermail.events import Event, SessionEnded
 from hypermail.intake import Intake
+from hypermail.link.heartbeat import Beat
 from hypermail.link.link import Link, Opened
 from hypermail.link.train import Train, couple
 from hypermail.options import Mode, Options, Role
@@ -59,6 +60,8 @@ class Connection(Continuation):
 
     @ivar role: which side this is.
     @ivar options: what this side wants and bears.
+    @ivar calm: whether the last call of L{receive} or L{handle_timeout} has brought nothing but a beat of the heart:
+        there is nothing to be told or sent, and no timer to be moved, but for what L{beat} says.
     @ivar more: whether the last call of L{trains} has left something that may leave now.
     """
 
@@ -86,6 +89,7 @@ class Connection(Continuation):
         self.role = role
         self.options = options
         self.more = False
+        self.calm = False
         self._trace = trace
         self._refusal = refusal
         self._now = now
@@ -248,11 +252,14 @@ class Connection(Continuation):
             is unknown.
         """
         self._now = now
+        self.calm = False
         if self._ending.ended or self._ending.suspended:
             return
         link, ending = self._link, self._ending
         elsewhere = None if address == link.path.address else address
         link.codepoint = ecn
+        rests = len(datagrams) == 1 and elsewhere is None and self._rests(now)
+        self._intake.calm = False
         tried = self._receive_train(datagrams, now) if elsewhere is None and link.steady else 0
         for datagram in datagrams[tried:] if tried else datagrams:
             if ending.suspended:
@@ -273,6 +280,17 @@ class Connection(Continuation):
         session.drain()
         if session.over:
             ending.look(now)
+        self.calm = rests and self._intake.calm and link.beats
+
+    def _rests(self, now: float) -> bool:
+        """Whether the heartbeat is all that there may be to see to."""
+        session = self._session
+        return (
+            self._link.rests(now)
+            and session.state is State.OPEN
+            and self._events is None
+            and not self._ending.suspended
+        )
 
     def _receive_train(self, datagrams: list[memoryview], now: float) -> int:
         """
@@ -393,6 +411,15 @@ class Connection(Continuation):
             ending.said(now)
         return trains
 
+    def beat(self, *, now: float) -> list[Train]:
+        """In place of L{trains}, where all was L{calm}; it is not said to be so again before something happens."""
+        self._now = now
+        self.calm = False
+        link = self._link
+        first = link.recovery.next_number
+        datagrams = link.beat(now)
+        return [Train(self.address, datagrams, link.route.mark(first, 1, now))] if datagrams else []
+
     def moved(self, *, now: float) -> None:
         """
         Starter: this host has another address than before. The listener is told at once, again and again; what is
@@ -441,16 +468,20 @@ class Connection(Continuation):
     def handle_timeout(self, *, now: float) -> None:
         """Time has passed. Harmless when early."""
         self._now = now
+        self.calm = False
         if self.ended:
             return
         if self._ending.suspended:
             self._session.timeout(now)
             self._ending.look(now)
             return
+        expiry = self._session.sending.deadline()
+        rests = (expiry is None or now < expiry) and self._rests(now)
         beat = self._link.timeout(now)
         if not self._ending.over:
             self._session.sending.expire(now)
         self._ending.timeout(beat, now)
+        self.calm = rests and beat is Beat.PING and self._link.beats
 
     # Events out
 

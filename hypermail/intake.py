@@ -39,6 +39,7 @@ class Intake:
 
     @param hold_bytes: of payloads that are kept until the application has decided.
     @param asked: takes the packets that ask for a session, that answer a claim, and that end everything.
+    @ivar calm: whether the datagram that was taken last had nothing in it but a ping, or answers of the link's to ours.
     @ivar claimed: whether a listener is asked for a session of before, and that does not go on yet.
     """
 
@@ -55,6 +56,7 @@ class Intake:
         "_role",
         "_rooms",
         "_session",
+        "calm",
         "claimed",
     )
 
@@ -64,6 +66,7 @@ class Intake:
         self._role = role
         self._link = link
         self._asked = asked
+        self.calm = False
         self.claimed = False
         self.carry(session)
         self._hold_bytes = hold_bytes
@@ -87,6 +90,7 @@ class Intake:
         @raise HypermailError: when the peer breaks a rule, or the handshake fails.
         """
         self._now = now
+        self.calm = False
         if self._carries and not opened.long:
             self._take_all(opened, decode(opened.payload), now)
         else:
@@ -198,6 +202,7 @@ class Intake:
             room, take = _TAKERS[kind]
             take(rooms[room], packet)
         self._link.received(opened, eliciting, now)
+        self.calm = not eliciting or (kind is p.HealthPing and len(packets) == 1)
 
     def _give(self, packet: p.Packet) -> None:
         room, take = _TAKERS[type(packet)]

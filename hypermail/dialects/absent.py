@@ -30,6 +30,7 @@ class Absent(Generic[O]):
     returning = False
     suspended = False
     unanswered = False
+    calm = False
     peer_certificate = None
     #: Names a session that has no id yet, in logs.
     first_tag = 0

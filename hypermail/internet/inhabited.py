@@ -189,6 +189,8 @@ class SocketSessions(DatagramProtocol):
             session = pump.sessions.get(connection) or self._received(connection)
             if faults and (fault := dict(faults).get(connection)) is not None:
                 pump.broken(session, Failure(fault))
+            elif connection.calm:
+                pump.beat(session)
             else:
                 pump.attend(session)
         replies = demux.replies()

@@ -165,9 +165,23 @@ class Pump:
             connection.handle_timeout(now=now)
         except Exception:
             self.broken(session, Failure())
+        if connection.calm:
+            self.beat(session)
+            self._deadlines.arm(session, connection.next_timeout())
+            return
         if connection.unanswered:
             self._surroundings.suspect()
         self.attend(session)
+
+    def beat(self, session: SessionLife) -> None:
+        """In place of L{attend}, when a session's heart has beaten and nothing else has happened to it."""
+        try:
+            trains = session.connection.beat(now=self._seconds())
+        except Exception:
+            self.broken(session, Failure())
+        else:
+            for train in trains:
+                self._writable = self._carrier.send(train)
 
     def attend(self, session: SessionLife) -> None:
         """Tell the application what has happened, send what is to be sent, and see to the time."""

@@ -25,7 +25,8 @@ class Unimportant:
         """Nothing follows."""
 
 
-_UNIMPORTANT = Unimportant()
+#: Of pings.
+UNIMPORTANT = Unimportant()
 
 
 class Answers:
@@ -65,4 +66,4 @@ class Answers:
         """Make a datagram one that has to be acknowledged."""
         self.pings += 1
         payload.add(HealthPing(OWN_PINGS | self.pings).encode())
-        payload.contents.append((_UNIMPORTANT, 0, 0))
+        payload.contents.append((UNIMPORTANT, 0, 0))

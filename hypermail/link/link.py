@@ -158,7 +158,7 @@ class Link:
         self._acknowledged = 0  # what the datagram that is being filled acknowledges, all below it
         self._active_at = now  # when a key was last used
         self._answers = Answers()
-        self._departures = Departures()
+        self._departures: Departures | None = None  # while a turn's datagrams are filled
         self._ask_at = now  # not before that is the peer asked to acknowledge an acknowledgement
         self._elsewhere: Any = None
         self._size = 0
@@ -553,7 +553,8 @@ class Link:
         @return: bytes of it; 0 when there is nothing to say.
         """
         keys = self._sending
-        if keys is None or keys.spent(self._departures.waiting):
+        departures = self._departures
+        if keys is None or keys.spent(departures.waiting if departures is not None else 0):
             for source, start, stop in payload.contents:  # it may be for another link
                 source.lost(start, stop)
             return 0
@@ -567,7 +568,9 @@ class Link:
             payload.add(Padding(payload.room).encode())
         number = self.recovery.take_number()
         size = header.SHORT.size + keys.overhead + payload.size
-        self._departures.add(number, payload.parts)
+        if departures is None:
+            departures = self._departures = Departures()
+        departures.add(number, payload.parts)
         self._note_sent(number, size, payload, now, long=False)
         return size
 
@@ -579,14 +582,15 @@ class Link:
         """
         keys, contents, recovery = self._sending, run.contents, self.recovery
         count = len(contents)
-        if keys is None or keys.spent(self._departures.waiting + count):
+        departures = self._departures = self._departures or Departures()
+        if keys is None or keys.spent(departures.waiting + count):
             run.source.lost(run.start, run.start + count * run.step)
             return 0
         size = self.path.mtu
         start, at = run.start, 0
         while at < count:
             first, some = recovery.take_numbers(count - at)
-            self._departures.add_run(first, contents[at : at + some])
+            departures.add_run(first, contents[at : at + some])
             contents_of = [(run.source, start, start + some * run.step)]
             recovery.sent(Sent(first + some - 1, now, size, contents_of, False, some, run.step))
             if type(self._trace) is not NullTrace:
@@ -599,11 +603,12 @@ class Link:
 
     def depart(self, now: float) -> list[bytes]:
         """Seal what was filled."""
-        keys = self._sending
-        if keys is None or not self._departures.waiting:
+        keys, departures = self._sending, self._departures
+        if keys is None or departures is None:
             return []
+        self._departures = None
         self._use_keys(now)
-        datagrams = self._departures.seal(keys, self.remote_tag)
+        datagrams = departures.seal(keys, self.remote_tag)
         if keys.spent():
             self.failure = KeysSpent(SPENT)
         return datagrams
@@ -658,6 +663,38 @@ class Link:
         self.datagrams_sent += datagrams
         self.bytes_sent += size
         self.allowance.spent(size)
+
+    def rests(self, now: float) -> bool:
+        """Whether the heartbeat is all that there may be to see to."""
+        route = self.route
+        return (
+            self.recovery.calm
+            and self._opening is None
+            and self._state is State.OPEN
+            and self.verified
+            and self.failure is None
+            and route.moving is None
+            and route.discovery.deadline is None
+            and (now < route.discovery.due_at or not route.probe_size(now))
+            and self.allowance.resume_at is None
+        )
+
+    @property
+    def beats(self) -> bool:
+        """Of a link that has been at rest: whether what was said to it, or a timer, wants no more than L{beat}."""
+        acks = self.acks
+        if self.failure is not None or self.recovery.probes > 1 or self._awake:
+            return False
+        if acks.crowded or self._sending is None or self._sending.wants_ack:  # the answer will ask for one itself
+            return False
+        return acks.deadline is None or acks.due or bool(self._answers.waiting)
+
+    def beat(self, now: float) -> list[bytes]:
+        """One datagram of a ping that is due, answers to the peer, and acknowledgements, where there is any of them."""
+        if not (self.acks.due or self._answers.waiting or self.recovery.probes):
+            return []
+        self.finish(self.begin(now, False), now)
+        return self.depart(now)
 
     @property
     def owes_ack(self) -> bool:

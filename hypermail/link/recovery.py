@@ -9,6 +9,7 @@ from math import inf
 
 from hypermail.errors import ProtocolViolation
 from hypermail.link.acks import MAX_ACK_DELAY
+from hypermail.link.answers import UNIMPORTANT
 from hypermail.link.blackholes import BlackHoles
 from hypermail.link.congestion import Acked, Congestion, Lost
 from hypermail.link.delivery import DeliveryRate
@@ -309,6 +310,15 @@ class Recovery:
     def unanswered(self) -> bool:
         """Whether a probe timeout has passed since anything was acknowledged."""
         return self.timeouts > 0
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing is in flight but perhaps a ping, and nothing waits to be."""
+        if self.limited or self.probes or self.timeouts:
+            return False
+        flying = self._flying
+        oldest = flying.oldest
+        return oldest is None or (oldest.contents[0][0] is UNIMPORTANT and oldest.number == flying.newest)
 
     def flying(self, source: Source) -> RangeSet:
         """What of one source's contents is in flight."""

@@ -92,7 +92,7 @@ class AeadSeal:
     @param secret: where L{next} comes from; empty where there is no next.
     """
 
-    __slots__ = ("_box", "_cipher", "_made", "_material")
+    __slots__ = ("_box", "_cipher", "_made", "_material", "awake")
 
     overhead = 16
 
@@ -101,6 +101,7 @@ class AeadSeal:
         self._material = material + secret  # in one object, of which idle sessions have many
         self._box: Box | None = None
         self._made = 0  # boxes since it has rested
+        self.awake = False
 
     @property
     def cipher(self) -> str:
@@ -121,11 +122,6 @@ class AeadSeal:
     def derive(cls, cipher: Cipher, secret: bytes) -> AeadSeal:
         """A seal that can be followed by others. @param secret: 32 bytes."""
         return cls(cipher, expand(secret, b"seal", cipher.key + IV), secret)
-
-    @property
-    def awake(self) -> bool:
-        """See L{Seal}."""
-        return self._box is not None
 
     def seal(self, header: bytes, parts: Sequence[bytes], number: int) -> bytes:
         """See L{Seal.seal}."""
@@ -151,6 +147,7 @@ class AeadSeal:
         """See L{Seal.rest}."""
         self._box = None
         self._made = 0
+        self.awake = False
 
     def _wake(self, datagrams: int = 1) -> Box:
         """A box for so many datagrams."""
@@ -159,6 +156,7 @@ class AeadSeal:
         self._made += datagrams
         if self._made > SELDOM:
             self._box = box
+            self.awake = True
         return box
 
 

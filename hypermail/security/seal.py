@@ -39,11 +39,8 @@ class Seal(Protocol):
     @ivar awake: whether L{rest} would free anything.
     """
 
+    awake: bool
     overhead: int
-
-    @property
-    def awake(self) -> bool:
-        """See above."""
 
     @property
     def cipher(self) -> str:
