@@ -71,8 +71,9 @@ class Intake:
         self.carry(session)
         self._hold_bytes = hold_bytes
         self._hold: Hold | None = None  # made for the first packets that come early
-        self._owed: list[tuple[Opened, bool]] = []  # what is held, and not acknowledged; whether it asks for that
-        self._pings: dict[int, float] = {}
+        # Made for the first that comes, since most sessions have none of them most of the time.
+        self._owed: list[tuple[Opened, bool]] | None = None  # held, and not acknowledged; whether it asks for that
+        self._pings: dict[int, float] | None = None
         self._next_ping = 0
         self._admitted = role is Role.STARTER
         self._now = 0.0
@@ -164,21 +165,23 @@ class Intake:
 
     def _settle_up(self) -> None:
         """Acknowledge what was held."""
-        owed, self._owed = self._owed, []
-        for opened, eliciting in owed:
+        owed, self._owed = self._owed, None
+        for opened, eliciting in owed or ():
             self._link.received(opened, eliciting, self._now)
 
     def forget(self) -> None:
         """The session is over, or leaves the link: what was held is nobody's, and no round trip is measured."""
         self._hold = None
-        self._owed.clear()
-        for number in self._pings:
+        self._owed = None
+        for number in self._pings or ():
             self._session.control.withdraw(("ping", number))
-        self._pings.clear()
+        self._pings = None
 
     def ping(self, now: float) -> None:
         """Measure a round trip for the application."""
         self._next_ping += 1
+        if self._pings is None:
+            self._pings = {}
         self._pings[self._next_ping] = now
         answered = partial(self._ping_answered, self._next_ping)
         self._session.control.put(("ping", self._next_ping), p.HealthPing(self._next_ping), answered)
@@ -231,6 +234,8 @@ class Intake:
         if rest and not self._holds(rest, len(opened.payload)):
             return
         if rest and self._waits_for_claim:
+            if self._owed is None:
+                self._owed = []
             self._owed.append((opened._replace(payload=b""), eliciting))
             return
         if self._owed and not self._waits_for_claim:
@@ -269,7 +274,10 @@ class Intake:
 
     def _ping_answered(self, number: int) -> None:
         """By its pong, or by the link's acknowledgement when the pong was lost, or was one too many."""
-        started = self._pings.pop(number, None)
+        pings = self._pings
+        started = None if pings is None else pings.pop(number, None)
+        if not pings:
+            self._pings = None
         if started is not None:
             self._session.control.withdraw(("ping", number))
             self._session.events.append(PingAnswered(self._now - started))

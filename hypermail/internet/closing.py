@@ -36,7 +36,7 @@ class Closing:
     def __init__(self, session: ClosingUser, release: Callable[[], object] | None) -> None:
         self._session = session
         self._release = release
-        self._waiting: list[Deferred[None]] = []
+        self._waiting: tuple[Deferred[None], ...] = ()
 
     @property
     def awaited(self) -> bool:
@@ -54,12 +54,12 @@ class Closing:
         if error is not None and self._release is None:
             return defer.succeed(None) if isinstance(error, SessionClosed) else defer.fail(error)
         deferred: Deferred[None] = Deferred(self._cancel)
-        self._waiting.append(deferred)
+        self._waiting = (*self._waiting, deferred)
         return deferred
 
     def _cancel(self, deferred: Deferred[None]) -> None:
         if deferred in self._waiting:  # else it is about to be told
-            self._waiting.remove(deferred)
+            self._waiting = tuple(other for other in self._waiting if other is not deferred)
         self._session.abort("closing was cancelled")
 
     def over(self) -> None:
@@ -78,7 +78,7 @@ class Closing:
 
     def _tell(self) -> None:
         error = self._session.error
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting = self._waiting, ()
         for deferred in waiting:
             if deferred.called:
                 continue  # cancelled by whoever was told before

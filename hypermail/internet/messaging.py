@@ -81,7 +81,8 @@ class SentMessages:
         self._protocol = protocol
         self.waiting: dict[OutgoingMessage, Deferred[Any]] = {}
         self.production: Production | None = None
-        self._told: set[tuple[int, int]] = set()  # (lane, number) of those that somebody was told to be undelivered
+        # (lane, number) of those that somebody was told to be undelivered; made for the first
+        self._told: set[tuple[int, int]] | None = None
 
     def send(self, data: Octets, lane: int, expires: float | None, note: bytes) -> Deferred[None]:
         """See L{ISession.sendMessage}."""
@@ -196,12 +197,14 @@ class SentMessages:
 
     def undelivered(self, message: Message) -> None:
         """A message was written down, and was not delivered when the session ended; perhaps nobody was told of it."""
-        if (message.lane, message.number) not in self._told:
+        if self._told is None or (message.lane, message.number) not in self._told:
             self._session.tell(self._protocol.messageUndelivered, message)
 
     def _failed(self, message: OutgoingMessage, deferred: Deferred[None], error: HypermailError) -> None:
         if isinstance(deferred, SentMessage):
             if isinstance(error, MessageUndelivered):
+                if self._told is None:
+                    self._told = set()
                 self._told.add((message.lane, message.number))
             deferred.stored(Failure(error))
         deferred.errback(error)

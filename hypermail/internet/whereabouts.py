@@ -45,7 +45,7 @@ class Whereabouts:
         self.host = host
         self.patience = patience
         self._address = address
-        self._addresses: list[HostAddress] = []
+        self._addresses: tuple[HostAddress, ...] = ()
         self._resolve = resolve
         self._resolving: Deferred[Any] | None = None
         self._socket = socket
@@ -59,14 +59,14 @@ class Whereabouts:
                 self._resolving = resolving = self._resolve()
                 resolving.addCallbacks(self._found, lambda _: None).addBoth(self._resolved)  # perhaps at once
             if self._addresses:
-                self._address = self._addresses.pop(0)
-                self._addresses.append(self._address)
+                self._address, *others = self._addresses
+                self._addresses = (*others, self._address)
         self._tried = True
         return self._address
 
     def _found(self, addresses: list[HostAddress]) -> None:
         if set(addresses) != set(self._addresses):
-            self._addresses = list(addresses)
+            self._addresses = tuple(addresses)
 
     def _resolved(self, _: object) -> None:
         self._resolving = None

@@ -43,7 +43,7 @@ class Answers:
 
     def __init__(self) -> None:
         self.waiting: list[bytes] = []
-        self.responses: list[tuple[Any, bytes, int]] = []
+        self.responses: tuple[tuple[Any, bytes, int], ...] = ()
         self.pings = 0
 
     def add(self, packet: bytes) -> None:
@@ -54,7 +54,7 @@ class Answers:
     def respond(self, address: Any, data: bytes, size: int) -> None:
         """Owe the answer to a challenge, unless too many are owed already; the parameters are as in C{responses}."""
         if len(self.waiting) + len(self.responses) < MOST_ANSWERS:
-            self.responses.append((address, PathResponse(data).encode(), size))
+            self.responses = (*self.responses, (address, PathResponse(data).encode(), size))
 
     def fill(self, payload: Payload) -> None:
         """Give all answers to a datagram that is begun."""

@@ -4,7 +4,6 @@ HyStart++ (RFC 9406): slow start ends when the round trip shows that a queue bui
 
 from __future__ import annotations
 
-from collections import deque
 from math import inf
 
 #: Samples of the round trip in a round before it is judged, and datagrams that they must speak of (RFC 9406 §4.3).
@@ -59,7 +58,7 @@ class HyStart:
         self._limit = inf  # what it would take to be higher than that
         self._queued = False  # whether this round was
         self._rounds = 0  # that were
-        self._recent: deque[float] = deque(maxlen=N_RTT_SAMPLE)  # the last samples of this round
+        self._recent: tuple[float, ...] = ()  # the last samples of this round, N_RTT_SAMPLE at most
         self._datagrams = 0  # that all of its samples speak of
         self._round_end = 0
         self.divisor = 1
@@ -76,7 +75,7 @@ class HyStart:
         """
         if newest >= self._round_end:
             self._end_round(next)
-        self._recent.append(round_trip)
+        self._recent = (*self._recent[1 - N_RTT_SAMPLE :], round_trip)
         self._datagrams += datagrams
         self._least = min(self._least, round_trip)
         if len(self._recent) == N_RTT_SAMPLE:
@@ -89,7 +88,7 @@ class HyStart:
             self._count_round()
         self._queued = False
         self._last, self._least = self._least, inf
-        self._recent.clear()
+        self._recent = ()
         self._datagrams = 0
         self._round_end = next
 

@@ -522,9 +522,10 @@ class Link:
         window: they are few.
         """
         trains: list[Train] = []
-        responses, moving = self._answers.responses, self.route.moving
-        while responses:
-            address, packet, size = responses.pop(0)
+        moving = self.route.moving
+        while self._answers.responses:
+            (address, packet, size), *rest = self._answers.responses
+            self._answers.responses = tuple(rest)
             # Never larger than the question, wherever that says that it comes from.
             self._send_alone(trains, packet, min(size, self.path.base), address, now)
         if moving is not None and now >= moving.due:

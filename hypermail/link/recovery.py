@@ -80,7 +80,7 @@ class Recovery:
         self._rtt = rtt
         self._delivery_timeout = delivery_timeout
         self._delivery = DeliveryRate()
-        self._doubt = Doubt()
+        self._doubt: Doubt | None = None  # made for the first loss
         self._reordering = Reordering()
         self._flying = Flying()
         self._next = 0
@@ -166,7 +166,7 @@ class Recovery:
             raise ProtocolViolation(f"the peer acknowledges datagram {skipped}, which was left out on purpose")
         newly = self._flying.take(ack.ranges, long)
         if self._doubt:
-            newly += self._late(ack, now, long)
+            newly += self._late(self._doubt, ack, now, long)
         if not newly:
             return newly
         newest = max(newly, key=_number)
@@ -192,9 +192,8 @@ class Recovery:
             self._measured_at = now
         self._rtt.sample(elapsed, ack_delay)
 
-    def _late(self, ack: Ack, now: float, long: bool) -> list[Sent]:
+    def _late(self, doubt: Doubt, ack: Ack, now: float, long: bool) -> list[Sent]:
         """The datagrams that were declared lost wrongly (RFC 9438 §4.9, RFC 8985 §6.2)."""
-        doubt = self._doubt
         late = doubt.arrived(ack.ranges, long)
         for sent in late:
             self._reordering.late(now - sent.time, self._rtt)
@@ -240,6 +239,8 @@ class Recovery:
         size = sum([sent.size for sent in lost])
         self.lost_bytes += size
         self.lost_datagrams += len(lost)
+        if self._doubt is None:
+            self._doubt = Doubt()
         first = self._doubt.add(lost)
         hole = self.black_holes.lost(lost, self._largest_acked, self._rtt.smoothed)
         persistent = not hole and self._persistent(lost)
@@ -272,7 +273,7 @@ class Recovery:
             self._sample(now - long[0].time, 0.0, now)
         for sent in long:
             self._flying.remove(sent)
-        self._doubt.clear()  # whatever was lost until now was long
+        self._doubt = None  # whatever was lost until now was long
 
     def resend_all(self) -> None:
         """
@@ -292,7 +293,7 @@ class Recovery:
         self._congestion = congestion
         self._delivery = DeliveryRate()
         self._reordering = Reordering()
-        self._doubt.clear()
+        self._doubt = None
         self._measured_at = inf
 
     @property

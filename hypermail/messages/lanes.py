@@ -53,3 +53,7 @@ class LaneProperties(NamedTuple):
         if self.durable and not (self.ordered and self.delivery is Delivery.ACKED and not self.redundancy):
             raise UsageError("a durable lane is ordered and acked, and has no redundancy")
         return self
+
+
+#: What a lane is that nobody has said anything of.
+ORDINARY = LaneProperties()

@@ -58,7 +58,7 @@ class Receiving:
         self._options = options
         self._control = control
         self._lanes: dict[int, IncomingLane] = {}
-        self._directs: list[bytes] = []
+        self._directs: list[bytes] | None = None  # while there are any
         self._waiting: deque[tuple[int, bytes]] | None = None  # asks; while there are any
         self.allowed = True
         self.answering = True
@@ -167,6 +167,8 @@ class Receiving:
     def receive_direct(self, direct: Direct) -> None:
         """A direct message. @raise ProtocolViolation: when the peer may not send."""
         self._check_way()
+        if self._directs is None:
+            self._directs = []
         self._directs.append(bytes(direct.data))
 
     def answer(self, number: int) -> None:
@@ -188,7 +190,7 @@ class Receiving:
         events: list[Event] = []
         if self._directs:
             events.append(DirectsReceived(self._directs))
-            self._directs = []
+            self._directs = None
         for lane in self._lanes.values():
             for first, messages in lane.take_ready() if lane.ready else ():
                 if lane.number < APPLICATION_LANES:
@@ -235,7 +237,7 @@ class Receiving:
         """The session is over: free what waits."""
         for lane in self._lanes.values():
             lane.forget()
-        self._directs.clear()
+        self._directs = None
         self._waiting = None
 
 

@@ -25,7 +25,7 @@ from hypermail.messages.asks import ASKS, NAME, REPLIES, AskLane, ReplyLane
 from hypermail.messages.budget import Budget
 from hypermail.messages.durable_sending import DurableOutgoingLane
 from hypermail.messages.journal import Journal, QueuedMessage
-from hypermail.messages.lanes import APPLICATION_LANES, LaneProperties
+from hypermail.messages.lanes import APPLICATION_LANES, ORDINARY, LaneProperties
 from hypermail.messages.outgoing import OutgoingLane, OutgoingMessage
 from hypermail.messages.redundancy import Copies, RedundantLane
 from hypermail.messages.states import State
@@ -68,6 +68,7 @@ class Sending:
         "_by_priority",
         "_clearing",
         "_clears",
+        "_configured",
         "_control",
         "_directs",
         "_expiries",
@@ -76,7 +77,6 @@ class Sending:
         "_most_lanes",
         "_most_message",
         "_options",
-        "_properties",
         "_serial",
         "_telling",
         "_was_full",
@@ -93,11 +93,11 @@ class Sending:
         self._control = control
         self._most_message = peer.max_message
         self._most_lanes = peer.max_lanes
-        self._properties: dict[int, LaneProperties] = {}
+        self._configured: dict[int, LaneProperties] | None = None  # made for the first
         self._lanes: dict[int, OutgoingLane] = {}
         self._by_priority: list[list[OutgoingLane]] = []
         self._directs: deque[bytes] | None = None  # made for the first
-        self._expiries: list[tuple[float, int, OutgoingMessage]] = []
+        self._expiries: list[tuple[float, int, OutgoingMessage]] | None = None  # a heap; made for the first
         self._serial = 0
         self._clearing: deque[OutgoingMessage] | None = None  # the peer is to be asked about them; made for the first
         self._clears = 0  # asked and not arrived
@@ -129,8 +129,20 @@ class Sending:
         properties.checked(number)
         if properties.durable and self.journal is None:
             raise UsageError(f"lane {number} cannot be durable: the session does not outlive its process")
-        if self._properties.setdefault(number, properties) != properties:
-            raise UsageError(f"lane {number} is in use already with {self._properties[number]}")
+        known = self._properties(number)
+        if known is None:
+            if self._configured is None:
+                self._configured = {}
+            self._configured[number] = properties
+        elif known != properties:
+            raise UsageError(f"lane {number} is in use already with {known}")
+
+    def _properties(self, number: int) -> LaneProperties | None:
+        """What a lane is; None when nobody has used it, or said what it is."""
+        lane = self._lanes.get(number)
+        if lane is not None:
+            return lane.properties
+        return None if self._configured is None else self._configured.get(number)
 
     def send(self, data: bytes, number: int, expires: float | None, wanted: bool, note: bytes = b"") -> OutgoingMessage:
         """
@@ -145,7 +157,7 @@ class Sending:
         if len(data) > self._most_message:
             raise _too_large("a message", len(data), self._most_message)
         if number >= APPLICATION_LANES:
-            LaneProperties().checked(number)
+            ORDINARY.checked(number)
         lane = self._lanes.get(number) or self._new_lane(number)
         if isinstance(lane, DurableOutgoingLane):
             message = lane.send(data, wanted, expires, note)
@@ -159,13 +171,15 @@ class Sending:
 
     def _expire_at(self, expires: float, message: OutgoingMessage) -> None:
         self._serial += 1
+        if self._expiries is None:
+            self._expiries = []
         heappush(self._expiries, (expires, self._serial, message))
 
     # Durable lanes
 
     def is_durable(self, number: int) -> bool:
         """Whether a lane is durable."""
-        properties = self._properties.get(number)
+        properties = self._properties(number)
         return properties is not None and properties.durable
 
     def restore(self, number: int, properties: LaneProperties, settled: int, next: int) -> None:
@@ -175,7 +189,6 @@ class Sending:
         @param settled: the numbers below it are settled.
         @param next: of the next message.
         """
-        self._properties[number] = properties
         lane = self._make_lane(number, properties)
         self._add_lane(number, lane)
         if isinstance(lane, DurableOutgoingLane):
@@ -266,7 +279,7 @@ class Sending:
             raise _too_large("a reply", len(data), max(0, self._most_message - NAME.size), "the asker")
 
     def _new_lane(self, number: int) -> OutgoingLane:
-        properties = self._properties.setdefault(number, LaneProperties().checked(number))
+        properties = self._properties(number) or ORDINARY.checked(number)
         if properties.delivery is Delivery.DIRECT:
             raise UsageError(f"lane {number} is direct: its messages are sent with send_direct")
         if sum(number < APPLICATION_LANES for number in self._lanes) >= self._most_lanes:
@@ -298,7 +311,7 @@ class Sending:
 
     def is_direct(self, number: int) -> bool:
         """Whether a lane's messages are direct ones."""
-        properties = self._properties.get(number)
+        properties = self._properties(number)
         return properties is not None and properties.delivery is Delivery.DIRECT
 
     def cancel(self, message: OutgoingMessage, error: HypermailError | None = None) -> None:
@@ -468,9 +481,11 @@ class Sending:
 
     def deadline(self) -> float | None:
         """s when the next message expires, or rides again by itself."""
-        while self._expiries and self._expiries[0][2].settled:
-            heappop(self._expiries)
-        expiry = self._expiries[0][0] if self._expiries else None
+        expiry = None
+        if self._expiries:
+            while self._expiries and self._expiries[0][2].settled:
+                heappop(self._expiries)
+            expiry = self._expiries[0][0] if self._expiries else None
         ride = self.copies.deadline() if self.copies is not None else None
         if expiry is None or ride is None:
             return ride if expiry is None else expiry

@@ -9,7 +9,9 @@ ends of the new link know; so a proof is worth nothing on another link, for anot
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from hashlib import sha256
+from types import MappingProxyType
 from typing import NamedTuple
 
 from hypermail.errors import HypermailError, Reason, SessionRejected
@@ -24,6 +26,9 @@ LAST_PAUSE = 30.0
 FIRST_PATIENCE = 3.0
 #: s for which a link has to last before the next loss is no attempt in vain.
 LASTING = 10.0
+
+#: What was counted on no link: of most sessions, so that it is there once for all.
+NOTHING: Mapping[str, int] = MappingProxyType({})
 
 _LABEL = b"hypermail/1 reopen"
 
@@ -100,7 +105,7 @@ class Survival:
         self.until: float | None = None
         self.attempt_at: float | None = None
         self.error: HypermailError | None = None
-        self.counted: dict[str, int] = {}
+        self.counted: Mapping[str, int] = NOTHING
         self._linked_at = 0.0
         self._failures = 0
 

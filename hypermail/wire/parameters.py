@@ -7,6 +7,7 @@ the value. Unknown numbers are ignored, so that later versions can add some; a k
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from hypermail.errors import MalformedPacket
@@ -74,8 +75,15 @@ class Parameters(NamedTuple):
                 raise MalformedPacket(f"session parameter {name} is missing")
             if len(values[number]) > 8:
                 raise MalformedPacket(f"session parameter {name} is longer than 8 bytes")
-            integers.append(int.from_bytes(values[number], "big"))
+            integer = int.from_bytes(values[number], "big")
+            integers.append(integer if name == "incarnation" else _once(integer))
         token = values.get(len(cls._fields), b"")
         if len(token) not in (0, 16):
             raise MalformedPacket("a reset token is 16 bytes")
         return cls._make([*integers, token])
+
+
+@lru_cache(maxsize=64)
+def _once(number: int) -> int:
+    """The same number, as one object for all peers: most of them tell the same ones, and sessions keep them."""
+    return number
