@@ -13,11 +13,17 @@ import time
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
 from itertools import count
-from math import inf
+from math import ceil, inf
 from typing import Any, Generic, Protocol, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
+
+
+#: s; deadlines that are further away are put off to the next multiple of L{TOGETHER}, so that the heartbeats of many
+#: sessions have one call together, and one turn of the reactor.
+FAR = 1.0
+TOGETHER = 1 / 64
 
 
 def clockOf(reactor: Any) -> Callable[[], float]:
@@ -69,6 +75,10 @@ class Deadlines(Generic[A]):
         if deadline is None:
             self._disarm(item)
         elif deadline < item.deadline:
+            if deadline - self._seconds() > FAR:
+                deadline = ceil(deadline / TOGETHER) * TOGETHER
+                if deadline >= item.deadline:
+                    return
             key = id(item)
             self._armed[key] = item
             item.deadline = deadline
@@ -103,12 +113,16 @@ class Deadlines(Generic[A]):
             call.cancel()
 
     def _wake(self) -> None:
-        self._call, self._callAt = None, inf
-        for item in self._due():
-            self._expired(item)
-        self._tidy()
-        if self._heap and self._heap[0][0] < self._callAt:
-            self._schedule(self._heap[0][0])
+        self._call, self._callAt = None, -inf  # what is armed meanwhile is scheduled below, once for all
+        try:
+            for item in self._due():
+                self._expired(item)
+        finally:
+            if self._callAt == -inf:
+                self._callAt = inf
+            self._tidy()
+            if self._heap and self._heap[0][0] < self._callAt:
+                self._schedule(self._heap[0][0])
 
     def _due(self) -> list[A]:
         now = self._seconds()

@@ -57,6 +57,27 @@ class DeadlinesTests(SynchronousTestCase):
         self.clock.pump([1.0] * 10)
         self.assertEqual([name for name, _ in self.expired], [str(number) for number in range(9, -1, -1)])
 
+    def test_together(self) -> None:
+        """Those that are far away, and near to each other, have one call together, a moment after the last of them."""
+        calls = 0
+        for number in range(10):
+            self.deadlines.arm(Item(str(number)), 5.001 + number / 1_000)
+        near = Item("near")
+        self.deadlines.arm(near, 0.9999)
+        while delayed := self.clock.getDelayedCalls():
+            calls += 1
+            self.clock.advance(delayed[0].getTime() - self.clock.seconds())
+        self.assertEqual(self.expired, [("near", 0.9999), *((str(number), 5.015625) for number in range(10))])
+        self.assertEqual(calls, 2)
+
+    def test_againTogether(self) -> None:
+        """Who is put off so, and asks for the same again, is not called twice."""
+        item = Item("a")
+        for _ in range(3):
+            self.deadlines.arm(item, 5.001)
+        self.clock.pump([0.001] * 6_000)
+        self.assertEqual(len(self.expired), 1)
+
     def test_closer(self) -> None:
         """A deadline that comes closer counts."""
         item = Item("a")
