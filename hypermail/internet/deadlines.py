@@ -19,7 +19,6 @@ from typing import Any, Generic, Protocol, TypeVar
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
-
 #: s; deadlines that are further away are put off to the next multiple of L{TOGETHER}, so that the heartbeats of many
 #: sessions have one call together, and one turn of the reactor.
 FAR = 1.0

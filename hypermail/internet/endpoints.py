@@ -211,6 +211,7 @@ class SessionClientEndpoint:
         self._settings = EndpointSettings(
             security, dialect or options, traceDirectory, seconds or clockOf(reactor), randomBytes, store
         )
+        self._finding = self._resolveAgain, self._socket  # made once for all sessions, which keep them
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -282,11 +283,10 @@ class SessionClientEndpoint:
             factory.doStop()
 
     def _whereabouts(self, address: HostAddress, lease: Lease) -> Whereabouts:
-        def resolveAgain() -> Deferred[list[HostAddress]]:
-            return Deferred.fromCoroutine(self._addresses())
+        return Whereabouts(self.host, address, *self._finding, lease, self._settings.options.connection_timeout)
 
-        patience = self._settings.options.connection_timeout
-        return Whereabouts(self.host, address, resolveAgain, self._socket, lease, patience)
+    def _resolveAgain(self) -> Deferred[list[HostAddress]]:
+        return Deferred.fromCoroutine(self._addresses())
 
     async def _addresses(self) -> list[HostAddress]:
         return interleaved(self._allowed(await resolve(self._reactor, self.host, self.port)))
