@@ -38,7 +38,7 @@ class Beating(Wire):
         self.beats[connection.role] += 1
         trains = connection.beat(now=self.now)
         self._send(connection.role, trains)
-        assert not connection.calm
+        assert [connection.calm] == [False]
         assert connection.next_event() is None, "something was to be told"
         deadline = connection.next_timeout() or inf
         if connection.role is Role.LISTENER:

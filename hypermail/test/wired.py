@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from heapq import heappop, heappush
 from random import Random
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from hypermail.connection import Connection
 from hypermail.demux import Demux
@@ -328,7 +328,7 @@ class Wire:
             )
             self.step()
 
-    def open(self) -> Wire:
+    def open(self) -> Self:
         """Let the session open on both sides. @return: itself."""
         self.until(lambda: self.here.of(SessionOpened) and self.there.of(SessionOpened))
         self.run(4 * self.delay)
