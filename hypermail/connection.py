@@ -260,7 +260,9 @@ class Connection(Continuation):
         link.codepoint = ecn
         rests = len(datagrams) == 1 and elsewhere is None and self._rests(now)
         self._intake.calm = False
-        tried = self._receive_train(datagrams, now) if elsewhere is None and link.steady else 0
+        # What is saved for each of a train costs more than one that comes alone.
+        steady = len(datagrams) > 1 and elsewhere is None and link.steady
+        tried = self._receive_train(datagrams, now) if steady else 0
         for datagram in datagrams[tried:] if tried else datagrams:
             if ending.suspended:
                 return
