@@ -51,12 +51,16 @@ class Outlet:
         if copies is not None:
             copies.begin(now, link.rtt.smoothed)
         filled = 0
+        full = True  # a datagram that was not has taken all that there was
         while filled < MOST_DATAGRAMS:
-            more = carrying and (session.sending.has_more or session.streams.has_more)
+            more = carrying and full and (session.sending.has_more or session.streams.has_more)
             again = carrying and copies is not None and copies.due
             # What is new may use up the window; copies by themselves keep out of its way.
             talking = (more and allowed > 0) or (again and allowed >= link.path.mtu)
             controlling = speaks and control.waiting and link.allowance.control > 0
+            if not talking and not controlling and not link.interrupted:
+                link.allowance.blocked(now, more, again)
+                return False
             payload = link.begin(now, talking or controlling, link.allowance.datagram(allowed if talking else LARGEST))
             if controlling:
                 control.fill(payload)
@@ -72,6 +76,7 @@ class Outlet:
                 return False
             filled += 1
             allowed -= size
+            full = payload.full or not talking
             if talking and copies is None and payload.full and not control.waiting:
                 run = self._run(room, min(MOST_DATAGRAMS - filled, allowed // link.path.mtu))
                 if run is not None:
