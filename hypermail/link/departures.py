@@ -8,9 +8,13 @@ filled. Numbers were given, and the datagrams counted as sent, when they were fi
 from __future__ import annotations
 
 from collections.abc import Sequence
+from struct import Struct
 
 from hypermail.link.keys import SendingKeys
 from hypermail.wire.header import Kind
+
+_SHORT = int(Kind.SHORT)
+_PREFIX = Struct(">BQ")
 
 
 class Departures:
@@ -29,7 +33,13 @@ class Departures:
 
     def add(self, number: int, parts: Sequence[bytes]) -> None:
         """A datagram is filled. @param parts: its content, in pieces."""
-        self.add_run(number, (parts,))
+        runs = self._runs
+        if runs and sum(runs[-1]) == number:
+            runs[-1][1] += 1
+        else:
+            runs.append([number, 1])
+        self._contents.append(parts)
+        self.waiting += 1
 
     def add_run(self, first: int, contents: Sequence[Sequence[bytes]]) -> None:
         """Datagrams are filled whose numbers follow each other."""
@@ -65,4 +75,4 @@ class Departures:
 
 def short_prefix(phase: int, tag: int) -> bytes:
     """What short datagrams begin with, before the lowest bits of their numbers."""
-    return bytes((Kind.SHORT | phase,)) + tag.to_bytes(8, "big")
+    return _PREFIX.pack(_SHORT | phase, tag)
