@@ -112,9 +112,10 @@ class ReceivingKeys:
 
     @ivar forged: datagrams that did not open, under all keys.
     @ivar overhead: bytes that sealing has added.
+    @ivar phase: of the key that the newest datagrams were sealed with.
     """
 
-    __slots__ = ("_first", "_next", "_phase", "_previous", "_seal", "_until", "forged", "overhead")
+    __slots__ = ("_first", "_next", "_previous", "_seal", "_until", "forged", "overhead", "phase")
 
     def __init__(self, seal: Seal) -> None:
         self._seal = seal
@@ -122,8 +123,8 @@ class ReceivingKeys:
         self._next: Seal | None = None
         self._previous: Seal | None = None
         self._until = 0.0
-        self._phase = 0
         self._first = 0
+        self.phase = 0
         self.forged = 0
 
     @property
@@ -143,11 +144,6 @@ class ReceivingKeys:
         self._next = None
         if self._previous is not None:
             self._previous.rest()
-
-    @property
-    def phase(self) -> int:
-        """Of the key that the newest datagrams were sealed with."""
-        return self._phase
 
     def open_train(
         self, prefix: bytes, datagrams: Sequence[memoryview], expected: int
@@ -175,7 +171,7 @@ class ReceivingKeys:
         @param patience: s for which the key before is kept after an update; a datagram that was sent before it may
             come later.
         """
-        if phase == self._phase:
+        if phase == self.phase:
             content = self._seal.open(datagram, length, number)
             if content is not None and number < self._first:
                 self._first = number
@@ -199,6 +195,6 @@ class ReceivingKeys:
         if content is not None:
             self._previous, self._until = self._seal, until
             self._seal, self._next = self._next, None
-            self._phase ^= 1
+            self.phase ^= 1
             self._first = number
         return content

@@ -186,9 +186,9 @@ class ReceivingKeysTests(SynchronousTestCase):
         datagrams = self._stream(22)
         for number, datagram in enumerate(datagrams):
             flipped = bytes((datagram[0] ^ 1,)) + datagram[1:]
-            before = (receiver.keys._phase, receiver.keys._first, receiver.keys._seal)
+            before = (receiver.keys.phase, receiver.keys._first, receiver.keys._seal)
             self.assertIsNone(receiver.open(flipped))
-            self.assertEqual((receiver.keys._phase, receiver.keys._first, receiver.keys._seal), before)
+            self.assertEqual((receiver.keys.phase, receiver.keys._first, receiver.keys._seal), before)
             self.assertEqual(receiver.open(datagram), number)
             if number:
                 earlier = datagrams[number - 1]
