@@ -164,6 +164,49 @@ class ReplyTests(AskingTests):
         asking = self.session.ask(b"1").addCallback(self.session.ask)
         self.assertEqual(self.hosts.run(asking), b"re re 1")
 
+    def test_datagrams(self) -> None:
+        """
+        Asks one upon the other's reply take one datagram each way for each: acknowledgements ride with the reply, and
+        with the next ask. After the last three are left: the reply is settled, by that the ask, and that has come.
+        """
+
+        def sent() -> list[int]:
+            found = [protocol.session.statistics() for protocol in (self.ours, self.theirs)]
+            return [statistics["datagrams_sent"] - statistics["mtu_probes"] for statistics in found]
+
+        self.hosts.settle(3)
+        before = sent()
+
+        async def ask() -> None:
+            for _ in range(20):
+                await self.session.ask(b"ask")
+
+        self.hosts.run(ask())
+        self.hosts.settle()
+        self.assertEqual([late - early for early, late in zip(before, sent(), strict=True)], [20 + 2, 20 + 1])
+
+    def test_sameTurn(self) -> None:
+        """A reply that is at hand leaves before the reactor has its turn; so does the next ask, upon the reply."""
+        self.hosts.settle(5)
+        turns: list[tuple[AnsweringProtocol, int]] = []
+
+        def watch(protocol: AnsweringProtocol) -> None:
+            assert isinstance(protocol.session, Session)
+            socket: Any = protocol.session.socket
+            receive = socket.datagramsReceived
+
+            def received(*arguments: Any) -> None:
+                before = protocol.session.statistics()["datagrams_sent"]
+                receive(*arguments)
+                turns.append((protocol, protocol.session.statistics()["datagrams_sent"] - before))
+
+            self.patch(socket, "datagramsReceived", received)
+
+        watch(self.ours)
+        watch(self.theirs)
+        self.hosts.run(self.session.ask(b"1").addCallback(self.session.ask))
+        self.assertEqual(turns, [(self.theirs, 1), (self.ours, 1)] * 2)
+
     def test_roomGivenBack(self) -> None:
         """Thousands of asks leave no room taken when they are over."""
         asks = [self.session.ask(b"%d" % number) for number in range(3_000)]
