@@ -66,9 +66,10 @@ class Allowance:
         Bytes that may be in flight. On a path that is this short the queue is the receiver's socket buffer:
         it is not filled, or everything is lost whenever the receiver has other things to do.
         """
-        if self._rtt.measured and self._rtt.least < NEAR:
-            return min(self._congestion.window, self.buffer // 2)
-        return self._congestion.window
+        window = self._congestion.window
+        if self._rtt.measured and self._rtt.least < NEAR and window > self.buffer // 2:
+            return self.buffer // 2
+        return window
 
     def data(self, now: float) -> int:
         """

@@ -39,15 +39,25 @@ class Pacer:
         """
         # Only who waits for its turn saves up; who was held back by something else begins with half a train, since a
         # queue may be as short as that.
-        burst = most = max(self.datagram, rate * TRAIN_TIME / 2)
-        if self._waiting:
-            burst = max(self.datagram, rate * TRAIN_TIME)
-            most = max(burst, rate * LATENESS)
-        burst = min(burst, largest_train)
-        self._budget = min(max(self._budget, -rate * MOST_DEBT) + rate * (now - self._last), most)
+        # (Comparisons take a quarter of the time of max() and min(), and this is asked in each turn.)
+        burst = rate * TRAIN_TIME if self._waiting else rate * TRAIN_TIME / 2
+        if burst < self.datagram:
+            burst = self.datagram
+        most = burst
+        if self._waiting and most < rate * LATENESS:
+            most = rate * LATENESS
+        if burst > largest_train:
+            burst = largest_train
+        budget = self._budget
+        if budget < -rate * MOST_DEBT:
+            budget = -rate * MOST_DEBT
+        budget += rate * (now - self._last)
+        if budget > most:
+            budget = most
+        self._budget = budget
         self._last = now
         self._waiting = False
-        return int(min(self._budget, burst) + 0.5)
+        return int((budget if budget < burst else burst) + 0.5)
 
     def forgo(self) -> None:
         """Something else than the pace holds back now: time that passes meanwhile is not saved up."""

@@ -248,9 +248,15 @@ class Route:
 
     def next_timeout(self, deadline: float) -> float:
         """s when to call L{timeout}, if that is before C{deadline}, else that."""
-        for other in (self.recovery.deadline(), self.allowance.resume_at, self.discovery.deadline):
-            if other is not None and other < deadline:
-                deadline = other
+        other = self.recovery.deadline()
+        if other is not None and other < deadline:
+            deadline = other
+        other = self.allowance.resume_at
+        if other is not None and other < deadline:
+            deadline = other
+        other = self.discovery.deadline
+        if other is not None and other < deadline:
+            deadline = other
         if self.moving is not None and self.moving.due < deadline:
             deadline = self.moving.due
         return deadline
