@@ -239,6 +239,12 @@ class Connection(Continuation):
         """Where the session is in its life."""
         return self._session.state
 
+    def let_go(self) -> None:
+        """It is over, and nobody will call it but for what it was: let nothing in it refer back to it."""
+        if not self._released:
+            self._session.let_go()
+        self._intake.let_go()
+
     # Datagrams in
 
     def receive(self, datagrams: list[memoryview], address: Any, *, now: float, ecn: int = 0) -> None:

@@ -177,6 +177,10 @@ class Intake:
             self._session.control.withdraw(("ping", number))
         self._pings = None
 
+    def let_go(self) -> None:
+        """The connection is over: forget it."""
+        del self._asked, self._rooms
+
     def ping(self, now: float) -> None:
         """Measure a round trip for the application."""
         self._next_ping += 1

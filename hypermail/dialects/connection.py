@@ -131,6 +131,9 @@ class DialectConnection(Absent[O], Generic[O, T]):
         if begun:
             self._given_up(message)
 
+    def let_go(self) -> None:
+        """See L{hypermail.connection.Connection.let_go}; what is here waits for the garbage collector."""
+
     def send_direct(self, data: bytes) -> None:
         """
         Send a message once, without acknowledgement.

@@ -43,6 +43,11 @@ class Closing:
         """Whether anybody waits."""
         return bool(self._waiting)
 
+    @property
+    def done(self) -> bool:
+        """Whether everybody was told, and nothing is left to be given back."""
+        return self._release is None and not self._waiting
+
     def wait(self) -> Deferred[None]:
         """
         Wait for the end.

@@ -55,7 +55,7 @@ class SessionLife:
     @ivar busy: while events are being dealt with, after which everything is sent anyway.
     @ivar opened: whether C{sessionOpened} was called; C{traffic} is there since then.
     @ivar opening: fires when C{sessionOpened} was called, or fails with what came in its place.
-    @ivar traffic: what the session carries, from its opening on.
+    @ivar traffic: what the session carries, from its opening on, until nothing is left of it.
     @ivar error: what ended the session, once it has ended.
     @ivar unsent: what the system has said when it refused to send last, and when in s; None when it never has.
     """
@@ -226,13 +226,13 @@ class SessionLife:
             answer = callback(*arguments)
             waits = None if answer is None else pending(answer)
         except Exception:
-            self._applicationFailed(Failure())
+            self._applicationFailed(Failure(), self.protocol)
         else:
             if waits is not None:
-                waits.addErrback(self._applicationFailed)
+                waits.addErrback(self._applicationFailed, self.protocol)
 
-    def _applicationFailed(self, failure: Failure) -> None:
-        self._log.failure("A callback of {protocol!r} has failed", failure, protocol=self.protocol)
+    def _applicationFailed(self, failure: Failure, protocol: ISessionProtocol | None) -> None:
+        self._log.failure("A callback of {protocol!r} has failed", failure, protocol=protocol)
         self.abort(APPLICATION_FAILED)
 
     # Opening.
@@ -397,9 +397,21 @@ class SessionLife:
         type(self)._log.info(format, session=session, peer=self.getPeer(), **details)
 
     def forgotten(self) -> None:
-        """The core has nothing more to answer for this session; a starter's socket is closed."""
+        """
+        The core has nothing more to answer for this session; a starter's socket is closed.
+
+        What keeps itself alive is taken apart, so that the session goes with the last who knows it, and does not wait
+        for the garbage collector with all that is its own.
+        """
         if self._closing is not None:
             self._closing.forgotten()
+            if self._closing.done:
+                self._closing = None
+        if self._writing is None:  # else it may have to tell of messages that it finds on disk
+            self.protocol = None
+            if self.opened:
+                del self.traffic
+        self.connection.let_go()
 
     @property
     def closing(self) -> Closing:

@@ -133,6 +133,8 @@ class SessionRequest:
                 raise
             count = f"{attempts.tried} of {len(self._addresses)} addresses of {self._host} were tried"
             raise type(error)(f"{error.text}; {count}", error.code) from error
+        finally:
+            del self._attempts  # which know the request, and with it the session
 
     def _passes(self, failure: Failure) -> bool:
         """An address where nobody is says nothing of the others; whatever else is said there is an answer."""

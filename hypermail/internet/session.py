@@ -105,6 +105,8 @@ class Session(SessionLife):
 
     def unregisterProducer(self) -> None:
         """See L{ISession.unregisterProducer}."""
+        if self.error is not None:
+            return  # it was told so
         production, self.traffic.sent.production = self.traffic.sent.production, None
         if production is not None:
             production.forget()

@@ -267,6 +267,10 @@ class Session(LinkedSession):
         self.events += self.receiving.take_events(False)
         self.receiving.peer_restarted()
 
+    def let_go(self) -> None:
+        """Its connection is over: forget that."""
+        self._learn = _nothing
+
     def park(self, error: HypermailError) -> None:
         """
         The session leaves this process, and stays on disk.

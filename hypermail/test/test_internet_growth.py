@@ -1,5 +1,6 @@
 """
-Tests that sessions that have had many streams are not larger than those that had few.
+Tests that sessions that have had many streams are not larger than those that had few, and that those that are over are
+gone.
 """
 
 from __future__ import annotations
@@ -10,10 +11,17 @@ from collections import Counter
 from twisted.internet.defer import gatherResults
 from twisted.internet.protocol import Factory, connectionDone
 from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
 
+from hypermail.connection import Connection
+from hypermail.errors import MessageUndelivered, SessionClosed
 from hypermail.events import StreamOptions
-from hypermail.test.sessions import RecordingStream
+from hypermail.internet.protocol import SessionFactory, SessionProtocol
+from hypermail.internet.session import Session
+from hypermail.link.link import Link
+from hypermail.test.sessions import Hosts, RecordingStream
 from hypermail.test.streams import StreamTests
+from hypermail.testing import Conditions
 
 
 class Echo(RecordingStream):
@@ -41,6 +49,55 @@ class Once(RecordingStream):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         Once.over += 1
+
+
+class GoneTests(SynchronousTestCase):
+    """Sessions that are over, and that nobody knows any more."""
+
+    def setUp(self) -> None:
+        self.hosts = Hosts(Conditions(delay=0.01))
+        for name in ("listening", "starting"):
+            factory = SessionFactory.forProtocol(SessionProtocol)
+            factory.noisy = False
+            setattr(self.hosts, name, factory)
+        self.hosts.listen()
+        self.kept = self.hosts.run(self.hosts.ask())
+        self.addCleanup(self.hosts.end)
+
+    def left(self) -> Counter[type]:
+        """How many there are of what a session consists of."""
+        kinds = Counter(type(found) for found in gc.get_objects())
+        return Counter({kind: kinds[kind] for kind in (Session, Connection, Link, SessionProtocol)})
+
+    def test_gone(self) -> None:
+        """They are gone at once: they don't wait for the garbage collector, which would have much to look through."""
+        self.hosts.settle()
+        gc.collect()
+        before = self.left()
+        gc.disable()
+        self.addCleanup(gc.enable)
+        for _ in range(5):
+            protocol = self.hosts.run(self.hosts.ask())
+            protocol.session.sendMessage(b"x").addErrback(lambda _: None)
+            self.hosts.run(protocol.session.close())
+            self.hosts.settle()
+        del protocol
+        self.assertEqual(self.left(), before)
+
+    def test_askedLater(self) -> None:
+        """Who knows a session may still ask it what it was, and is told that it is over."""
+        session = self.hosts.run(self.hosts.ask()).session
+        self.hosts.run(session.close())
+        self.hosts.settle()
+        self.assertEqual(session.statistics()["state"], "ended")
+        self.assertEqual(len(session.sessionID), 16)
+        session.unregisterProducer()
+        session.abort()
+        session.sendDatagram(b"x")
+        self.successResultOf(session.close())
+        self.failureResultOf(session.sendMessage(b"x"), MessageUndelivered)
+        self.failureResultOf(session.ask(b"x"), MessageUndelivered)
+        self.failureResultOf(session.ping(), SessionClosed)
 
 
 class GrowthTests(StreamTests):
