@@ -32,7 +32,7 @@ _REACH = {
 }
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)  # each session asks for its socket by it
 class EndpointSettings:
     """What both kinds of session endpoint have in common; equal settings can share a session."""
 

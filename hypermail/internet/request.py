@@ -125,12 +125,13 @@ class SessionRequest:
 
         @raise SessionLost: when no address leads to one: that of the last that has failed.
         """
+        if len(self._addresses) == 1:
+            await self._ask(self._addresses[0])
+            return
         attempts = self._attempts = Attempts(reactor, self._addresses, self._ask, self._passes)
         try:
             await attempts.first()
         except (Unreachable, SessionTimedOut) as error:
-            if len(self._addresses) == 1:
-                raise
             count = f"{attempts.tried} of {len(self._addresses)} addresses of {self._host} were tried"
             raise type(error)(f"{error.text}; {count}", error.code) from error
         finally:
@@ -141,8 +142,7 @@ class SessionRequest:
         # The store has one session of a name: if it has that of another address, that one may still open.
         if failure.check(Unreachable, SessionTimedOut, StoreFailed) is None:
             return False
-        if len(self._addresses) > 1:
-            self._log.info("{host}: {reason}", host=self._host, reason=failure.getErrorMessage())
+        self._log.info("{host}: {reason}", host=self._host, reason=failure.getErrorMessage())
         if self._left() <= 0:
             self._attempts.noMore()
         return True
