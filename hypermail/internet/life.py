@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from hypermail.internet.owner import SessionOwner
 
 
+#: Knows no session. Twisted makes a logger anew whenever a class, or an object, is asked for its own.
+_LOG = Logger("hypermail.internet.session.Session")
 #: Why a session ends that whoever asked for it does not want any more.
 NOT_WANTED = "the session was not wanted any more"
 
@@ -394,7 +396,7 @@ class SessionLife:
     def _say(self, format: str, **details: object) -> None:
         """Log it, without the session itself: a log that nobody has begun to write down keeps 65,536 events."""
         session = self.sessionID.hex() or f"{self.connection.first_tag:016x}"
-        type(self)._log.info(format, session=session, peer=self.getPeer(), **details)
+        _LOG.info(format, session=session, peer=self.getPeer(), **details)
 
     def forgotten(self) -> None:
         """

@@ -44,16 +44,21 @@ class Reader:
         start = self._advance(size)
         return bytes(self._view[start : self.at])
 
-    def numbered(self) -> tuple[int, builtins.bytes]:
+    def numbered(self, count: int) -> list[tuple[int, builtins.bytes]]:
         """
-        A field that says itself which it is: a byte with its number, another with its length, and its bytes.
+        Fields that say themselves which they are: each a byte with its number, another with its length, and its bytes.
 
+        @return: numbers and bytes of so many, in one go, since they come by the dozen.
         @raise MalformedPacket: as of L{bytes}.
         """
-        start = self._advance(2)
-        number, size = self._view[start], self._view[start + 1]
-        start = self._advance(size)
-        return number, bytes(self._view[start : self.at])
+        view, found = self._view, []
+        for _ in range(count):
+            at = self._advance(2)
+            self.at = stop = at + 2 + view[at + 1]
+            if stop > len(view):
+                raise MalformedPacket(f"a packet is cut short: {view[at + 1]} bytes wanted, {len(view) - at - 2} left")
+            found.append((view[at], view[at + 2 : stop].tobytes()))
+        return found
 
     def unpack(self, layout: Struct) -> tuple[Any, ...]:
         """Several fields at once. @raise MalformedPacket: as of L{bytes}."""

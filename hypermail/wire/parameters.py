@@ -63,20 +63,20 @@ class Parameters(NamedTuple):
 
         @raise MalformedPacket: when one that must be there is absent, doubled or too long.
         """
-        values: dict[int, bytes] = {}
-        for _ in range(reader.integer(1)):
-            number, value = reader.numbered()
-            if number in values:
-                raise MalformedPacket(f"session parameter {number} appears twice")
-            values[number] = value
+        found = reader.numbered(reader.integer(1))
+        values = dict(found)
+        if len(values) < len(found):
+            numbers = [number for number, _ in found]
+            twice = next(number for number in numbers if numbers.count(number) > 1)
+            raise MalformedPacket(f"session parameter {twice} appears twice")
         integers = []
         for number, name in enumerate(cls._fields[:-1], 1):
-            if number not in values:
+            value = values.get(number)
+            if value is None:
                 raise MalformedPacket(f"session parameter {name} is missing")
-            if len(values[number]) > 8:
+            if len(value) > 8:
                 raise MalformedPacket(f"session parameter {name} is longer than 8 bytes")
-            integer = int.from_bytes(values[number], "big")
-            integers.append(integer if name == "incarnation" else _once(integer))
+            integers.append(int.from_bytes(value, "big") if name == "incarnation" else _integer(value))
         token = values.get(len(cls._fields), b"")
         if len(token) not in (0, 16):
             raise MalformedPacket("a reset token is 16 bytes")
@@ -84,6 +84,6 @@ class Parameters(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def _once(number: int) -> int:
-    """The same number, as one object for all peers: most of them tell the same ones, and sessions keep them."""
-    return number
+def _integer(value: bytes) -> int:
+    """A number as one object for all peers: most of them tell the same ones, and sessions keep them."""
+    return int.from_bytes(value, "big")
