@@ -489,7 +489,7 @@ class Connection(Continuation):
         if not self._ending.over:
             self._session.sending.expire(now)
         self._ending.timeout(beat, now)
-        self.calm = rests and beat is Beat.PING and self._link.beats
+        self.calm = rests and beat is not Beat.DEAD and self._link.beats
 
     # Events out
 

@@ -29,16 +29,15 @@ class Heartbeat:
     @ivar deadline: s when to call L{timeout}.
     """
 
-    __slots__ = ("_count", "_heard", "_interval", "_role", "_silence", "_unanswered", "deadline")
+    __slots__ = ("_count", "_heard", "_patience", "_role", "_unanswered", "deadline")
 
     def __init__(self, role: Role, options: Options, now: float) -> None:
         self._role = role
         self._count = options.ping_packet_count
-        self._interval = options.ping_interval
-        self._silence = self.silence(options)
+        self._patience = options.ping_interval if role is Role.STARTER else self.silence(options)
         self._unanswered = 0
         self._heard = now
-        self.deadline = now + (self._interval if role is Role.STARTER else self._silence)
+        self.deadline = now + self._patience
 
     @staticmethod
     def silence(options: Options) -> float:
@@ -50,27 +49,21 @@ class Heartbeat:
         The peer forgets links after so many seconds of silence: ping at least thrice within it.
         """
         if self._role is Role.STARTER:
-            self._interval = min(self._interval, max(silence / 3, SHORTEST_INTERVAL))
-            self.deadline = min(self.deadline, self._heard + self._interval)
+            self._patience = min(self._patience, max(silence / 3, SHORTEST_INTERVAL))
+            self.deadline = min(self.deadline, self._heard + self._patience)
 
     def heard(self, now: float) -> None:
         """An authentic datagram has arrived."""
         self._heard = now
         self._unanswered = 0
+        self.deadline = now + self._patience
 
     def timeout(self, now: float) -> Beat:
         """Time has passed; harmless when early."""
         if now < self.deadline:
             return Beat.NOTHING
-        if self._role is Role.LISTENER:
-            self.deadline = self._heard + self._silence
-            return Beat.DEAD if now >= self.deadline else Beat.NOTHING
-        due = self._heard + (self._unanswered + 1) * self._interval
-        if now < due:
-            self.deadline = due
-            return Beat.NOTHING
-        if self._unanswered >= self._count:
+        if self._role is Role.LISTENER or self._unanswered >= self._count:
             return Beat.DEAD
         self._unanswered += 1
-        self.deadline = now + self._interval
+        self.deadline = now + self._patience
         return Beat.PING
