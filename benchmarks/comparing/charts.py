@@ -9,7 +9,7 @@ files.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil, floor, log10
 from typing import Any
 from xml.sax.saxutils import escape
@@ -21,7 +21,7 @@ Find = Callable[[dict[str, Any], str, str], dict[str, Any] | None]
 
 WIDTH = 800.0
 #: Of the peers' names.
-NAMES = 196.0
+NAMES = 216.0
 #: Between panels, and at the edges.
 GAP = 26.0
 EDGE = 14.0
@@ -67,7 +67,7 @@ class Panel:
     """
 
     title: str
-    marks: dict[str, Mark] = field(default_factory=dict)
+    marks: dict[str, Mark]
 
 
 def brief(value: float) -> str:
@@ -170,34 +170,70 @@ def _text(x: float, y: float, text: str, kinds: str) -> str:
     return f'<text{name} x="{x:.1f}" y="{y:.1f}">{escape(text)}</text>'
 
 
-#: For each file what it shows, and its panels: title, case, figures that are added up, scale.
-_CHARTS: dict[str, tuple[str, tuple[tuple[str, str, tuple[str, ...], float], ...]]] = {
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """
+    Where a panel's marks come from.
+
+    @ivar title: of the panel.
+    @ivar case: whose rows these are.
+    @ivar figures: of them, added up.
+    @ivar scale: of the sum.
+    @ivar per: the figure that it is divided by.
+    """
+
+    title: str
+    case: str
+    figures: tuple[str, ...]
+    scale: float
+    per: str | None = None
+
+    def value(self, row: dict[str, Any]) -> float | None:
+        """Of a row, or of medians; None where it has no such figures."""
+        if any(row.get(name) is None for name in self.figures):
+            return None
+        value: float = sum(row[name] for name in self.figures) * self.scale
+        return value / row[self.per] if self.per else value
+
+
+_PROCESSOR = ("starter_processor", "listener_processor")
+_MEMORY = ("starter_memory", "listener_memory")
+
+#: For each file what it shows, and its panels.
+_CHARTS: dict[str, tuple[str, tuple[Shown, ...]]] = {
     "bulk": (
-        "bulk, one way, and what it costs",
+        "bulk, one way",
         (
-            ("MB/s, 1,400-byte datagrams", "bulk-1400", ("rate",), 1e-6),
-            ("MB/s, largest datagrams", "bulk", ("rate",), 1e-6),
+            Shown("MB/s, 1,400-byte datagrams", "bulk-1400", ("rate",), 1e-6),
+            Shown("MB/s, largest datagrams", "bulk", ("rate",), 1e-6),
+        ),
+    ),
+    "processor": (
+        "what bulk costs",
+        (
+            Shown("processor s/GB, 1,400-byte datagrams (less is better)", "bulk-1400", _PROCESSOR, 1e9, "done"),
+            Shown("processor s/GB, largest datagrams", "bulk", _PROCESSOR, 1e9, "done"),
         ),
     ),
     "messages": (
         "messages, one way",
         (
-            ("100-byte messages per second", "messages-100", ("rate",), 1.0),
-            ("1,000-byte messages per second", "messages-1000", ("rate",), 1.0),
+            Shown("100-byte messages per second", "messages-100", ("rate",), 1.0),
+            Shown("1,000-byte messages per second", "messages-1000", ("rate",), 1.0),
         ),
     ),
     "asks": (
         "requests and responses",
         (
-            ("p50 of one outstanding, µs", "asks-1", ("p50",), 1e6),
-            ("per second, 64 outstanding", "asks-64", ("rate",), 1.0),
+            Shown("p50 of one outstanding, µs (less is better)", "asks-1", ("p50",), 1e6),
+            Shown("per second, 64 outstanding", "asks-64", ("rate",), 1.0),
         ),
     ),
     "connections": (
         "connections: how fast they open, and what an idle one costs",
         (
-            ("opened and closed per second", "openings", ("rate",), 1.0),
-            ("KiB of each of 1,000, both sides", "memory-1000", ("starter_memory", "listener_memory"), 2**-10),
+            Shown("opened and closed per second", "openings", ("rate",), 1.0),
+            Shown("KiB of each of 1,000, both sides (less is better)", "memory-1000", _MEMORY, 2**-10),
         ),
     ),
 }
@@ -207,26 +243,23 @@ def charts(kept: dict[str, Any], find: Find) -> dict[str, Chart]:
     """The plots of what was measured."""
     found = {}
     for name, (shows, panels) in _CHARTS.items():
-        made = [Panel(title, marks(kept, find, case, figures, scale)) for title, case, figures, scale in panels]
+        made = [Panel(shown.title, marks(kept, find, shown)) for shown in panels]
         made = [panel for panel in made if panel.marks]
         if made:
             found[name] = Chart(shows, made)
     return found
 
 
-def marks(kept: dict[str, Any], find: Find, case: str, figures: Sequence[str], scale: float) -> dict[str, Mark]:
+def marks(kept: dict[str, Any], find: Find, shown: Shown) -> dict[str, Mark]:
     """The marks of all peers that have these figures, and none that is zero: it has no logarithm."""
     found = {}
     for key in PEERS:
-        median = find(kept, case, key)
-        if median is None or not all(name in median for name in figures):
+        median = find(kept, shown.case, key)
+        value = None if median is None else shown.value(median)
+        if value is None:
             continue
-        rounds = [
-            sum(row[name] for name in figures) * scale
-            for row in kept["cases"][case]["rows"]
-            if row["peer"] == key and "error" not in row
-        ]
-        value = sum(median[name] for name in figures) * scale
+        rows = [row for row in kept["cases"][shown.case]["rows"] if row["peer"] == key]
+        rounds = [one for row in rows if (one := shown.value(row)) is not None]
         if min(rounds) > 0:
             found[key] = Mark(value, min(rounds), max(rounds))
     return found

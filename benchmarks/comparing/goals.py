@@ -1,12 +1,15 @@
 """
 What the comparison should show, and whether it does. A figure is the median of the rounds; a goal is about the ratio of
-two of the same case, which ran in turns, or about one figure alone.
+two of the same case, which ran in turns, or about one figure alone. Beside a ratio of rates or latencies there is that
+of processor time, of both sides together and for as much work: it says the same where other programs use the machine,
+and nothing waits for anything else.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from math import floor
 from typing import Any
 
 from benchmarks.network.figures import Table
@@ -68,6 +71,18 @@ class Goal:
             return None
         return float(ours[self.figure]) / float(theirs[self.figure])
 
+    def spent(self, kept: dict[str, Any], find: Find) -> float | None:
+        """The same ratio by processor time; None where the goal is about something else, or it was not measured."""
+        if self.theirs is None:
+            return None
+        costs = [
+            _cost(find(kept, self.case, peer, many)) for peer, many in zip((self.ours, self.theirs), self.sessions)
+        ]
+        ours, theirs = costs
+        if not ours or not theirs:
+            return None
+        return theirs / ours if self.least is not None else ours / theirs
+
     def holds(self, found: float) -> bool:
         """Whether that is enough."""
         return found >= self.least if self.least is not None else found <= (self.most or 0.0)
@@ -79,7 +94,14 @@ class Goal:
         if self.holds(found):
             return "holds"
         share = found / self.least if self.least is not None else (self.most or 0.0) / found
-        return f"falls short: {share:.0%} of it"
+        return f"falls short: {floor(share * 100)}% of it"
+
+
+def _cost(row: dict[str, Any] | None) -> float | None:
+    """s of processor time of both sides, for each byte, message, ask or connection."""
+    if row is None or not row.get("done"):
+        return None
+    return float(row["starter_processor"] + row["listener_processor"]) / float(row["done"])
 
 
 _SHORT = {
@@ -130,10 +152,10 @@ def table(kept: dict[str, Any], find: Find) -> Table:
     """All goals."""
     rows = []
     for goal in GOALS:
-        found = goal.found(kept, find)
-        shown = "–" if found is None else f"{found:.3g}"
-        rows.append([goal.what, goal.wanted, shown, goal.verdict(found)])
-    return Table("Goals", ["", "goal", "found", ""], rows)
+        found, spent = goal.found(kept, find), goal.spent(kept, find)
+        shown = ["–" if one is None else f"{one:.3g}" for one in (found, spent)]
+        rows.append([goal.what, goal.wanted, *shown, goal.verdict(found)])
+    return Table("Goals", ["", "goal", "found", "by processor time", ""], rows)
 
 
 def short(kept: dict[str, Any], find: Find) -> list[Goal]:

@@ -19,6 +19,7 @@ from benchmarks.network.figures import Table, middle
 from benchmarks.network.results import commit
 from benchmarks.network.results import machine as _machine
 from benchmarks.peers import PEERS
+from hypermail._version import __version__
 
 #: What labels a row; everything else in it is a figure.
 LABELS = ("peer", "sessions")
@@ -41,7 +42,7 @@ Kept = dict[str, Any]
 
 def machine() -> dict[str, str]:
     """Where and with what it was measured."""
-    return _machine(PACKAGES)
+    return {**_machine(PACKAGES), "hypermail": __version__}
 
 
 def medians(rows: Sequence[Row]) -> list[Row]:

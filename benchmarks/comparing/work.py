@@ -199,7 +199,7 @@ class Idle:
     rest: float
     window: float = 0.0
     ping_interval: float = 5.0
-    limit: float = 150.0
+    limit: float = 240.0
     at_once: int = 20
 
     @property

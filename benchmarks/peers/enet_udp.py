@@ -41,8 +41,14 @@ def _events(host: Any, wait: int) -> Iterator[Any]:
         event = host.service(0)
 
 
-def _made(number: int) -> list[Any]:
-    return [enet.Host(enet.Address(HOST.encode(), 0), PEERS, 1, 0, 0) for _ in range(number)]
+def _sizes(count: int) -> list[int]:
+    """Of the hosts for so many connections: the connections of each."""
+    return [min(PEERS, count - first) for first in range(0, count, PEERS)]
+
+
+def _made(count: int) -> list[Any]:
+    """Hosts for so many connections to us."""
+    return [enet.Host(enet.Address(HOST.encode(), 0), size, 1, 0, 0) for size in _sizes(count)]
 
 
 def _ports(hosts: list[Any]) -> list[int]:
@@ -50,7 +56,7 @@ def _ports(hosts: list[Any]) -> list[int]:
 
 
 def _let_in(hosts: list[Any]) -> None:
-    """Let everybody in, and make so many hosts more when somebody asks for them."""
+    """Let everybody in, and make hosts for so many connections more when somebody asks for them."""
     while True:
         for host in tuple(hosts):
             for event in _events(host, TURN // len(hosts)):
@@ -62,7 +68,7 @@ def _let_in(hosts: list[Any]) -> None:
 
 def listen(task: Task) -> None:
     """The listener's process."""
-    hosts = _made(1)
+    hosts = _made(PEERS)
     task.ready(_ports(hosts))
     if not isinstance(task.work, Carried):
         _let_in(hosts)
@@ -84,12 +90,14 @@ class Dialling:
     """
     Opens connections from one host of ours to each of the listener's, some at once.
 
+    @param ports: of the listener's.
+    @param most: connections that there will be.
     @ivar kept: what is open.
     """
 
-    def __init__(self, ports: list[int]) -> None:
+    def __init__(self, ports: list[int], most: int = PEERS) -> None:
         self._ports = ports
-        self._hosts = [enet.Host(None, PEERS, 1, 0, 0) for _ in ports]
+        self._hosts = [enet.Host(None, size, 1, 0, 0) for size in _sizes(most)]
         self.kept: list[Any] = []
 
     def dial(self, number: int = 0) -> Any:
@@ -118,13 +126,13 @@ class Dialling:
             if monotonic() > until:
                 raise TimeoutError("ENet's peer does not answer")
 
-    def hosts(self, number: int) -> Dialling:
-        """Who can dial to so many hosts more, which the listener makes now."""
-        _send(self.kept[0], [str(number).encode()])
+    def more(self, count: int) -> Dialling:
+        """Who can open so many connections more, to hosts that the listener makes now."""
+        _send(self.kept[0], [str(count).encode()])
         while True:
             for event in self.events():
                 if event.type == enet.EVENT_TYPE_RECEIVE:
-                    return Dialling(json.loads(event.packet.data))
+                    return Dialling(json.loads(event.packet.data), count)
 
     def rest(self, seconds: float) -> None:
         """Leave them alone; ENet pings."""
@@ -180,7 +188,7 @@ def start(task: Task) -> None:
         dialling.open(WARM, work.at_once)
         dialling.rest(work.rest)
         task.begin()
-        counted = dialling.hosts(-(-work.count // PEERS))
+        counted = dialling.more(work.count)
         counted.open(work.count, work.at_once)
         until = monotonic() + work.rest
         while monotonic() < until:

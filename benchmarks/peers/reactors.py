@@ -7,9 +7,10 @@ from __future__ import annotations
 from collections.abc import Coroutine
 from typing import Any
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, FirstError, gatherResults
 from twisted.internet.protocol import ClientFactory, Protocol
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 
 from benchmarks.comparing.program import Task
 from benchmarks.comparing.work import Carried, Close, Open, Openings, Strings, keep_open, open_and_close
@@ -78,7 +79,13 @@ class Starting(Protocol):
 
 def gather(coroutines: list[Coroutine[Any, Any, Any]]) -> Deferred[list[Any]]:
     """See L{benchmarks.comparing.work.Gather}."""
-    return gatherResults([Deferred.fromCoroutine(one) for one in coroutines], consumeErrors=True)
+    gathered = gatherResults([Deferred.fromCoroutine(one) for one in coroutines], consumeErrors=True)
+    return gathered.addErrback(_unwrap)
+
+
+def _unwrap(failure: Failure) -> Failure:
+    """What has failed, without what it was gathered in: that is told in one line."""
+    return failure.value.subFailure if isinstance(failure.value, FirstError) else failure
 
 
 async def connections(reactor: Any, task: Task, open_one: Open, close: Close) -> None:

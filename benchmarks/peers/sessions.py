@@ -2,7 +2,7 @@
 hypermail: bulk goes through one stream, messages are messages of lane 0, asks are asks.
 
 The options' defaults, but for the size of datagrams where a case says it: both sides are told then that the path
-carries it, and look for no larger ones. Sessions that are only counted have the C{ping_interval} of the case. Mode
+carries it, and look for no larger ones. Idle sessions have the C{ping_interval} of the case, and time to open. Mode
 C{tls}: the listener shows a P-256 certificate, which the starter takes as the only authority, name included.
 
 Messages come from a pull producer, without a Deferred (C{sendMessages}), or each with one (C{sendMessage}) that has a
@@ -42,6 +42,8 @@ from hypermail import (
 OFFERED = 10_000
 #: Sessions that are opened at once.
 AT_ONCE = 20
+#: s that opening may take when thousands are.
+PATIENCE = 60.0
 
 
 class Taking(SessionProtocol):
@@ -130,7 +132,9 @@ def _ask(session: Any, task: Task) -> None:
 def _options(work: Work) -> Options:
     if isinstance(work, Bulk) and work.datagram is not None:
         return Options(mtu=work.datagram, max_datagram=work.datagram, discover_mtu=False)
-    return Options(ping_interval=work.ping_interval) if isinstance(work, Idle) else Options()
+    if isinstance(work, Idle):
+        return Options(ping_interval=work.ping_interval, connection_timeout=PATIENCE)
+    return Options()
 
 
 async def _listen(reactor: Any, task: Task) -> None:
