@@ -4,6 +4,9 @@ What the application of a connection may ask of it.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
 from hypermail.ending import Ending
 from hypermail.errors import HypermailError, Reason, SessionAborted
 from hypermail.events import StreamOptions
@@ -16,6 +19,9 @@ from hypermail.session.session import Session
 from hypermail.session.states import State
 from hypermail.streams.stream import Stream
 from hypermail.wire.packets import SessionReopen
+
+if TYPE_CHECKING:
+    from hypermail.interfaces import Octets
 
 
 class Commands:
@@ -72,6 +78,21 @@ class Commands:
         session.check_sending()
         deadline = None if expires is None else now + expires
         return session.sending.send(data, lane, deadline, wanted, note)
+
+    def send_messages(self, messages: Iterable[Octets], *, lane: int = 0, now: float) -> int:
+        """
+        Send messages of which nobody wants to hear what becomes, as many as there is room for. No more are taken from
+        the iterable.
+
+        @param messages: C{bytes} are not copied.
+        @return: how many.
+        @raise TypeError: for what isn't C{bytes}-like.
+        @raise MessageTooLarge: for more than the peer takes.
+        @raise HypermailError: when the session can't carry a message. Those before it are sent.
+        """
+        self._now = now
+        session = self._session
+        return session.sending.send_many(messages, lane, session.check_sending)
 
     def ask(self, data: bytes, *, now: float) -> OutgoingMessage:
         """

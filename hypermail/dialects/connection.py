@@ -8,8 +8,8 @@ over the wire. It never reads a clock nor opens a socket, and never calls the ap
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from typing import Any, Generic, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from hypermail import events
 from hypermail.dialects.absent import Absent, O
@@ -25,8 +25,12 @@ from hypermail.errors import (
 )
 from hypermail.link.pacing import Pacer
 from hypermail.link.train import Train, couple
+from hypermail.messages.octets import octets
 from hypermail.options import Role
 from hypermail.session.states import SESSION, Input, State
+
+if TYPE_CHECKING:
+    from hypermail.interfaces import Octets
 
 T = TypeVar("T")
 
@@ -122,6 +126,22 @@ class DialectConnection(Absent[O], Generic[O, T]):
         self._check_open()
         self._check_message(data)
         return self.sending.add(data, None if expires is None else now + expires, wanted)
+
+    def send_messages(self, messages: Iterable[Octets], *, lane: int = 0, now: float) -> int:
+        """
+        Send messages of which nobody wants to hear what becomes, as many as there is room for. No more are taken from
+        the iterable.
+
+        @return: how many.
+        @raise HypermailError: as of L{send_message}; those before are sent.
+        """
+        count = 0
+        for data in () if self.messages_full else messages:
+            self.send_message(octets(data), lane=lane, wanted=False, now=now)
+            count += 1
+            if self.messages_full:
+                break
+        return count
 
     def cancel_message(self, message: DialectMessage, *, now: float) -> None:
         """The application does not want a message to arrive any more; it may, when it has begun to leave."""

@@ -16,7 +16,8 @@ from twisted.python.failure import Failure
 from hypermail.errors import HypermailError, MessageRejected, MessageTooLarge, Reason, UsageError
 from hypermail.interfaces import ISessionProtocol, Octets
 from hypermail.internet.callbacks import verdict, withdraw
-from hypermail.internet.messaging import MessagesUser, ReceivedMessages, SentMessages, octets
+from hypermail.internet.messaging import MessagesUser, ReceivedMessages, SentMessages
+from hypermail.messages.octets import octets
 
 if TYPE_CHECKING:
     from hypermail.messages.asks import AskedLane

@@ -28,25 +28,13 @@ from hypermail.internet.callbacks import meantForPeer, pending, verdict
 from hypermail.internet.message import Message, SentMessage
 from hypermail.internet.production import Production
 from hypermail.messages.durable_sending import DurableMessage
+from hypermail.messages.octets import octets
 
 if TYPE_CHECKING:
     from hypermail.connection import Connection
     from hypermail.events import MessagesReceived
     from hypermail.messages.incoming import IncomingLane
     from hypermail.messages.outgoing import OutgoingMessage
-
-
-def octets(data: Any) -> bytes:
-    """
-    Bytes that nobody will change.
-
-    @raise TypeError: for what isn't C{bytes}-like.
-    """
-    if isinstance(data, bytes):
-        return data
-    if isinstance(data, (bytearray, memoryview)):
-        return bytes(data)
-    raise TypeError(f"data must be bytes, not {type(data).__name__}")
 
 
 class MessagesUser(Protocol):
@@ -115,22 +103,15 @@ class SentMessages:
 
     def sendMany(self, messages: Iterable[Octets], lane: int) -> int:
         """See L{ISession.sendMessages}."""
-        send = self._session.connection.send_message
-        now = self._session.seconds()
-        count = 0
+        session = self._session
         try:
-            for data in () if self._full() else messages:
-                send(data if type(data) is bytes else octets(data), lane=lane, wanted=False, now=now)
-                count += 1
-                if self._full():
-                    break
-        finally:
-            if count:
-                self.wrote()
+            count = session.connection.send_messages(messages, lane=lane, now=session.seconds())
+        except Exception:
+            self.wrote()  # those before the one that could not be sent
+            raise
+        if count:
+            self.wrote()
         return count
-
-    def _full(self) -> bool:
-        return self._session.connection.messages_full
 
     def wrote(self) -> None:
         """Something is to be sent: see to it, and to the producer's room."""

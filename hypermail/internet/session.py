@@ -16,8 +16,8 @@ from hypermail.errors import Delivered, MessageUndelivered
 from hypermail.interfaces import ISession, Octets
 from hypermail.internet.callbacks import APPLICATION_FAILED
 from hypermail.internet.life import SessionLife
-from hypermail.internet.messaging import octets
 from hypermail.internet.production import Production
+from hypermail.messages.octets import octets
 from hypermail.options import Delivery
 from hypermail.session.states import State
 

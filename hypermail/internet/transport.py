@@ -39,9 +39,9 @@ from zope.interface import implementer
 
 from hypermail.errors import HypermailError, Reason, SessionClosed, StreamAborted, StreamError, UsageError
 from hypermail.internet.likeness import Likeness, StreamUser, logContext
-from hypermail.internet.messaging import octets
 from hypermail.internet.production import Production
 from hypermail.internet.reasons import lossReason
+from hypermail.messages.octets import octets
 from hypermail.options import KIB
 from hypermail.wire.fields import Data
 

@@ -20,7 +20,8 @@ from hypermail.messages.budget import Budget
 from hypermail.messages.holdings import Holdings
 from hypermail.messages.incoming import IncomingLane
 from hypermail.messages.lanes import LaneProperties
-from hypermail.messages.outgoing import OutgoingLane, OutgoingMessage
+from hypermail.messages.message import Outgoing, OutgoingMessage
+from hypermail.messages.outgoing import OutgoingLane
 from hypermail.messages.states import State
 from hypermail.wire.packets import Verdict
 
@@ -42,7 +43,7 @@ class Ask(OutgoingMessage):
 
     __slots__ = ("answered",)
 
-    def __init__(self, outgoing: OutgoingLane, data: bytes, wanted: bool) -> None:
+    def __init__(self, outgoing: Outgoing, data: bytes, wanted: bool) -> None:
         super().__init__(outgoing, data, wanted)
         self.answered = False
 
@@ -71,7 +72,7 @@ class AskLane(OutgoingLane):
         """
         answered: list[tuple[OutgoingMessage, bytes]] = []
         for reply in replies:
-            ask = cast("Ask | None", self._begun.get(NAME.unpack_from(reply)[0]))
+            ask = cast("Ask | None", self._begun_item(NAME.unpack_from(reply)[0]))
             if ask is None or ask.answered:
                 self.ignored += 1
                 continue
@@ -85,7 +86,7 @@ class AskLane(OutgoingLane):
 
     def _settle_range(self, start: int, stop: int, verdicts: dict[int, Verdict]) -> None:
         for number in range(start, stop):
-            if number not in verdicts and not cast("Ask", self._begun[number]).answered:
+            if number not in verdicts and not cast("Ask", self._begun_item(number)).answered:
                 raise ProtocolViolation(f"the peer takes ask {number}, and has sent no reply")
         super()._settle_range(start, stop, verdicts)
 

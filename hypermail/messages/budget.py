@@ -6,6 +6,8 @@ from __future__ import annotations
 
 #: The share of the allowance that is kept for lanes of a higher priority than 0: one in so many.
 RESERVE = 4
+#: Bytes that a queued message counts for besides its own.
+COST = 64
 
 
 class Budget:
@@ -39,16 +41,17 @@ class Budget:
     @property
     def full(self) -> bool:
         """Whether producers should pause."""
-        return self._queued_cost >= self._most_queued
+        return self.queued_bytes + COST * self.queued_messages >= self._most_queued
 
     @property
     def drained(self) -> bool:
         """Whether producers that paused may go on."""
-        return self._queued_cost * 2 <= self._most_queued
+        return (self.queued_bytes + COST * self.queued_messages) * 2 <= self._most_queued
 
     @property
-    def _queued_cost(self) -> int:
-        return self.queued_bytes + 64 * self.queued_messages
+    def room(self) -> int:
+        """Bytes until producers should pause, of which each message takes C{COST} besides its own; below 1 for none."""
+        return self._most_queued - self.queued_bytes - COST * self.queued_messages
 
     def headroom(self, priority: int) -> tuple[int, int]:
         """How many messages, and bytes, lanes of a priority may begin."""
@@ -63,10 +66,10 @@ class Budget:
         messages, capacity = self.headroom(priority)
         return not self.begun_messages or (messages > 0 and size <= capacity)
 
-    def queued(self, size: int) -> None:
-        """A message waits."""
+    def queued(self, size: int, count: int = 1) -> None:
+        """Messages of C{size} bytes together wait."""
         self.queued_bytes += size
-        self.queued_messages += 1
+        self.queued_messages += count
 
     def unqueued(self, size: int) -> None:
         """A message waits no more: begun, or given up."""
@@ -80,7 +83,7 @@ class Budget:
         self.begun_bytes += size
         self.begun_messages += count
 
-    def settled(self, size: int) -> None:
-        """A begun message's fate is known."""
+    def settled(self, size: int, count: int = 1) -> None:
+        """The fate of begun messages of C{size} bytes together is known."""
         self.begun_bytes -= size
-        self.begun_messages -= 1
+        self.begun_messages -= count

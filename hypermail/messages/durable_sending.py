@@ -11,16 +11,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import islice, takewhile
+from typing import TypeGuard
 
 from hypermail.errors import HypermailError, StoreFailed
 from hypermail.link.payload import Payload
 from hypermail.messages.budget import Budget
 from hypermail.messages.journal import Journal, LaneUsed, Queued, QueuedMessage, Settled, Withdrawn
 from hypermail.messages.lanes import LaneProperties
-from hypermail.messages.outgoing import OutgoingLane, OutgoingMessage
+from hypermail.messages.message import Item, Outgoing, OutgoingMessage
+from hypermail.messages.outgoing import OutgoingLane
 from hypermail.messages.states import OUTGOING, Input, State
-from hypermail.wire.packets import MAX_RUN, MessageClear, StreamBlockAck
+from hypermail.wire.packets import MessageClear, StreamBlockAck
 from hypermail.wire.ranges import RangeSet
 
 #: Bytes of messages that are brought back from the disk at once after a restart, when no more than so many are left.
@@ -38,7 +39,7 @@ class DurableMessage(OutgoingMessage):
 
     __slots__ = ("note", "restored")
 
-    def __init__(self, outgoing: OutgoingLane, data: bytes, wanted: bool) -> None:
+    def __init__(self, outgoing: Outgoing, data: bytes, wanted: bool) -> None:
         super().__init__(outgoing, data, wanted)
         self.note = b""
         self.restored = False
@@ -119,7 +120,7 @@ class DurableOutgoingLane(OutgoingLane):
         @param settled: the numbers below it are settled.
         @param next: of the next message.
         """
-        self._watermark = self._next = self._loaded = self._settled_on_disk = settled
+        self._base = self._watermark = self._next = self._loaded = self._settled_on_disk = settled
         self._allocated = self._backlog_stop = next
 
     @property
@@ -149,6 +150,11 @@ class DurableOutgoingLane(OutgoingLane):
         batch.change.messages.append(QueuedMessage(data, expires, note))
         batch.messages.append(message)
         return message
+
+    def send_run(self, messages: list[bytes]) -> None:
+        """See L{OutgoingLane.send_run}."""
+        for data in messages:
+            self.send(data, False)
 
     def _written(self, batch: _Batch, safe: bool, now: float) -> None:
         if batch.dead:
@@ -180,9 +186,8 @@ class DurableOutgoingLane(OutgoingLane):
                     self._passed_over -= 1
 
     def _enqueue(self, messages: list[OutgoingMessage] | deque[OutgoingMessage]) -> None:
-        if self._queue is None:
-            self._queue = deque()
-        self._queue += messages
+        self._items += messages
+        self._records += len(messages)
 
     # Bringing back
 
@@ -194,7 +199,7 @@ class DurableOutgoingLane(OutgoingLane):
         """
         if self._loading or self._loaded >= self._backlog_stop:
             return None
-        if self._queue and len(self._queue) >= FEW:
+        if self._queued >= FEW:
             return None
         self._loading = True
         return self._loaded, LOAD
@@ -281,32 +286,33 @@ class DurableOutgoingLane(OutgoingLane):
 
     def _pass_over(self) -> None:
         """Begin those that are withdrawn and whose turn has come: the peer is to pass them over."""
-        queue = self._queue
-        while self._passed_over and queue and queue[0].state is State.CLEARING and self._may_begin(queue[0]):
-            message = queue.popleft()
+        while self._passed_over and _is_withdrawn(message := self._next_item) and self._may_begin(len(message.data)):
             self._passed_over -= 1
-            self._budget.began(0, 1)
-            self._begun[self._next] = message
-            self._next += 1
+            self._began(0, 1)
             self._ask(message)
 
-    def _begin_run(self, payload: Payload, queue: deque[OutgoingMessage]) -> None:
-        """See L{OutgoingLane._begin_run}; a run ends before a message that is withdrawn."""
-        if not self._passed_over:
-            super()._begin_run(payload, queue)
-            return
-        run = deque(takewhile(lambda message: message.state is not State.CLEARING, islice(queue, MAX_RUN)))
-        until = len(run)
-        super()._begin_run(payload, run)
-        for _ in range(until - len(run)):
-            queue.popleft()
+    def _run_end(self) -> int:
+        """See L{OutgoingLane._run_end}; a run ends before a message that is withdrawn."""
+        end = super()._run_end()
+        if self._passed_over:
+            for at in range(self._next - self._base, end):
+                if _is_withdrawn(self._items[at]):
+                    return at
+        return end
+
+    def _begin_run(self, payload: Payload, end: int) -> None:
+        """See L{OutgoingLane._begin_run}."""
+        super()._begin_run(payload, end)
         self._pass_over()
 
     def peer_restarted(self, error: HypermailError) -> None:
         """The peer remembers what is settled, and nothing else: all that has begun is sent again."""
         self._wholes_lost = RangeSet()
         self._fragments_lost = None
-        for number, message in self._begun.items():
+        for number in range(self._base, self._next):
+            message = self._begun_item(number)
+            if not isinstance(message, OutgoingMessage):
+                continue
             message.resend = None
             if message.state is State.CLEARING:
                 self._ask(message)
@@ -342,16 +348,15 @@ class DurableOutgoingLane(OutgoingLane):
     def _advance(self, watermark: int) -> None:
         """The peer may have settled, before a restart, what was not begun again after it."""
         while self._next < watermark:
-            if self._queue and self._queue[0].number == self._next:
-                message = self._queue.popleft()
-                self._passed_over -= message.state is State.CLEARING
-            else:  # it was not brought back yet, and need not be
-                message = self._restored(self._next, b"")
+            message = self._next_item
+            if not isinstance(message, OutgoingMessage) or message.number != self._next:
+                message = self._restored(self._next, b"")  # it was not brought back yet, and need not be
+                self._items.insert(self._next - self._base, message)
+                self._records += 1
+            self._passed_over -= message.state is State.CLEARING
             if message.state is State.QUEUED:
                 message.state = OUTGOING.next(message.state, Input.BEGIN)
-            self._budget.began(len(message.data), 1)
-            self._begun[self._next] = message
-            self._next += 1
+            self._began(len(message.data), 1)
         self._loaded = max(self._loaded, watermark)
         self._go_on_with_fresh()
 
@@ -379,3 +384,8 @@ class DurableOutgoingLane(OutgoingLane):
         yield from self._fresh
         for batch in self._batches:
             yield from batch.messages
+
+
+def _is_withdrawn(item: Item | None) -> TypeGuard[OutgoingMessage]:
+    """Whether something in the lane's list is to be passed over."""
+    return isinstance(item, OutgoingMessage) and item.state is State.CLEARING

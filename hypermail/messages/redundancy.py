@@ -12,8 +12,10 @@ from typing import cast
 
 from hypermail.link.payload import Payload
 from hypermail.messages.budget import Budget
+from hypermail.messages.departing import LENGTH
 from hypermail.messages.lanes import LaneProperties
-from hypermail.messages.outgoing import LENGTH, OutgoingLane, OutgoingMessage
+from hypermail.messages.message import Outgoing, OutgoingMessage
+from hypermail.messages.outgoing import OutgoingLane
 from hypermail.messages.states import State
 from hypermail.wire.packets import BLOCKS, MAX_RUN
 
@@ -35,7 +37,7 @@ class RedundantMessage(OutgoingMessage):
 
     __slots__ = ("left", "ride")
 
-    def __init__(self, outgoing: OutgoingLane, data: bytes, wanted: bool) -> None:
+    def __init__(self, outgoing: Outgoing, data: bytes, wanted: bool) -> None:
         super().__init__(outgoing, data, wanted)
         self.left = 0
         self.ride: Ride | None = None
@@ -88,10 +90,13 @@ class RedundantLane(OutgoingLane):
         super().__init__(number, properties, budget, most_buffered)
         self._copies = copies
 
-    def _add_run(self, payload: Payload, first: int, run: list[bytes]) -> None:
-        if not run:
-            return
-        messages = [cast("RedundantMessage", self._begun[number]) for number in range(first, first + len(run))]
+    def send_run(self, messages: list[bytes]) -> None:
+        """See L{OutgoingLane.send_run}. Each has copies of its own."""
+        for data in messages:
+            self.send(data, False)
+
+    def _add_run(self, payload: Payload, first: int, run: list[bytes], sizes: list[int]) -> None:
+        messages = [cast("RedundantMessage", self._begun_item(number)) for number in range(first, first + len(run))]
         for message in messages:
             message.left = self.properties.redundancy if len(message.data) <= LARGEST_COPY else 0
         self.ride(payload, messages)
@@ -102,7 +107,8 @@ class RedundantLane(OutgoingLane):
 
         @param messages: whose numbers follow each other.
         """
-        super()._add_run(payload, messages[0].number, [message.data for message in messages])
+        run = [message.data for message in messages]
+        super()._add_run(payload, messages[0].number, run, list(map(len, run)))
         ride = Ride(self, messages)
         payload.contents[-1] = (ride, 0, 0)  # in place of the numbers, which don't tell one sending from another
         for message in messages:

@@ -4,10 +4,9 @@ All outgoing messages of a session: lanes by priority, expiry, direct messages.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heappop, heappush
+from typing import TYPE_CHECKING
 
 from hypermail.errors import (
     Delivered,
@@ -22,34 +21,22 @@ from hypermail.errors import (
 from hypermail.link.control import Control
 from hypermail.link.payload import Payload
 from hypermail.messages.asks import ASKS, NAME, REPLIES, AskLane, ReplyLane
-from hypermail.messages.budget import Budget
+from hypermail.messages.budget import COST, Budget
+from hypermail.messages.clearing import Clearing
+from hypermail.messages.directs import Directs
 from hypermail.messages.durable_sending import DurableOutgoingLane
 from hypermail.messages.journal import Journal, QueuedMessage
 from hypermail.messages.lanes import APPLICATION_LANES, ORDINARY, LaneProperties
+from hypermail.messages.octets import octets
 from hypermail.messages.outgoing import OutgoingLane, OutgoingMessage
 from hypermail.messages.redundancy import Copies, RedundantLane
 from hypermail.messages.states import State
 from hypermail.options import Delivery, Options
-from hypermail.wire.packets import DIRECT, Direct, MessageClear, StreamBlockAck
+from hypermail.wire.packets import MessageClear, StreamBlockAck
 from hypermail.wire.parameters import Parameters
 
-#: C{MessageClear}s on their way, at most.
-MOST_CLEARS = 1_024
-#: Messages of which the peer waits to hear that their fate is known here: it has no reason to tell of so many.
-MOST_KNOWN = 65_536
-
-
-class _Gone:
-    """The source of direct messages: sent once, whatever becomes of them."""
-
-    def acked(self, start: int, stop: int) -> None:
-        """Nothing follows."""
-
-    def lost(self, start: int, stop: int) -> None:
-        """Nothing follows."""
-
-
-_GONE = _Gone()
+if TYPE_CHECKING:
+    from hypermail.interfaces import Octets
 
 
 class Sending:
@@ -59,7 +46,6 @@ class Sending:
     @param peer: the peer's limits as far as they are known.
     @ivar asks: ours; None while there were none.
     @ivar copies: of messages that ride again; None while no lane has redundancy.
-    @ivar directs_dropped: direct messages that gave way to newer ones before they could leave.
     @ivar replies: ours to the peer's asks; None while there were none.
     @ivar journal: of a durable session.
     """
@@ -67,23 +53,19 @@ class Sending:
     __slots__ = (
         "_by_priority",
         "_clearing",
-        "_clears",
         "_configured",
         "_control",
         "_directs",
         "_expiries",
-        "_known",
         "_lanes",
         "_most_lanes",
         "_most_message",
         "_options",
         "_serial",
-        "_telling",
         "_was_full",
         "asks",
         "budget",
         "copies",
-        "directs_dropped",
         "journal",
         "replies",
     )
@@ -96,19 +78,15 @@ class Sending:
         self._configured: dict[int, LaneProperties] | None = None  # made for the first
         self._lanes: dict[int, OutgoingLane] = {}
         self._by_priority: list[list[OutgoingLane]] = []
-        self._directs: deque[bytes] | None = None  # made for the first
         self._expiries: list[tuple[float, int, OutgoingMessage]] | None = None  # a heap; made for the first
         self._serial = 0
-        self._clearing: deque[OutgoingMessage] | None = None  # the peer is to be asked about them; made for the first
-        self._clears = 0  # asked and not arrived
-        self._known: deque[MessageClear] | None = None  # the peer is to be told so; made for the first
-        self._telling: set[tuple[int, int]] | None = None  # of them on their way: (lane, number)
+        self._directs: Directs | None = None  # made for the first
+        self._clearing: Clearing | None = None  # made for the first message that was not taken
         self._was_full = False
         self.budget = Budget(options.outgoing_bytes, peer.allowance_bytes, peer.allowance_messages)
         self.asks: AskLane | None = None
         self.replies: ReplyLane | None = None
         self.copies: Copies | None = None
-        self.directs_dropped = 0
         self.journal: Journal | None = None
 
     def learn(self, peer: Parameters) -> None:
@@ -156,9 +134,7 @@ class Sending:
         """
         if len(data) > self._most_message:
             raise _too_large("a message", len(data), self._most_message)
-        if number >= APPLICATION_LANES:
-            ORDINARY.checked(number)
-        lane = self._lanes.get(number) or self._new_lane(number)
+        lane = self._lane(number)
         if isinstance(lane, DurableOutgoingLane):
             message = lane.send(data, wanted, expires, note)
         elif note:
@@ -168,6 +144,58 @@ class Sending:
         if expires is not None:
             self._expire_at(expires, message)
         return message
+
+    def send_many(self, messages: Iterable[Octets], number: int, check: Callable[[], None]) -> int:
+        """
+        Queue messages whose fate nobody wants to hear of, as many as there is room for. No more are taken from the
+        iterable.
+
+        @param check: raises when the session can carry none.
+        @return: how many.
+        @raise TypeError: for what isn't C{bytes}-like.
+        @raise MessageTooLarge: for more than the peer takes.
+        @raise UsageError: for a lane that can't be. Those before one for which anything is raised are queued.
+        """
+        source = iter(messages)
+        count = 0
+        more, room = True, min(self.room, 1)  # one at first, since it may turn out that none can be sent
+        while more and room > 0:
+            batch: list[bytes] = []
+            try:
+                more = self._gather(source, room, batch)
+            finally:
+                if batch:
+                    check()
+                    self._lane(number).send_run(batch)
+                    count += len(batch)
+            room = self.room
+        return count
+
+    def _gather(self, source: Iterator[Octets], room: int, batch: list[bytes]) -> bool:
+        """
+        Take messages until room is used up.
+
+        @param room: see L{Budget.room}.
+        @param batch: where they are put.
+        @return: whether there may be more.
+        """
+        most = self._most_message
+        for data in source:
+            if type(data) is not bytes:
+                data = octets(data)
+            size = len(data)
+            if size > most:
+                raise _too_large("a message", size, most)
+            batch.append(data)
+            room -= size + COST
+            if room <= 0:
+                return True
+        return False
+
+    def _lane(self, number: int) -> OutgoingLane:
+        if number >= APPLICATION_LANES:
+            ORDINARY.checked(number)
+        return self._lanes.get(number) or self._new_lane(number)
 
     def _expire_at(self, expires: float, message: OutgoingMessage) -> None:
         self._serial += 1
@@ -224,32 +252,17 @@ class Sending:
         for message, expires in lane.load(first, messages):
             self._expire_at(expires, message)
 
+    @property
+    def _clears(self) -> Clearing:
+        if self._clearing is None:
+            self._clearing = Clearing(self._control, lambda number: self._lanes[number].properties.flags)
+        return self._clearing
+
     def _tell_known(self, clear: MessageClear) -> None:
-        """The peer is told that the fate of a message is known here for good; not of too many at once."""
-        if self._known is None or self._telling is None:
-            self._known, self._telling = deque(), set()
-        if len(self._known) < MOST_KNOWN:
-            self._known.append(clear)
-        self._tell_more(self._known, self._telling)
-
-    def _tell_more(self, known: deque[MessageClear], telling: set[tuple[int, int]]) -> None:
-        while known and len(telling) < MOST_CLEARS:
-            clear = known.popleft()
-            name = clear.lane, clear.number
-            if name not in telling:
-                telling.add(name)
-                self._control.put(("known", *name), clear, partial(self._told, name, known, telling))
-
-    def _told(self, name: tuple[int, int], known: deque[MessageClear], telling: set[tuple[int, int]]) -> None:
-        telling.discard(name)
-        self._tell_more(known, telling)
+        self._clears.tell_known(clear)
 
     def _clear(self, message: OutgoingMessage) -> None:
-        """The peer is to be asked about a message that is withdrawn."""
-        if self._clearing is None:
-            self._clearing = deque()
-        self._clearing.append(message)
-        self._ask_to_clear()
+        self._clears.ask(message)
 
     def ask(self, data: bytes) -> OutgoingMessage:
         """
@@ -320,19 +333,6 @@ class Sending:
         if lane.withdraw(message, error or MessageCancelled("the message was cancelled")):
             self._clear(message)
 
-    def _ask_to_clear(self) -> None:
-        """Ask the peer about withdrawn messages, not about too many at once: all may expire together."""
-        while self._clearing and self._clears < MOST_CLEARS:
-            message = self._clearing.popleft()
-            if not message.settled:
-                self._clears += 1
-                clear = MessageClear(message.lane, self._lanes[message.lane].properties.flags, message.number)
-                self._control.put(("message", message.lane, message.number), clear, self._clear_arrived)
-
-    def _clear_arrived(self) -> None:
-        self._clears -= 1
-        self._ask_to_clear()
-
     def send_direct(self, data: bytes, room: int) -> None:
         """
         Queue a direct message; when too many wait the oldest gives way.
@@ -340,22 +340,19 @@ class Sending:
         @param room: bytes of an empty datagram.
         @raise MessageTooLarge: when it does not fit one datagram.
         """
-        if len(data) > room - DIRECT.size:
-            raise MessageTooLarge(
-                f"a direct message of {len(data)} bytes: one datagram of this path takes {room - DIRECT.size}"
-            )
         if self._directs is None:
-            self._directs = deque()
-        if len(self._directs) >= self._options.max_directs:
-            self._directs.popleft()
-            self.directs_dropped += 1
-        self._directs.append(data)
+            self._directs = Directs(self._options.max_directs)
+        self._directs.send(data, room)
 
     def drop_directs(self) -> None:
         """There is no link: direct messages that wait are lost."""
-        if self._directs:
-            self.directs_dropped += len(self._directs)
-            self._directs.clear()
+        if self._directs is not None:
+            self._directs.drop()
+
+    @property
+    def directs_dropped(self) -> int:
+        """Direct messages that could not leave: they gave way to newer ones, or there was no link."""
+        return 0 if self._directs is None else self._directs.dropped
 
     def peer_restarted(self, error: HypermailError) -> None:
         """
@@ -363,8 +360,9 @@ class Sending:
 
         @param error: why.
         """
-        self._clears = 0
-        self._clearing = self._known = self._telling = None
+        if self._clearing is not None:
+            self._clearing.forget()
+            self._clearing = None
         if self.replies is not None:
             self._drop_lane(REPLIES, self.replies)
             self.replies = None
@@ -383,7 +381,12 @@ class Sending:
     @property
     def has_more(self) -> bool:
         """Whether anything could be sent, copies apart."""
-        return bool(self._directs) or any(lane.has_more for lane in self._lanes.values())
+        if self._directs is not None and self._directs.waiting:
+            return True
+        for lane in self._lanes.values():
+            if lane.has_more:
+                return True
+        return False
 
     @property
     def begun(self) -> int:
@@ -393,7 +396,9 @@ class Sending:
     @property
     def idle(self) -> bool:
         """Whether everything that was accepted is settled, direct messages sent."""
-        return not self._directs and all(lane.idle for lane in self._lanes.values())
+        return not (self._directs is not None and self._directs.waiting) and all(
+            lane.idle for lane in self._lanes.values()
+        )
 
     def fill(self, payload: Payload, whole_room: int, urgent: bool) -> None:
         """
@@ -403,8 +408,8 @@ class Sending:
         @param urgent: whether it is the turn of what goes before streams (direct messages and lanes of a
             priority over 0) or of the rest.
         """
-        if urgent:
-            self._fill_directs(payload, whole_room)
+        if urgent and self._directs is not None:
+            self._directs.fill(payload, whole_room)
         for lanes in self._by_priority:
             if (lanes[0].properties.priority > 0) is not urgent:
                 continue
@@ -413,20 +418,6 @@ class Sending:
                     return
                 lanes[0].fill(payload, whole_room)
                 lanes.append(lanes.pop(0))
-
-    def _fill_directs(self, payload: Payload, whole_room: int) -> None:
-        while self._directs:
-            packet = Direct(self._directs[0]).encode()
-            if len(packet) > whole_room:  # the path's MTU has shrunk since
-                self._directs.popleft()
-                self.directs_dropped += 1
-                continue
-            if len(packet) > payload.room:
-                payload.full = True
-                return
-            self._directs.popleft()
-            payload.add(packet)
-            payload.contents.append((_GONE, 0, 0))
 
     # Settling and time
 
@@ -468,9 +459,15 @@ class Sending:
     @property
     def full(self) -> bool:
         """Whether producers should pause."""
-        full = self.budget.full
-        self._was_full = self._was_full or full
-        return full
+        return self.room <= 0
+
+    @property
+    def room(self) -> int:
+        """See L{Budget.room}."""
+        room = self.budget.room
+        if room <= 0:
+            self._was_full = True
+        return room
 
     def take_drained(self) -> bool:
         """Whether there is room again after L{full} was true; True once for each time."""

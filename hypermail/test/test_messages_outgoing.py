@@ -22,9 +22,10 @@ from hypermail.errors import (
 )
 from hypermail.link.control import Control
 from hypermail.link.payload import Payload
+from hypermail.messages.clearing import MOST_CLEARS
 from hypermail.messages.lanes import LaneProperties
 from hypermail.messages.outgoing import MOST_AHEAD, OutgoingMessage
-from hypermail.messages.sending import MOST_CLEARS, Sending
+from hypermail.messages.sending import Sending
 from hypermail.messages.states import State
 from hypermail.options import Delivery, Options
 from hypermail.test.wired import GENEROUS

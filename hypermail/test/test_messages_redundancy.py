@@ -8,8 +8,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from hypermail.errors import MessageCancelled, UsageError
 from hypermail.link.payload import Payload
+from hypermail.messages.departing import LENGTH
 from hypermail.messages.lanes import LaneProperties
-from hypermail.messages.outgoing import LENGTH
 from hypermail.messages.redundancy import LARGEST_COPY, LATEST, SOONEST, Copies
 from hypermail.options import Delivery
 from hypermail.test.latency import latencies, percentile

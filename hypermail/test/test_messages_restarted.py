@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hypermail.errors import SessionReset, UsageError
 from hypermail.events import AsksReceived, MessagesReceived
 from hypermail.link.control import Control
-from hypermail.messages import sending
+from hypermail.messages import clearing
 from hypermail.messages.asks import ASKS, PROPERTIES
 from hypermail.messages.journal import Journal
 from hypermail.messages.lanes import LaneProperties
@@ -50,7 +50,7 @@ class SendingTests(SendingCase):
 
     def test_asked(self) -> None:
         """Withdrawn messages are asked about again, as if nobody had been asked yet."""
-        self.patch(sending, "MOST_CLEARS", 1)
+        self.patch(clearing, "MOST_CLEARS", 1)
         message = self.send(b"a", LANE)
         self.journal.take()
         self.journal.tell(True, 0.0)
@@ -70,8 +70,8 @@ class SendingTests(SendingCase):
 
     def test_knownOnce(self) -> None:
         """It is told once at a time, of few messages at a time, and not of any number."""
-        self.patch(sending, "MOST_CLEARS", 2)
-        self.patch(sending, "MOST_KNOWN", 3)
+        self.patch(clearing, "MOST_CLEARS", 2)
+        self.patch(clearing, "MOST_KNOWN", 3)
         self.known(0, 0)
         self.assertEqual(len(self.control), 1)
         self.known(1, 2)
