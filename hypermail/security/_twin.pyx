@@ -99,11 +99,13 @@ cdef class Box:
         cdef int done = 0
         cdef int good
         cdef Py_ssize_t size = length + TAG
+        cdef Py_ssize_t left
         cdef Py_buffer view
         if self._seals == NULL:
             self._begin(True)
         for part in parts:
             size += len(part)
+        left = size - length - TAG
         cdef bytes sealed = PyBytes_FromStringAndSize(NULL, size)
         cdef unsigned char *at = <unsigned char *>PyBytes_AS_STRING(sealed)
         memcpy(at, header, length)
@@ -113,10 +115,15 @@ cdef class Box:
         good &= EVP_EncryptUpdate(self._seals, NULL, &done, header, <int>length) == 1
         for part in parts:
             PyObject_GetBuffer(part, &view, PyBUF_SIMPLE)
-            if view.len:
+            left -= view.len
+            if left >= 0 and view.len:
                 good &= EVP_EncryptUpdate(self._seals, at, &done, <const unsigned char *>view.buf, <int>view.len) == 1
-            at += view.len
+                at += view.len
             PyBuffer_Release(&view)
+            if left < 0:
+                break
+        if left:
+            raise ValueError("parts must be of bytes")
         good &= EVP_EncryptFinal_ex(self._seals, at, &done) == 1
         good &= EVP_CIPHER_CTX_ctrl(self._seals, EVP_CTRL_AEAD_GET_TAG, TAG, at) == 1
         if not good:

@@ -177,6 +177,9 @@ class CompiledBoxTests(BoxTests, SynchronousTestCase):
         ):
             self.assertRaises(ValueError, self.make, *arguments)
         self.assertRaises(ValueError, self.new().seal_train, PREFIX[1:], 0, [[b"x"]])
+        for parts in ([memoryview(bytes(80)).cast("I")], [b"x", memoryview(bytes(8)).cast("Q"), b"x"]):
+            self.assertRaises(ValueError, self.new().seal, b"head", parts, 0)
+            self.assertRaises(ValueError, self.new().seal_train, PREFIX, 0, [[b"x"], parts])
         self.assertRaises(ValueError, self.new().open_train, PREFIX[1:], [], 0)
 
     def test_notWanted(self) -> None:
