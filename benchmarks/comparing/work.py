@@ -357,6 +357,7 @@ class AsksStarting:
             return []
         now = perf_counter()
         if now >= self._until:
+            self._look(now)  # the time may be over since the last answer was taken
             return []
         self._outstanding += due
         self._asked = now
@@ -374,7 +375,11 @@ class AsksStarting:
         self._outstanding -= answered
         if now < self._until:
             self._due += answered
-        elif not self._outstanding:
+        else:
+            self._look(now)
+
+    def _look(self, now: float) -> None:
+        if not self._outstanding:
             self._over({"seconds": now - self._began, "count": self._count, "latencies": self._latencies})
 
 

@@ -4,7 +4,8 @@ gRPC (C++, by C{grpcio}) with TLS: its blocking API, with bytes as they are in p
 Asks are calls of their own; what goes one way is one call with a stream in both directions, and the listener's tells
 how far it is after each C{STEP} messages, and at the end. Messages may have any length, and connections may be opened
 at any rate. The listener shows a P-256 certificate, which the starter takes as the only authority, and the name that it
-bears is checked. Each connection is a channel of its own, which shares nothing with others.
+bears is checked. Each connection is a channel of its own, which shares nothing with others; it is open when a first
+call was answered, as what a channel says of its state comes late.
 """
 
 from __future__ import annotations
@@ -76,9 +77,9 @@ class Channels:
         self._credentials = grpc.ssl_channel_credentials(task.authority.read_bytes())
 
     def open(self) -> Any:
-        """One more."""
+        """One more, that has been used."""
         channel = grpc.secure_channel(self._address, self._credentials, options=OPTIONS)
-        grpc.channel_ready_future(channel).result(timeout=PATIENCE)
+        channel.unary_unary(f"/{SERVICE}/ask")(b"", timeout=PATIENCE, wait_for_ready=True)
         return channel
 
     def open_many(self, count: int, at_once: int) -> list[Any]:
