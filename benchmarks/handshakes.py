@@ -8,8 +8,8 @@ starters check against itself as authority, name included. Each round opens COUN
 transport, one after the other and so many at once, each with a whole handshake, and closes each as soon as it is open:
 hypermail and TLS wait until the other side has closed it, too; aioquic, whose closed connections stay for three probe
 timeouts, does not. The transports take turns; what is shown are medians, and ratios within a round. Processor time is
-that of both processes. Sessions of one program share a socket, which is open as long as any of them: here one more is kept
-open, as otherwise each that is opened when the one before was closed would cost a socket, too.
+that of both processes. Sessions of one program share a socket, which is open as long as any of them: here one more is
+kept open, as otherwise each that is opened when the one before was closed would cost a socket, too.
 """
 
 from __future__ import annotations
