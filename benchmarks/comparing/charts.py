@@ -2,6 +2,8 @@
 The plots, as SVG of our own: a row for each peer, a panel for each figure, logarithmic. A dot is the median, filled
 where what the peer carries is encrypted; the line through it goes from the lowest round to the highest.
 
+An arrow in a title tells that less is better.
+
 The colours follow the reader's choice of light or dark, on a ground of the plot's own. The same results give the same
 files.
 """
@@ -21,7 +23,7 @@ Find = Callable[[dict[str, Any], str, str], dict[str, Any] | None]
 
 WIDTH = 800.0
 #: Of the peers' names.
-NAMES = 216.0
+NAMES = 244.0
 #: Between panels, and at the edges.
 GAP = 26.0
 EDGE = 14.0
@@ -158,7 +160,7 @@ class Chart:
             yield f'<circle class="dot{empty}" cx="{left + 4:g}" cy="{y - 4:g}" r="4"/>'
             yield _text(left + 14, y, text, "dim")
         yield f'<path class="span" d="M{at + 186:g} {y - 4:g}h22"/>'
-        yield _text(at + 214, y, "from the lowest round to the highest; logarithmic", "dim")
+        yield _text(at + 214, y, "lowest to highest round; logarithmic; ↓: less is better", "dim")
 
 
 def _ours(key: str) -> str:
@@ -211,8 +213,8 @@ _CHARTS: dict[str, tuple[str, tuple[Shown, ...]]] = {
     "processor": (
         "what bulk costs",
         (
-            Shown("processor s/GB, 1,400-byte datagrams (less is better)", "bulk-1400", _PROCESSOR, 1e9, "done"),
-            Shown("processor s/GB, largest datagrams", "bulk", _PROCESSOR, 1e9, "done"),
+            Shown("processor s/GB, 1,400 bytes ↓", "bulk-1400", _PROCESSOR, 1e9, "done"),
+            Shown("processor s/GB, largest ↓", "bulk", _PROCESSOR, 1e9, "done"),
         ),
     ),
     "messages": (
@@ -225,7 +227,7 @@ _CHARTS: dict[str, tuple[str, tuple[Shown, ...]]] = {
     "asks": (
         "requests and responses",
         (
-            Shown("p50 of one outstanding, µs (less is better)", "asks-1", ("p50",), 1e6),
+            Shown("p50 of one outstanding, µs ↓", "asks-1", ("p50",), 1e6),
             Shown("per second, 64 outstanding", "asks-64", ("rate",), 1.0),
         ),
     ),
@@ -233,7 +235,7 @@ _CHARTS: dict[str, tuple[str, tuple[Shown, ...]]] = {
         "connections: how fast they open, and what an idle one costs",
         (
             Shown("opened and closed per second", "openings", ("rate",), 1.0),
-            Shown("KiB of each of 1,000, both sides (less is better)", "memory-1000", _MEMORY, 2**-10),
+            Shown("KiB of each of 1,000, both sides ↓", "memory-1000", _MEMORY, 2**-10),
         ),
     ),
 }

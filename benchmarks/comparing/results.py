@@ -223,7 +223,7 @@ def rst(kept: Kept, images: Mapping[str, str]) -> str:
 
     @param images: their paths, and what they show.
     """
-    lines = [f".. image:: {path}\n   :alt: {shows}\n" for path, shows in images.items()]
+    lines = [f".. image:: {path}\n   :alt: {shows}\n   :width: 100%\n" for path, shows in images.items()]
     lines += [table.rst() for table in tables(kept)]
     lines += [goals.table(kept, median_of).rst()]
     lines += [f"* {line[0].upper()}{line[1:]}." for line in remarks(kept)]
