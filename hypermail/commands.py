@@ -61,6 +61,7 @@ class Commands:
         expires: float | None = None,
         wanted: bool = True,
         note: bytes = b"",
+        kind: type[OutgoingMessage] = OutgoingMessage,
         now: float,
     ) -> OutgoingMessage:
         """
@@ -70,6 +71,7 @@ class Commands:
         @param expires: s from now after which it is given up.
         @param wanted: whether L{MessagesSettled} is to tell of its fate.
         @param note: of a durable lane's message: what the application wants to find again with it after a restart.
+        @param kind: what the message is to be, when it is of an ordinary lane.
         @raise MessageTooLarge: for more than the peer takes.
         @raise HypermailError: when the session can't carry it.
         """
@@ -77,7 +79,7 @@ class Commands:
         session = self._session
         session.check_sending()
         deadline = None if expires is None else now + expires
-        return session.sending.send(data, lane, deadline, wanted, note)
+        return session.sending.send(data, lane, deadline, wanted, note, kind)
 
     def send_messages(self, messages: Iterable[Octets], *, lane: int = 0, now: float) -> int:
         """
@@ -122,6 +124,11 @@ class Commands:
         self._now = now
         if not self._ending.over:
             self._session.sending.cancel(message)
+
+    @property
+    def unsettled_messages(self) -> list[OutgoingMessage]:
+        """Those whose fate is not known; of C{send_messages} none, or few."""
+        return self._session.sending.unsettled
 
     def configure_lane(
         self,

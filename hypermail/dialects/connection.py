@@ -25,6 +25,7 @@ from hypermail.errors import (
 )
 from hypermail.link.pacing import Pacer
 from hypermail.link.train import Train, couple
+from hypermail.messages.message import OutgoingMessage
 from hypermail.messages.octets import octets
 from hypermail.options import Role
 from hypermail.session.states import SESSION, Input, State
@@ -107,6 +108,7 @@ class DialectConnection(Absent[O], Generic[O, T]):
         expires: float | None = None,
         wanted: bool = True,
         note: bytes = b"",
+        kind: type[OutgoingMessage] = OutgoingMessage,
         now: float,
     ) -> DialectMessage:
         """
@@ -114,6 +116,7 @@ class DialectConnection(Absent[O], Generic[O, T]):
 
         @param expires: s from now after which it is given up; what has begun to leave by then may arrive.
         @param wanted: whether L{MessagesSettled} is to tell of its fate.
+        @param kind: is for sessions with lanes.
         @raise NotSupported: for any lane but 0, and for a note.
         @raise MessageTooLarge: for more than C{max_message}, or than the dialect can carry.
         @raise UsageError: when the session is not open.
@@ -142,6 +145,11 @@ class DialectConnection(Absent[O], Generic[O, T]):
             if self.messages_full:
                 break
         return count
+
+    @property
+    def unsettled_messages(self) -> list[OutgoingMessage]:
+        """Those of a kind that somebody else has said: none."""
+        return []
 
     def cancel_message(self, message: DialectMessage, *, now: float) -> None:
         """The application does not want a message to arrive any more; it may, when it has begun to leave."""

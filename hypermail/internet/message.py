@@ -4,8 +4,12 @@ Messages of durable lanes, as applications send and receive them.
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
+
+from hypermail.messages.message import Outgoing, OutgoingMessage
 
 
 class Message(bytes):
@@ -31,6 +35,32 @@ class Message(bytes):
         message.number = number
         message.note = note
         return message
+
+
+class Sender(Protocol):
+    """Whoever has sent a message for somebody who waits."""
+
+    def withdraw(self, message: AwaitedMessage) -> None:
+        """Nobody waits any more: fail it."""
+
+
+class AwaitedMessage(OutgoingMessage, Deferred[None]):
+    """
+    A message of an ordinary lane, and the L{Deferred} of its fate: there may be very many of them, and to make two
+    objects, and a function that cancels just this one, costs as much as all else that is done for a small message.
+
+    @ivar sender: is told when it is cancelled.
+    """
+
+    sender: Sender
+
+    def __init__(self, outgoing: Outgoing, data: bytes, wanted: bool) -> None:
+        OutgoingMessage.__init__(self, outgoing, data, wanted)
+        Deferred.__init__(self, _cancelled)
+
+
+def _cancelled(message: Any) -> None:
+    message.sender.withdraw(message)
 
 
 class SentMessage(Deferred[None]):

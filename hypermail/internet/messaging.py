@@ -25,7 +25,7 @@ from hypermail.errors import (
 )
 from hypermail.interfaces import ISessionProtocol, Octets
 from hypermail.internet.callbacks import meantForPeer, pending, verdict
-from hypermail.internet.message import Message, SentMessage
+from hypermail.internet.message import AwaitedMessage, Message, SentMessage
 from hypermail.internet.production import Production
 from hypermail.messages.durable_sending import DurableMessage
 from hypermail.messages.octets import octets
@@ -59,7 +59,7 @@ class SentMessages:
 
     @param protocol: the application's.
     @ivar production: the registered producer of messages.
-    @ivar waiting: of each message, and each ask, the Deferred that its fate is told to.
+    @ivar waiting: of each ask, and each message that is no L{AwaitedMessage}, the Deferred that its fate is told to.
     """
 
     __slots__ = ("_protocol", "_session", "_told", "production", "waiting")
@@ -74,22 +74,35 @@ class SentMessages:
 
     def send(self, data: Octets, lane: int, expires: float | None, note: bytes) -> Deferred[None]:
         """See L{ISession.sendMessage}."""
-        content = octets(data)
-        connection = self._session.connection
+        session = self._session
+        connection = session.connection
+        content = data if type(data) is bytes else octets(data)
         try:
             message = connection.send_message(
-                content, lane=lane, expires=expires, note=note, now=self._session.seconds()
+                content, lane=lane, expires=expires, note=note, kind=AwaitedMessage, now=session.seconds()
             )
         except HypermailError as error:
             return self._sendDirect(content) if connection.is_direct(lane) else defer.fail(error)
         deferred: Deferred[None]
-        if connection.is_durable(lane):
+        if type(message) is AwaitedMessage:
+            message.sender = self
+            deferred = message
+        else:
+            deferred = self._awaited(message)
+        session.touch()
+        if self.production is not None:
+            self.production.wrote()
+        return deferred
+
+    def _awaited(self, message: OutgoingMessage) -> Deferred[None]:
+        """What waits for a message of another kind."""
+        deferred: Deferred[None]
+        if isinstance(message, DurableMessage):
             deferred = SentMessage(partial(self._cancel, message))
             deferred.number = message.number
         else:
             deferred = Deferred(partial(self._cancel, message))
         self.waiting[message] = deferred
-        self.wrote()
         return deferred
 
     def _sendDirect(self, data: bytes) -> Deferred[None]:
@@ -120,8 +133,14 @@ class SentMessages:
             self.production.wrote()
 
     def _cancel(self, message: OutgoingMessage, deferred: Deferred[None]) -> None:
-        if self.waiting.pop(message, None) is None:
-            return
+        if self.waiting.pop(message, None) is not None:
+            self._giveUp(message, deferred)
+
+    def withdraw(self, message: AwaitedMessage) -> None:
+        """See L{Sender.withdraw}."""
+        self._giveUp(message, message)
+
+    def _giveUp(self, message: OutgoingMessage, deferred: Deferred[None]) -> None:
         self._session.connection.cancel_message(message, now=self._session.seconds())
         self._session.touch()
         self._failed(message, deferred, MessageCancelled("the message was cancelled by its sender"))
@@ -130,7 +149,11 @@ class SentMessages:
         """The fate of messages is known."""
         waiting = self.waiting
         for message in messages:
-            deferred = waiting.pop(message, None)
+            deferred: Deferred[Any] | None
+            if type(message) is AwaitedMessage:
+                deferred = None if message.called else message
+            else:
+                deferred = waiting.pop(message, None)
             if deferred is None:
                 if isinstance(message, DurableMessage) and message.restored:
                     self._settledEarlier(message)
@@ -171,6 +194,9 @@ class SentMessages:
     def lost(self, error: HypermailError) -> None:
         """The session is over: whoever still waits waits in vain."""
         self.refused()
+        for message in self._session.connection.unsettled_messages:
+            if isinstance(message, AwaitedMessage) and not message.called:
+                self._failed(message, message, MessageUndelivered(error, Delivered.UNKNOWN))
         for message in [*self.waiting]:
             deferred = self.waiting.pop(message, None)
             if deferred is not None:  # the errback of one before may have cancelled it

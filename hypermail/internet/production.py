@@ -56,18 +56,19 @@ class Production:
         """The producer is registered: let it begin, or wait for room."""
         if self._pulling is not None:
             self._pulling.resumeProducing()
-        self._pauseIfFull()
+        if not self._paused and self._isFull():
+            self._pause()
 
     def wrote(self) -> None:
         """Something was written, perhaps by the producer."""
-        self._pauseIfFull()
+        if not self._paused and self._isFull():
+            self._pause()
         if self._pulling is not None:
             self._pulling.wrote()
 
-    def _pauseIfFull(self) -> None:
-        if not self._paused and self._isFull():
-            self._paused = True
-            self._producer.pauseProducing()
+    def _pause(self) -> None:
+        self._paused = True
+        self._producer.pauseProducing()
 
     def writable(self) -> None:
         """There is room again."""

@@ -98,7 +98,7 @@ class Session(SessionLife):
             producer,
             streaming,
             reactor=self.reactor,
-            isFull=lambda: bool(self.connection.messages_full),
+            isFull=lambda: self.connection.messages_full,
             failed=lambda: self.abort(APPLICATION_FAILED),
         )
         self.traffic.sent.production.begin()

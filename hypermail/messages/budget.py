@@ -14,23 +14,23 @@ class Budget:
     """
     Counts messages that are queued here, and those that are begun and not settled.
 
-    @param most_queued: bytes queued at which C{full} is true.
     @ivar allowance_bytes: declared bytes that the peer allows to be begun and not settled.
     @ivar allowance_messages: the same, in messages.
+    @ivar most_queued: bytes queued, C{COST} of each message included, at which C{full} is true.
     """
 
     __slots__ = (
-        "_most_queued",
         "allowance_bytes",
         "allowance_messages",
         "begun_bytes",
         "begun_messages",
+        "most_queued",
         "queued_bytes",
         "queued_messages",
     )
 
     def __init__(self, most_queued: int, allowance_bytes: int, allowance_messages: int) -> None:
-        self._most_queued = most_queued
+        self.most_queued = most_queued
         self.allowance_bytes = allowance_bytes
         self.allowance_messages = allowance_messages
         self.queued_bytes = 0
@@ -41,17 +41,17 @@ class Budget:
     @property
     def full(self) -> bool:
         """Whether producers should pause."""
-        return self.queued_bytes + COST * self.queued_messages >= self._most_queued
+        return self.queued_bytes + COST * self.queued_messages >= self.most_queued
 
     @property
     def drained(self) -> bool:
         """Whether producers that paused may go on."""
-        return (self.queued_bytes + COST * self.queued_messages) * 2 <= self._most_queued
+        return (self.queued_bytes + COST * self.queued_messages) * 2 <= self.most_queued
 
     @property
     def room(self) -> int:
         """Bytes until producers should pause, of which each message takes C{COST} besides its own; below 1 for none."""
-        return self._most_queued - self.queued_bytes - COST * self.queued_messages
+        return self.most_queued - self.queued_bytes - COST * self.queued_messages
 
     def headroom(self, priority: int) -> tuple[int, int]:
         """How many messages, and bytes, lanes of a priority may begin."""

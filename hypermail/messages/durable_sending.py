@@ -130,7 +130,14 @@ class DurableOutgoingLane(OutgoingLane):
 
     # Writing down
 
-    def send(self, data: bytes, wanted: bool, expires: float | None = None, note: bytes = b"") -> OutgoingMessage:
+    def send(
+        self,
+        data: bytes,
+        wanted: bool,
+        kind: type[OutgoingMessage] = OutgoingMessage,
+        expires: float | None = None,
+        note: bytes = b"",
+    ) -> OutgoingMessage:
         """
         Queue a message, for when it is safe.
 

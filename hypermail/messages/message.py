@@ -24,26 +24,29 @@ class OutgoingMessage:
     """
     One message on its way.
 
-    @ivar lane: the number of its lane.
     @ivar number: within the lane, once begun; before that -1.
     @ivar state: where it is in its life.
     @ivar error: why the peer's application did not take it; None when it did, or nothing is known yet.
     @ivar wanted: whether somebody wants to hear of its fate.
     """
 
-    __slots__ = ("_outgoing", "data", "error", "fresh", "lane", "number", "resend", "state", "wanted", "withdrawn")
+    __slots__ = ("_outgoing", "data", "error", "fresh", "number", "resend", "state", "wanted", "withdrawn")
 
     def __init__(self, outgoing: Outgoing, data: bytes, wanted: bool) -> None:
         self._outgoing = outgoing
         self.data = data
         self.wanted = wanted
-        self.lane = outgoing.number
         self.number = -1
         self.state = State.QUEUED
         self.error: HypermailError | None = None
         self.withdrawn: HypermailError | None = None
         self.fresh = 0  # bytes that have been sent at least once, in fragments
         self.resend: RangeSet | None = None
+
+    @property
+    def lane(self) -> int:
+        """The number of its lane."""
+        return self._outgoing.number
 
     @property
     def settled(self) -> bool:

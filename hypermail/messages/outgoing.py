@@ -54,13 +54,21 @@ class OutgoingLane(DepartingMessages):
         """Whether all messages are settled."""
         return not self._unsettled and not self._queued
 
-    def send(self, data: bytes, wanted: bool) -> OutgoingMessage:
-        """Queue a message."""
-        message = self.message(self, data, wanted)
-        self._items.append(message)
+    def send(self, data: bytes, wanted: bool, kind: type[OutgoingMessage] = OutgoingMessage) -> OutgoingMessage:
+        """
+        Queue a message.
+
+        @param kind: what it is to be, unless the lane has a kind of its own.
+        """
+        make = self.message
+        message = (kind if make is OutgoingMessage else make)(self, data, wanted)
+        items = self._items
+        items.append(message)
         self._records += 1
-        self._budget.queued(len(data))
-        if self._queued > self._most_queued:
+        budget = self._budget
+        budget.queued_bytes += len(data)
+        budget.queued_messages += 1
+        if len(items) > self._most_queued and self._queued > self._most_queued:
             self._drop_oldest()
         return message
 

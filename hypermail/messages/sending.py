@@ -122,25 +122,38 @@ class Sending:
             return lane.properties
         return None if self._configured is None else self._configured.get(number)
 
-    def send(self, data: bytes, number: int, expires: float | None, wanted: bool, note: bytes = b"") -> OutgoingMessage:
+    def send(
+        self,
+        data: bytes,
+        number: int,
+        expires: float | None,
+        wanted: bool,
+        note: bytes = b"",
+        kind: type[OutgoingMessage] = OutgoingMessage,
+    ) -> OutgoingMessage:
         """
         Queue a message.
 
         @param expires: s of the clock that L{expire} is told, or None.
         @param wanted: whether its fate is to be told.
         @param note: goes to the disk with it.
+        @param kind: see L{OutgoingLane.send}.
         @raise MessageTooLarge: for more than the peer takes.
         @raise UsageError: for a lane that can't be.
         """
         if len(data) > self._most_message:
             raise _too_large("a message", len(data), self._most_message)
-        lane = self._lane(number)
+        lane = self._lanes.get(number)
+        if lane is None or number >= APPLICATION_LANES:
+            lane = self._lane(number)
+        if expires is None and not note:
+            return lane.send(data, wanted, kind)
         if isinstance(lane, DurableOutgoingLane):
-            message = lane.send(data, wanted, expires, note)
+            message = lane.send(data, wanted, kind, expires, note)
         elif note:
             raise UsageError(f"lane {number} is not durable: there is nowhere to put a note")
         else:
-            message = lane.send(data, wanted)
+            message = lane.send(data, wanted, kind)
         if expires is not None:
             self._expire_at(expires, message)
         return message
@@ -421,6 +434,11 @@ class Sending:
 
     # Settling and time
 
+    @property
+    def unsettled(self) -> list[OutgoingMessage]:
+        """All that is more than bytes, and whose fate is not known."""
+        return [message for lane in self._lanes.values() for message in lane]
+
     def take_ack(self, ack: StreamBlockAck) -> None:
         """The peer says what is settled. @raise ProtocolViolation: when it speaks of what was never sent."""
         lane = self._lanes.get(ack.lane)
@@ -459,7 +477,11 @@ class Sending:
     @property
     def full(self) -> bool:
         """Whether producers should pause."""
-        return self.room <= 0
+        budget = self.budget
+        full = budget.queued_bytes + COST * budget.queued_messages >= budget.most_queued
+        if full:
+            self._was_full = True
+        return full
 
     @property
     def room(self) -> int:

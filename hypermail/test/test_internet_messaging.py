@@ -4,6 +4,7 @@ Tests of L{hypermail.internet.messaging}: messages that are sent, over the core 
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -145,6 +146,43 @@ class SendingTests(MessagingTests):
         self.session.traffic.sent.lost(SessionAborted("the core has failed"))
         self.assertEqual(sorted(type(fate.value).__name__ for fate in fates)[-1], "MessageUndelivered")
         self.assertEqual(len(fates), 3)
+
+    def test_cancelledOfMany(self) -> None:
+        """Those that are cancelled among many fail at once, and once, whether they have left or not; others arrive."""
+        sent = [self.session.sendMessage(b"%d" % number) for number in range(30)]
+        sent[3].cancel()
+        self.hosts.settle(0.005)
+        more = [self.session.sendMessage(b"%d" % number) for number in range(30, 60)]
+        for deferred in (sent[7], more[7]):
+            deferred.cancel()
+            deferred.cancel()
+        for deferred in (sent[3], sent[7], more[7]):
+            self.failureResultOf(deferred, MessageCancelled)
+        self.hosts.settle()
+        others = [deferred for deferred in (*sent, *more) if deferred not in (sent[3], sent[7], more[7])]
+        self.assertEqual([self.successResultOf(deferred) for deferred in others], [None] * 57)
+        arrived = [int(message) for message in self.theirs.messages]
+        self.assertEqual([number for number in arrived if number != 7], [n for n in range(60) if n not in (3, 7, 37)])
+
+    def test_lostInside(self) -> None:
+        """When the session fails inside, and the core has told nobody, those who wait are told all the same."""
+        sent = [self.session.sendMessage(b"%d" % number) for number in range(3)]
+        sent[0].addErrback(lambda _: sent[1].cancel())
+        assert isinstance(self.session, Session)
+        self.session.traffic.sent.lost(SessionAborted("internal error"))
+        self.failureResultOf(sent[1], MessageCancelled)
+        self.failureResultOf(sent[2], MessageUndelivered)
+        self.hosts.settle()
+
+    def test_footprint(self) -> None:
+        """Who waits for a message costs two objects that the garbage collector looks at, the L{Deferred}'s own."""
+        gc.collect()
+        before = len(gc.get_objects())
+        sent = [self.session.sendMessage(b"") for _ in range(1_000)]
+        added = len(gc.get_objects()) - before
+        self.assertLess(added, 2_100)
+        self.hosts.settle()
+        self.assertEqual([self.successResultOf(deferred) for deferred in sent], [None] * 1_000)
 
     def test_whileClosing(self) -> None:
         """A session that is closing takes no new messages."""
