@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     pass
 
 RandomBytes = Callable[[int], bytes]
+#: Datagrams that are opened before the first of them is taken: what they hold is kept meanwhile.
+MOST_OPENED = 64
 #: Makes a trace for a new connection: (role, what names it, now) -> trace.
 TraceFactory = Callable[[Role, str, float], NullTrace]
 
@@ -266,9 +268,7 @@ class Connection(Continuation):
         link.codepoint = ecn
         rests = len(datagrams) == 1 and elsewhere is None and self._rests(now)
         self._intake.calm = False
-        # What is saved for each of a train costs more than one that comes alone.
-        steady = len(datagrams) > 1 and elsewhere is None and link.steady
-        tried = self._receive_train(datagrams, now) if steady else 0
+        tried = self._receive_trains(datagrams, now) if elsewhere is None and len(datagrams) > 1 else 0
         for datagram in datagrams[tried:] if tried else datagrams:
             if ending.suspended:
                 return
@@ -300,12 +300,24 @@ class Connection(Continuation):
             and not self._ending.suspended
         )
 
-    def _receive_train(self, datagrams: list[memoryview], now: float) -> int:
+    def _receive_trains(self, datagrams: list[memoryview], now: float) -> int:
         """
-        Take datagrams that come from where the peer is known to be, one like the other.
+        Take datagrams that come from where the peer is known to be, one like the other. (What is saved for each of a
+        train costs more than one that comes alone.)
 
         @return: how many; those behind them are to be looked at one by one.
         """
+        tried = 0
+        while len(datagrams) - tried > 1 and self._link.steady and not self._ending.suspended:
+            some = datagrams[tried : tried + MOST_OPENED]
+            taken = self._receive_train(some, now)
+            tried += taken
+            if taken < len(some):
+                break
+        return tried
+
+    def _receive_train(self, datagrams: list[memoryview], now: float) -> int:
+        """Take some of them. @return: how many."""
         link, intake, ending = self._link, self._intake, self._ending
         opened, tried = link.open_train(datagrams, now)
         if link.failure is not None:
