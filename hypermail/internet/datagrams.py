@@ -124,8 +124,8 @@ class HypermailDatagramProtocol(SocketSessions):
             self._refuse(address, len(datagrams))
             return
         super().datagramsReceived(datagrams, address, ecn)
-        if self._worker is not None:
-            self._worker.strays.passOn(self, self._demux.strays(), address, ecn)
+        if self._worker is not None and (strays := self._demux.strays()):
+            self._worker.strays.passOn(self, strays, address, ecn)
 
     def _refuse(self, address: Any, count: int) -> None:
         if not self.strangers:

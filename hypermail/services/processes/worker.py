@@ -48,13 +48,12 @@ def main() -> None:
 
     loop: Any = reactor
     program = WorkerProgram(loop, orders)
-    observer: Any = program.log
-    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
-    talk = Talk(program.hear, program.stop)
-    program.talk = talk
+    talk = program.talk = Talk(program.hear, program.stop)
     connect: Any = stdio.StandardIO
     connect(talk, stdin=inside, stdout=outside, reactor=loop)
     talk.dataReceived(rest)
+    observer: Any = program.log
+    globalLogBeginner.beginLoggingTo([observer], redirectStandardIO=False)
     loop.callWhenRunning(program.begin)
     loop.addSystemEventTrigger("before", "shutdown", program.end)
     # What a terminal sends to all of its processes is the parent's to understand.
