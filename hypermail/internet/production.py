@@ -49,26 +49,29 @@ class Production:
     ) -> None:
         self._isFull = isFull
         self._paused = False
-        self._pulling = None if streaming else _Pulling(producer, reactor, failed)
+        self._pulling = None if streaming else _Pulling(producer, reactor, failed, self._pauseIfFull)
         self._producer: Producer = producer if self._pulling is None else self._pulling
 
     def begin(self) -> None:
         """The producer is registered: let it begin, or wait for room."""
         if self._pulling is not None:
             self._pulling.resumeProducing()
-        if not self._paused and self._isFull():
-            self._pause()
+        self._pauseIfFull()
 
     def wrote(self) -> None:
         """Something was written, perhaps by the producer."""
-        if not self._paused and self._isFull():
-            self._pause()
-        if self._pulling is not None:
-            self._pulling.wrote()
+        pulling = self._pulling
+        if pulling is not None:
+            if pulling.pulls:
+                pulling.written = True  # there is nobody to be told that there is no room before it has returned
+                return
+            pulling.wrote()
+        self._pauseIfFull()
 
-    def _pause(self) -> None:
-        self._paused = True
-        self._producer.pauseProducing()
+    def _pauseIfFull(self) -> None:
+        if not self._paused and self._isFull():
+            self._paused = True
+            self._producer.pauseProducing()
 
     def writable(self) -> None:
         """There is room again."""
@@ -93,20 +96,25 @@ class _Pulling:
 
     As Twisted's TCP does, it is asked again only when it has written something: a producer that writes
     later, when its own data have come, is left in peace until then.
+
+    @param look: pauses this when there is no room.
+    @ivar pulls: whether the producer is being asked.
+    @ivar written: whether it has written something since it was asked.
     """
 
     _log = Logger()
 
-    __slots__ = ("_call", "_failed", "_finished", "_paused", "_producer", "_pulls", "_reactor", "_wrote")
+    __slots__ = ("_call", "_failed", "_finished", "_look", "_paused", "_producer", "_reactor", "pulls", "written")
 
-    def __init__(self, producer: Any, reactor: Any, failed: Callable[[], object]) -> None:
+    def __init__(self, producer: Any, reactor: Any, failed: Callable[[], object], look: Callable[[], object]) -> None:
         self._producer = producer
         self._reactor = reactor
         self._failed = failed
+        self._look = look
         self._call: IDelayedCall | None = None
         self._paused = True
-        self._pulls = False
-        self._wrote = False
+        self.pulls = False
+        self.written = False
         self._finished = False
 
     def resumeProducing(self) -> None:
@@ -120,8 +128,8 @@ class _Pulling:
 
     def wrote(self) -> None:
         """Something was written."""
-        self._wrote = True
-        if not self._paused and not self._pulls:
+        self.written = True
+        if not self._paused and not self.pulls:
             self._soon()
 
     def _soon(self) -> None:
@@ -130,22 +138,23 @@ class _Pulling:
 
     def _pull(self) -> None:
         self._call = None
-        self._pulls = True
+        self.pulls = True
         try:
             for _ in range(PULLS):
                 if self._paused or self._finished:
                     return
-                self._wrote = False
+                self.written = False
                 self._producer.resumeProducing()
-                if not self._wrote:
+                if self._finished or not self.written:
                     return
+                self._look()
         except Exception:
             self._log.failure("A pull producer has failed: {producer!r}", producer=self._producer)
             self.finish()
             self._failed()
             return
         finally:
-            self._pulls = False
+            self.pulls = False
         self._soon()
 
     def finish(self) -> None:
