@@ -13,114 +13,45 @@ from hypermail.errors import (
     HypermailError,
     MessageCancelled,
     MessageExpired,
-    MessageTooLarge,
     MessageUndelivered,
     ProtocolViolation,
     UsageError,
 )
 from hypermail.link.control import Control
 from hypermail.link.payload import Payload
-from hypermail.messages.asks import ASKS, NAME, REPLIES, AskLane, ReplyLane
-from hypermail.messages.budget import COST, Budget
-from hypermail.messages.clearing import Clearing
+from hypermail.messages.asks import REPLIES
+from hypermail.messages.budget import COST
 from hypermail.messages.directs import Directs
 from hypermail.messages.durable_sending import DurableOutgoingLane
-from hypermail.messages.journal import Journal, QueuedMessage
-from hypermail.messages.lanes import APPLICATION_LANES, ORDINARY, LaneProperties
+from hypermail.messages.journal import QueuedMessage
+from hypermail.messages.lanes import APPLICATION_LANES
 from hypermail.messages.octets import octets
-from hypermail.messages.outgoing import OutgoingLane, OutgoingMessage
-from hypermail.messages.redundancy import Copies, RedundantLane
+from hypermail.messages.outgoing import OutgoingMessage
+from hypermail.messages.outgoing_lanes import OutgoingLanes, too_large
 from hypermail.messages.states import State
-from hypermail.options import Delivery, Options
-from hypermail.wire.packets import MessageClear, StreamBlockAck
+from hypermail.options import Options
+from hypermail.wire.packets import StreamBlockAck
 from hypermail.wire.parameters import Parameters
 
 if TYPE_CHECKING:
     from hypermail.interfaces import Octets
 
 
-class Sending:
+class Sending(OutgoingLanes):
     """
     Gives messages to datagrams, the lanes of the highest priority first, those of one priority in turn.
-
-    @param peer: the peer's limits as far as they are known.
-    @ivar asks: ours; None while there were none.
-    @ivar copies: of messages that ride again; None while no lane has redundancy.
-    @ivar replies: ours to the peer's asks; None while there were none.
-    @ivar journal: of a durable session.
     """
 
-    __slots__ = (
-        "_by_priority",
-        "_clearing",
-        "_configured",
-        "_control",
-        "_directs",
-        "_expiries",
-        "_lanes",
-        "_most_lanes",
-        "_most_message",
-        "_options",
-        "_serial",
-        "_was_full",
-        "asks",
-        "budget",
-        "copies",
-        "journal",
-        "replies",
-    )
+    __slots__ = ("_directs", "_expiries", "_serial", "_was_full")
 
     def __init__(self, options: Options, peer: Parameters, control: Control) -> None:
-        self._options = options
-        self._control = control
-        self._most_message = peer.max_message
-        self._most_lanes = peer.max_lanes
-        self._configured: dict[int, LaneProperties] | None = None  # made for the first
-        self._lanes: dict[int, OutgoingLane] = {}
-        self._by_priority: list[list[OutgoingLane]] = []
+        super().__init__(options, peer, control)
         self._expiries: list[tuple[float, int, OutgoingMessage]] | None = None  # a heap; made for the first
         self._serial = 0
         self._directs: Directs | None = None  # made for the first
-        self._clearing: Clearing | None = None  # made for the first message that was not taken
         self._was_full = False
-        self.budget = Budget(options.outgoing_bytes, peer.allowance_bytes, peer.allowance_messages)
-        self.asks: AskLane | None = None
-        self.replies: ReplyLane | None = None
-        self.copies: Copies | None = None
-        self.journal: Journal | None = None
-
-    def learn(self, peer: Parameters) -> None:
-        """The peer has told its limits."""
-        self._most_message = peer.max_message
-        self._most_lanes = peer.max_lanes
-        self.budget.allowance_bytes = peer.allowance_bytes
-        self.budget.allowance_messages = peer.allowance_messages
 
     # The application's side
-
-    def configure(self, number: int, properties: LaneProperties) -> None:
-        """
-        Say what a lane is.
-
-        @raise UsageError: when it is something else already.
-        """
-        properties.checked(number)
-        if properties.durable and self.journal is None:
-            raise UsageError(f"lane {number} cannot be durable: the session does not outlive its process")
-        known = self._properties(number)
-        if known is None:
-            if self._configured is None:
-                self._configured = {}
-            self._configured[number] = properties
-        elif known != properties:
-            raise UsageError(f"lane {number} is in use already with {known}")
-
-    def _properties(self, number: int) -> LaneProperties | None:
-        """What a lane is; None when nobody has used it, or said what it is."""
-        lane = self._lanes.get(number)
-        if lane is not None:
-            return lane.properties
-        return None if self._configured is None else self._configured.get(number)
 
     def send(
         self,
@@ -142,7 +73,7 @@ class Sending:
         @raise UsageError: for a lane that can't be.
         """
         if len(data) > self._most_message:
-            raise _too_large("a message", len(data), self._most_message)
+            raise too_large("a message", len(data), self._most_message)
         lane = self._lanes.get(number)
         if lane is None or number >= APPLICATION_LANES:
             lane = self._lane(number)
@@ -198,17 +129,12 @@ class Sending:
                 data = octets(data)
             size = len(data)
             if size > most:
-                raise _too_large("a message", size, most)
+                raise too_large("a message", size, most)
             batch.append(data)
             room -= size + COST
             if room <= 0:
                 return True
         return False
-
-    def _lane(self, number: int) -> OutgoingLane:
-        if number >= APPLICATION_LANES:
-            ORDINARY.checked(number)
-        return self._lanes.get(number) or self._new_lane(number)
 
     def _expire_at(self, expires: float, message: OutgoingMessage) -> None:
         self._serial += 1
@@ -217,23 +143,6 @@ class Sending:
         heappush(self._expiries, (expires, self._serial, message))
 
     # Durable lanes
-
-    def is_durable(self, number: int) -> bool:
-        """Whether a lane is durable."""
-        properties = self._properties(number)
-        return properties is not None and properties.durable
-
-    def restore(self, number: int, properties: LaneProperties, settled: int, next: int) -> None:
-        """
-        Go on with a durable lane after a restart.
-
-        @param settled: the numbers below it are settled.
-        @param next: of the next message.
-        """
-        lane = self._make_lane(number, properties)
-        self._add_lane(number, lane)
-        if isinstance(lane, DurableOutgoingLane):
-            lane.restore(settled, next)
 
     @property
     def _durable(self) -> Iterator[DurableOutgoingLane]:
@@ -264,81 +173,6 @@ class Sending:
             return
         for message, expires in lane.load(first, messages):
             self._expire_at(expires, message)
-
-    @property
-    def _clears(self) -> Clearing:
-        if self._clearing is None:
-            self._clearing = Clearing(self._control, lambda number: self._lanes[number].properties.flags)
-        return self._clearing
-
-    def _tell_known(self, clear: MessageClear) -> None:
-        self._clears.tell_known(clear)
-
-    def _clear(self, message: OutgoingMessage) -> None:
-        self._clears.ask(message)
-
-    def ask(self, data: bytes) -> OutgoingMessage:
-        """
-        Queue an ask.
-
-        @raise MessageTooLarge: for more than the peer takes.
-        """
-        if len(data) > self._most_message:
-            raise _too_large("an ask", len(data), self._most_message)
-        if self.asks is None:
-            self.asks = AskLane(self.budget, self._options.buffered_messages)
-            self._add_lane(ASKS, self.asks)
-        return self.asks.send(data, True)
-
-    def reply(self, number: int, data: bytes) -> None:
-        """Queue the reply to an ask of the peer's, which L{check_reply} has passed."""
-        if self.replies is None:  # nobody has been asked before the peer's limits were known
-            options, allowed = self._options, self.budget
-            budget = Budget(options.outgoing_bytes, allowed.allowance_bytes, allowed.allowance_messages)
-            self.replies = ReplyLane(budget, options.allowance_bytes, options.buffered_messages)
-            self._add_lane(REPLIES, self.replies)
-        self.replies.send(NAME.pack(number) + data, True)
-
-    def check_reply(self, data: bytes) -> None:
-        """@raise MessageTooLarge: when a reply is larger than the peer takes."""
-        if len(data) > self._most_message - NAME.size:
-            raise _too_large("a reply", len(data), max(0, self._most_message - NAME.size), "the asker")
-
-    def _new_lane(self, number: int) -> OutgoingLane:
-        properties = self._properties(number) or ORDINARY.checked(number)
-        if properties.delivery is Delivery.DIRECT:
-            raise UsageError(f"lane {number} is direct: its messages are sent with send_direct")
-        if sum(number < APPLICATION_LANES for number in self._lanes) >= self._most_lanes:
-            raise UsageError(f"the peer takes {self._most_lanes} lanes at most")
-        lane = self._make_lane(number, properties)
-        self._add_lane(number, lane)
-        return lane
-
-    def _add_lane(self, number: int, lane: OutgoingLane) -> None:
-        self._lanes[number] = lane
-        for lanes in self._by_priority:
-            if lanes[0].properties.priority == lane.properties.priority:
-                lanes.append(lane)
-                return
-        self._by_priority.append([lane])
-        self._by_priority.sort(key=lambda lanes: -lanes[0].properties.priority)
-
-    def _make_lane(self, number: int, properties: LaneProperties) -> OutgoingLane:
-        buffered = self._options.buffered_messages
-        if properties.durable and self.journal is not None:
-            return DurableOutgoingLane(
-                number, properties, self.budget, buffered, self.journal, self._clear, self._tell_known
-            )
-        if not properties.redundancy:
-            return OutgoingLane(number, properties, self.budget, buffered)
-        if self.copies is None:
-            self.copies = Copies()
-        return RedundantLane(number, properties, self.budget, buffered, self.copies)
-
-    def is_direct(self, number: int) -> bool:
-        """Whether a lane's messages are direct ones."""
-        properties = self._properties(number)
-        return properties is not None and properties.delivery is Delivery.DIRECT
 
     def cancel(self, message: OutgoingMessage, error: HypermailError | None = None) -> None:
         """Give a message up, unless the peer's application has it already."""
@@ -381,13 +215,6 @@ class Sending:
             self.replies = None
         for lane in self._lanes.values():
             lane.peer_restarted(error)
-
-    def _drop_lane(self, number: int, lane: OutgoingLane) -> None:
-        del self._lanes[number]
-        for lanes in self._by_priority:
-            if lane in lanes:
-                lanes.remove(lane)
-        self._by_priority = [lanes for lanes in self._by_priority if lanes]
 
     # Sending
 
@@ -516,7 +343,3 @@ class Sending:
             message = heappop(self._expiries)[2]
             if not message.settled:
                 self.cancel(message, MessageExpired("the message expired before the peer had taken it"))
-
-
-def _too_large(what: str, size: int, most: int, whom: str = "the peer") -> MessageTooLarge:
-    return MessageTooLarge(f"{what} of {size} bytes: {whom} takes {most} at most; use a stream")
