@@ -13,7 +13,7 @@ from hypermail.events import StreamOptions
 from hypermail.intake import Intake
 from hypermail.link.link import Link
 from hypermail.messages.lanes import LaneProperties
-from hypermail.messages.outgoing import OutgoingMessage
+from hypermail.messages.message import OutgoingMessage
 from hypermail.options import Delivery
 from hypermail.session.session import Session
 from hypermail.session.states import State

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from hypermail.messages.asks import AskedLane
     from hypermail.messages.incoming import IncomingLane
-    from hypermail.messages.outgoing import OutgoingMessage
+    from hypermail.messages.message import OutgoingMessage
     from hypermail.streams.stream import Stream
 
 

@@ -21,7 +21,7 @@ from hypermail.messages.octets import octets
 
 if TYPE_CHECKING:
     from hypermail.messages.asks import AskedLane
-    from hypermail.messages.outgoing import OutgoingMessage
+    from hypermail.messages.message import OutgoingMessage
 
 #: s; what is longer is no timeout.
 LONGEST_TIMEOUT = 1e9

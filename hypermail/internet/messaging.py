@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from hypermail.connection import Connection
     from hypermail.events import MessagesReceived
     from hypermail.messages.incoming import IncomingLane
-    from hypermail.messages.outgoing import OutgoingMessage
+    from hypermail.messages.message import OutgoingMessage
 
 
 class MessagesUser(Protocol):

@@ -22,13 +22,11 @@ from hypermail.errors import (
     MessageUndelivered,
     ProtocolViolation,
 )
-from hypermail.messages.departing import MOST_AHEAD, DepartingMessages
+from hypermail.messages.departing import DepartingMessages
 from hypermail.messages.message import Item, OutgoingMessage, size_of
 from hypermail.messages.states import OUTGOING, Input, State
 from hypermail.wire.packets import StreamBlockAck, Verdict
 from hypermail.wire.ranges import RangeSet
-
-__all__ = ["MOST_AHEAD", "OutgoingLane", "OutgoingMessage"]
 
 
 class OutgoingLane(DepartingMessages):

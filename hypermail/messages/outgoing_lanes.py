@@ -12,7 +12,8 @@ from hypermail.messages.clearing import Clearing
 from hypermail.messages.durable_sending import DurableOutgoingLane
 from hypermail.messages.journal import Journal
 from hypermail.messages.lanes import APPLICATION_LANES, ORDINARY, LaneProperties
-from hypermail.messages.outgoing import OutgoingLane, OutgoingMessage
+from hypermail.messages.message import OutgoingMessage
+from hypermail.messages.outgoing import OutgoingLane
 from hypermail.messages.redundancy import Copies, RedundantLane
 from hypermail.options import Delivery, Options
 from hypermail.wire.packets import MessageClear

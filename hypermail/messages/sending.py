@@ -25,8 +25,8 @@ from hypermail.messages.directs import Directs
 from hypermail.messages.durable_sending import DurableOutgoingLane
 from hypermail.messages.journal import QueuedMessage
 from hypermail.messages.lanes import APPLICATION_LANES
+from hypermail.messages.message import OutgoingMessage
 from hypermail.messages.octets import octets
-from hypermail.messages.outgoing import OutgoingMessage
 from hypermail.messages.outgoing_lanes import OutgoingLanes, too_large
 from hypermail.messages.states import State
 from hypermail.options import Options

@@ -31,7 +31,7 @@ from hypermail.events import (
 )
 from hypermail.link.control import Control
 from hypermail.messages.journal import Journal, Written
-from hypermail.messages.outgoing import OutgoingMessage
+from hypermail.messages.message import OutgoingMessage
 from hypermail.messages.receiving import Receiving
 from hypermail.messages.sending import Sending
 from hypermail.options import KIB, Options, Persistence, Role, Way

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from hypermail import events as e
 from hypermail.errors import HypermailError, MessageCancelled, MessageExpired, MessageRejected
 from hypermail.messages.incoming import IncomingLane
-from hypermail.messages.outgoing import OutgoingMessage
+from hypermail.messages.message import OutgoingMessage
 from hypermail.options import Options
 from hypermail.session.states import State
 from hypermail.test.storms import REJECTED

@@ -11,7 +11,7 @@ from random import Random
 
 from hypermail import events as e
 from hypermail.errors import MessageCancelled, MessageExpired, MessageRejected, SessionClosed, SessionTimedOut
-from hypermail.messages.outgoing import OutgoingMessage
+from hypermail.messages.message import OutgoingMessage
 from hypermail.options import Delivery, Options
 from hypermail.test.paths import CLEAN
 from hypermail.test.storms import MIB, REJECTED, AnsweringApplication, contents

@@ -19,7 +19,7 @@ from hypermail.errors import (
     UsageError,
 )
 from hypermail.events import MessagesReceived, MessagesSettled, MessagesWritable
-from hypermail.messages.outgoing import OutgoingMessage
+from hypermail.messages.message import OutgoingMessage
 from hypermail.options import KIB, MIB, Delivery, Options, Role
 from hypermail.test.wired import Puppet, Wire, inside
 from hypermail.wire import packets as p

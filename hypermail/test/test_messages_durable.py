@@ -20,7 +20,7 @@ from hypermail.messages.holdings import Holdings
 from hypermail.messages.incoming import IncomingLane
 from hypermail.messages.journal import Heard, Journal, Queued, QueuedMessage, Settled, Taken, Withdrawn
 from hypermail.messages.lanes import LaneProperties
-from hypermail.messages.outgoing import OutgoingMessage
+from hypermail.messages.message import OutgoingMessage
 from hypermail.messages.receiving import DURABLE, Receiving
 from hypermail.options import Options
 from hypermail.wire.codec import decode

@@ -23,8 +23,9 @@ from hypermail.errors import (
 from hypermail.link.control import Control
 from hypermail.link.payload import Payload
 from hypermail.messages.clearing import MOST_CLEARS
+from hypermail.messages.departing import MOST_AHEAD
 from hypermail.messages.lanes import LaneProperties
-from hypermail.messages.outgoing import MOST_AHEAD, OutgoingMessage
+from hypermail.messages.message import OutgoingMessage
 from hypermail.messages.sending import Sending
 from hypermail.messages.states import State
 from hypermail.options import Delivery, Options

@@ -24,7 +24,7 @@ from hypermail.link.payload import Content, Payload
 from hypermail.messages.budget import COST
 from hypermail.messages.journal import Journal
 from hypermail.messages.lanes import LaneProperties
-from hypermail.messages.outgoing import OutgoingMessage
+from hypermail.messages.message import OutgoingMessage
 from hypermail.messages.sending import Sending
 from hypermail.options import Delivery, Options
 from hypermail.test.test_messages_outgoing import ROOM, SendingCase, numbers, packets

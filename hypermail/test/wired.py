@@ -33,7 +33,7 @@ from hypermail.events import (
     StreamRequested,
 )
 from hypermail.link.train import Train
-from hypermail.messages.outgoing import OutgoingMessage
+from hypermail.messages.message import OutgoingMessage
 from hypermail.options import ListenerOptions, Mode, Options, Role, Way
 from hypermail.security.handshake import PlainHandshake
 from hypermail.security.seal import PlainSeal

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from hypermail.connection import Connection
 from hypermail.events import Event, MessagesWanted, ReopenDue, SessionClaimed, StreamOptions
-from hypermail.messages.outgoing import OutgoingMessage
+from hypermail.messages.message import OutgoingMessage
 from hypermail.session.states import State
 from hypermail.streams.stream import Stream
 from hypermail.testing.application import CALLBACKS, Application
