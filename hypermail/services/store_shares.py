@@ -17,6 +17,7 @@ from pathlib import Path
 from hypermail.demux import Share
 from hypermail.errors import StoreFailed
 from hypermail.services.store import openedFile
+from hypermail.services.store_file import StoreFile
 from hypermail.services.store_sql import explained, sync_directory
 
 
@@ -44,18 +45,20 @@ def share(path: Path, owner: bytes, workers: int) -> int:
     if not others:
         return 0
     with ExitStack() as closing:
-        targets = []
-        for file in files:
-            targets.append(openedFile(file, owner, time.time))
-            closing.callback(targets[-1].close)
-        for other in others:
-            source = openedFile(other, owner, time.time)
-            try:
-                for share, target in zip(shares, targets, strict=True):
-                    target.copy(source, share.has)
-            finally:
-                source.close()
-            _remove(other)
+
+        def opened(file: Path) -> StoreFile:
+            store = openedFile(file, owner, time.time)
+            closing.callback(store.close)
+            return store
+
+        # All of them before anything is moved: while one of those workers runs nothing is taken from the others.
+        sources = [opened(other) for other in others]
+        targets = [opened(file) for file in files]
+        for source in sources:
+            for share, target in zip(shares, targets, strict=True):
+                target.copy(source, share.has)
+    for other in others:
+        _remove(other)
     return len(others)
 
 

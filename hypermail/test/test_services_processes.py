@@ -657,15 +657,19 @@ class ServiceTests(ProcessCase):
         self.assertEqual([process.said[1:] for process in self.reactor.processes], [[["reload", {}]]] * 2)
 
     def test_stores(self) -> None:
-        """Stores that are for another number of workers are looked at before any is started; in a state directory that
-        was asked for they have to be usable."""
+        """Stores of another number of workers have to be usable, wherever they are, before any worker is started."""
         secret = self.here / "secret"
         secret.write_bytes(b"s" * 32)
         secret.chmod(0o600)
-        store = self.here / "sessions-47001-127.0.0.1.db"
-        store.write_bytes(b"no store at all " * 1_000)
-        listening = Listening(47_001, "127.0.0.1")
-        text = self.refusal(
-            listening=listening, settings=ListenerSettings(secretFile=str(secret), state=str(self.here))
-        )
-        self.assertIn("is no store of hypermail's", text)
+        directory = self.here / "hypermail"
+        directory.mkdir()
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        (directory / f"sessions-{port}-127.0.0.1.db").write_bytes(b"no store at all " * 1_000)
+        listening = Listening(port, "127.0.0.1")
+        for state in (str(directory), None):
+            with patch.dict(os.environ, {"XDG_STATE_HOME": str(self.here.absolute())}):
+                text = self.refusal(listening=listening, settings=ListenerSettings(secretFile=str(secret), state=state))
+            self.assertIn("is no store of hypermail's", text)
+            self.stop()

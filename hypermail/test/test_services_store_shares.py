@@ -180,6 +180,17 @@ class ShareTests(SynchronousTestCase):
         file.close()
         self.assertEqual(share(self.path, OWNER, 2), 1)
 
+    def test_oneInUse(self) -> None:
+        """While one of the workers of before still runs nothing is taken from the others."""
+        self.fill(10)
+        share(self.path, OWNER, 2)
+        before = self.names()
+        file = self.open(shareOf(self.path, Share(1, 2)))
+        for workers in (1, 3):
+            self.assertRaises(StoreFailed, share, self.path, OWNER, workers)
+            self.assertEqual([name for name in self.names() if not name.endswith("-wal")], before)
+        file.close()
+
     def test_notClosed(self) -> None:
         """A store whose log could not be written back is not removed."""
         self.fill(10)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from socket import socket
 from typing import Any
 
@@ -122,14 +123,17 @@ class WorkersService(Service):
             inbox.open()
             inbox.close()
         owner = owner_of(security)
+        file = None if owner is None else self._storeFile()
+        if owner is not None and file is not None:
+            # When this fails nothing may be written to what was copied already: it will be copied once more.
+            share(file, owner, self._count)
+
+    def _storeFile(self) -> Path | None:
+        """Where sessions would be without workers; None where none are kept, which each worker says."""
         try:
-            file = file_of(settings, doing.listening)
-            if owner is not None and file is not None:
-                share(file, owner, self._count)
+            return file_of(self._settings, self._doing.listening)
         except HypermailError:
-            if settings.state is not None:
-                raise
-            # Without a state directory of its own a worker does without, and says so.
+            return None
 
     def _start(self) -> None:
         assert self._sockets is not None and self._security is not None
