@@ -167,7 +167,7 @@ class Commands:
         @raise MessageTooLarge: when they don't fit a datagram of this path.
         """
         self._session.check_sending()
-        self._session.sending.send_direct(data, self._link.room)
+        self._session.sending.send_direct(data, self._link.outbound.room)
         if not self._session.survival.linked:
             self._session.sending.drop_directs()
 

@@ -23,7 +23,7 @@ from hypermail.errors import (
 from hypermail.events import Event, SessionEnded
 from hypermail.intake import Intake
 from hypermail.link.heartbeat import Beat
-from hypermail.link.link import Link, Opened
+from hypermail.link.link import Link
 from hypermail.link.train import Train, couple
 from hypermail.options import Mode, Options, Role
 from hypermail.outlet import Outlet
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 RandomBytes = Callable[[int], bytes]
 #: Datagrams that are opened before the first of them is taken: what they hold is kept meanwhile.
 MOST_OPENED = 64
+#: Bytes; a datagram that brings nothing but a ping, its answer and acknowledgements has no more of them, mostly.
+LARGEST_BEAT = 80
 #: Makes a trace for a new connection: (role, what names it, now) -> trace.
 TraceFactory = Callable[[Role, str, float], NullTrace]
 
@@ -266,7 +268,7 @@ class Connection(Continuation):
         link, ending = self._link, self._ending
         elsewhere = None if address == link.path.address else address
         link.codepoint = ecn
-        rests = len(datagrams) == 1 and elsewhere is None and self._rests(now)
+        rests = len(datagrams) == 1 and elsewhere is None and len(datagrams[0]) <= LARGEST_BEAT and self._rests(now)
         self._intake.calm = False
         tried = self._receive_trains(datagrams, now) if elsewhere is None and len(datagrams) > 1 else 0
         for datagram in datagrams[tried:] if tried else datagrams:
@@ -274,14 +276,18 @@ class Connection(Continuation):
                 return
             opened = link.open(datagram, now, elsewhere)
             if opened is not None:
-                self._take(opened, now)
+                try:
+                    self._intake.take(opened, now)
+                except HypermailError as error:
+                    ending.broke(error, now)
             if link.failure is not None:
                 ending.gave_out(link.failure, now)
         if ending.suspended:
             return
         if link.session_id and not self._begun:
             self._begin()
-        link.end_turn(now)
+        rtt = link.rtt
+        link.acks.end_turn(now, rtt.smoothed if rtt.measured else 0.0)
         session = self._session
         if session.control.crowded and not session.over:
             ending.broke(LimitExceeded("the peer leaves too many control packets unacknowledged"), now)
@@ -332,16 +338,13 @@ class Connection(Continuation):
             if other is None:
                 break
             link.turn_to(other)
-            self._take(other, now)
+            try:
+                intake.take(other, now)
+            except HypermailError as error:
+                ending.broke(error, now)
             if link.failure is not None:
                 ending.gave_out(link.failure, now)
         return tried
-
-    def _take(self, opened: Opened, now: float) -> None:
-        try:
-            self._intake.take(opened, now)
-        except HypermailError as error:
-            self._ending.broke(error, now)
 
     def _begin(self) -> None:
         """The link has keys: a starter's session may show that it is the one of before."""
@@ -412,21 +415,22 @@ class Connection(Continuation):
             if ending.unheard:
                 ending.bury()
                 return []
-        trains = link.path_trains(now)
-        datagrams = link.long_datagrams(now)
-        trains += couple(self.address, datagrams) if datagrams else []
-        probe = link.probe(now) if carrying else None
+        out, address, discovery = link.outbound, link.path.address, link.route.discovery
+        trains = out.answer_challenges(now)
+        if out.flight is not None:
+            trains += couple(address, link.long_datagrams(now))
+        probe = out.probe(now) if carrying and now >= discovery.due_at else None
         if probe is not None:  # larger than the others, and perhaps than the path carries: alone
-            trains.append(Train(self.address, [probe]))
+            trains.append(Train(address, [probe]))
         if link.keyed:
             first = link.recovery.next_number
             datagrams, self.more = self._outlet.fill(now)
             if len(datagrams) > 1:
-                link.route.discovery.hurry(now)
+                discovery.hurry(now)
             if datagrams:
-                trains += couple(self.address, datagrams, link.route.mark(first, len(datagrams), now))
-            if link.failure is not None:
-                ending.gave_out(link.failure, now)
+                trains += couple(address, datagrams, link.route.mark(first, len(datagrams), now))
+            if out.failure is not None:
+                ending.gave_out(out.failure, now)
         if session.over:
             ending.said(now)
         return trains

@@ -7,7 +7,8 @@ allow. A turn is the batch: what is small shares datagrams, and no timer waits f
 
 from __future__ import annotations
 
-from hypermail.link.link import LARGEST, Link
+from hypermail.link.link import Link
+from hypermail.link.outbound import LARGEST
 from hypermail.link.payload import Payload, Run
 from hypermail.session.session import Session
 
@@ -20,10 +21,11 @@ LEAST_RUN = 2
 class Outlet:
     """Makes datagrams of what link and session have to say."""
 
-    __slots__ = ("_link", "_session", "_streams_first")
+    __slots__ = ("_allowance", "_link", "_outbound", "_session", "_streams_first")
 
     def __init__(self, link: Link, session: Session) -> None:
         self._link = link
+        self._outbound, self._allowance = link.outbound, link.allowance
         self._session = session
         self._streams_first = False
 
@@ -38,30 +40,30 @@ class Outlet:
         @return: the datagrams; whether there is still more, since these are enough for one time.
         """
         more = self._fill(now)
-        return self._link.depart(now), more
+        return self._outbound.depart(now), more
 
     def _fill(self, now: float) -> bool:
-        link, session = self._link, self._session
-        control = session.control
-        speaks = link.speaks
+        out, allowance, session = self._outbound, self._allowance, self._session
+        control, path = session.control, self._link.path
+        speaks = out.speaks
         carrying = speaks and session.carrying
-        allowed = link.allowance.data(now)
-        room = link.room
+        allowed = allowance.data(now)
+        room = out.room
         copies = session.sending.copies
         if copies is not None:
-            copies.begin(now, link.rtt.smoothed)
+            copies.begin(now, self._link.rtt.smoothed)
         filled = 0
         full = True  # a datagram that was not has taken all that there was
         while filled < MOST_DATAGRAMS:
             more = carrying and full and (session.sending.has_more or session.streams.has_more)
             again = carrying and copies is not None and copies.due
             # What is new may use up the window; copies by themselves keep out of its way.
-            talking = (more and allowed > 0) or (again and allowed >= link.path.mtu)
-            controlling = speaks and control.waiting and link.allowance.control > 0
-            if not talking and not controlling and not link.interrupted:
-                link.allowance.blocked(now, more, again)
+            talking = (more and allowed > 0) or (again and allowed >= path.mtu)
+            controlling = speaks and bool(control.waiting) and allowance.control > 0
+            if not talking and not controlling and not out.interrupted:
+                allowance.blocked(now, more, again)
                 return False
-            payload = link.begin(now, talking or controlling, link.allowance.datagram(allowed if talking else LARGEST))
+            payload = out.begin(now, talking or controlling, allowance.datagram(allowed if talking else LARGEST))
             if controlling:
                 control.fill(payload)
             if talking and not payload.full:
@@ -70,18 +72,18 @@ class Outlet:
                     control.fill(payload)
                 if copies is not None:
                     copies.fill(payload, 0)
-            size = link.finish(payload, now)
+            size = out.finish(payload, now)
             if not size:
-                link.allowance.blocked(now, more, again)
+                allowance.blocked(now, more, again)
                 return False
             filled += 1
             allowed -= size
             full = payload.full or not talking
             if talking and copies is None and payload.full and not control.waiting:
-                run = self._run(room, min(MOST_DATAGRAMS - filled, allowed // link.path.mtu))
+                run = self._run(room, min(MOST_DATAGRAMS - filled, allowed // path.mtu))
                 if run is not None:
                     filled += len(run.contents)
-                    allowed -= link.finish_run(run, now)
+                    allowed -= out.finish_run(run, now)
         return True
 
     def _run(self, room: int, most: int) -> Run | None:
@@ -91,7 +93,7 @@ class Outlet:
         @param most: datagrams.
         """
         session = self._session
-        if most < LEAST_RUN or self._link.interrupted or session.sending.has_more:
+        if most < LEAST_RUN or self._outbound.interrupted or session.sending.has_more:
             return None
         return session.streams.run(room, most)
 

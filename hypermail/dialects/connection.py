@@ -364,7 +364,7 @@ class DialectConnection(Absent[O], Generic[O, T]):
         counters["datagrams_sent"] += 1
         counters["bytes_sent"] += size
         if self._pacer is not None:
-            self._pacer.spent(size)
+            self._pacer.budget -= size
         return True
 
     def _paced(self, now: float) -> bool:

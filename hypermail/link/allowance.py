@@ -141,4 +141,4 @@ class Allowance:
 
     def spent(self, size: int) -> None:
         """A datagram of C{size} bytes has left."""
-        self._pacer.spent(size)
+        self._pacer.budget -= size

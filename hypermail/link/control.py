@@ -24,27 +24,24 @@ class Control:
     Each packet stands under a key, and a newer packet under the same key takes the place of the older
     one, which is then never sent (again): limits, watermarks and offsets are cumulative. It is a
     L{hypermail.link.payload.Source} whose ranges are the serial numbers of packets.
+
+    @ivar waiting: packets that should leave, encoded, by their serial numbers.
     """
 
-    __slots__ = ("_current", "_serial", "_unacked", "_waiting")
+    __slots__ = ("_current", "_serial", "_unacked", "waiting")
 
     #: Packets that may wait for the peer's acknowledgement before it counts as broken.
     MOST_UNACKED = 32_768
 
     def __init__(self) -> None:
         self._serial = 0
-        self._waiting: dict[int, bytes] = {}
+        self.waiting: dict[int, bytes] = {}
         self._unacked: dict[int, tuple[Hashable, bytes, Callable[[], None] | None]] = {}
         self._current: dict[Hashable, int] = {}
 
     def __len__(self) -> int:
         """How many packets are not acknowledged."""
         return len(self._unacked)
-
-    @property
-    def waiting(self) -> bool:
-        """Whether any packet should leave."""
-        return bool(self._waiting)
 
     @property
     def crowded(self) -> bool:
@@ -65,14 +62,14 @@ class Control:
         data = packet.encode()
         self._current[key] = serial
         self._unacked[serial] = (key, data, acked)
-        self._waiting[serial] = data
+        self.waiting[serial] = data
 
     def withdraw(self, key: Hashable) -> None:
         """Forget the packet under a key: it does not matter any more whether it arrives."""
         serial = self._current.pop(key, None)
         if serial is not None:
             del self._unacked[serial]
-            self._waiting.pop(serial, None)
+            self.waiting.pop(serial, None)
 
     def retain(self, keys: tuple[Hashable, ...]) -> None:
         """Forget every packet but those under C{keys}."""
@@ -95,7 +92,7 @@ class Control:
     def fill(self, payload: Payload) -> None:
         """Put as many waiting packets into a datagram as fit, oldest first."""
         taken = []
-        for serial, data in self._waiting.items():
+        for serial, data in self.waiting.items():
             if len(data) > payload.room:
                 payload.full = True
                 break
@@ -103,7 +100,7 @@ class Control:
             payload.contents.append((self, serial, serial + 1))
             taken.append(serial)
         for serial in taken:
-            del self._waiting[serial]
+            del self.waiting[serial]
 
     def acked(self, start: int, stop: int) -> None:
         """A packet has arrived."""
@@ -111,7 +108,7 @@ class Control:
         if entry is None:
             return
         key, _, callback = entry
-        self._waiting.pop(start, None)
+        self.waiting.pop(start, None)
         del self._current[key]
         if not self._unacked:
             self._shrink()
@@ -121,11 +118,11 @@ class Control:
     def _shrink(self) -> None:
         """Nothing is left: give back the room that it took."""
         self._unacked.clear()
-        self._waiting.clear()
+        self.waiting.clear()
         self._current.clear()
 
     def lost(self, start: int, stop: int) -> None:
         """A packet has to be sent again, unless a newer one says it better."""
         entry = self._unacked.get(start)
         if entry is not None:
-            self._waiting[start] = entry[1]
+            self.waiting[start] = entry[1]

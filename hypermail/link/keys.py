@@ -12,6 +12,9 @@ from operator import itemgetter
 
 from hypermail.security.seal import Seal
 
+#: s without a datagram after which the keys are put aside.
+REST = 0.2
+
 _number = itemgetter(0)
 
 
@@ -19,6 +22,7 @@ class SendingKeys:
     """
     Our side of one direction: seals, and goes on to the next key when half of what the current one bears is used.
 
+    @ivar left: how many datagrams may still be sealed.
     @ivar phase: of the key, 0 or 1.
     @ivar overhead: bytes that sealing adds.
     @ivar updates: how often the key was updated.
@@ -29,8 +33,8 @@ class SendingKeys:
         "_confirmed",
         "_first",
         "_half",
-        "_left",
         "_seal",
+        "left",
         "overhead",
         "phase",
         "updates",
@@ -39,7 +43,7 @@ class SendingKeys:
 
     def __init__(self, seal: Seal) -> None:
         self._seal = seal
-        self._left = seal.sealings
+        self.left = seal.sealings
         self._half = seal.sealings >> 1
         self._first = 0
         self._confirmed = False
@@ -55,10 +59,10 @@ class SendingKeys:
         @param number: of the first of them; the others follow.
         @return: how many of them may be sealed before this is to be asked again: at least one.
         """
-        if self._left - count < self._half:
+        if self.left - count < self._half:
             count = 1
-        self._left -= count
-        if self._left < self._half:
+        self.left -= count
+        if self.left < self._half:
             if self._confirmed:
                 self._update(number)
             else:
@@ -67,7 +71,7 @@ class SendingKeys:
 
     def _update(self, number: int) -> None:
         self._seal = self._seal.next()
-        self._left = self._seal.sealings - 1
+        self.left = self._seal.sealings - 1
         self._first = number
         self._confirmed = False
         self.phase ^= 1
@@ -77,10 +81,6 @@ class SendingKeys:
     def cipher(self) -> str:
         """The cipher's name; empty when nothing is encrypted."""
         return self._seal.cipher
-
-    def spent(self, waiting: int = 0) -> bool:
-        """Whether nothing more may be sealed. @param waiting: datagrams that are to be, and were not counted yet."""
-        return self._left <= waiting
 
     def seal(self, header: bytes, parts: Sequence[bytes], number: int) -> bytes:
         """A whole datagram; L{prepare} went before."""
@@ -198,3 +198,34 @@ class ReceivingKeys:
             self.phase ^= 1
             self._first = number
         return content
+
+
+class Usage:
+    """
+    When the keys of a link are used: what is costly of them is put aside while they are not.
+
+    @ivar at: s when one was used last.
+    @ivar keys: of both directions; empty while there are none.
+    """
+
+    __slots__ = ("at", "keys")
+
+    def __init__(self, now: float) -> None:
+        self.at = now
+        self.keys: tuple[SendingKeys | ReceivingKeys, ...] = ()
+
+    def used(self, now: float) -> None:
+        """Something is sealed or opened; it is the first after a rest, perhaps."""
+        if now >= self.at + REST:
+            self.rest()
+        self.at = now
+
+    @property
+    def awake(self) -> bool:
+        """Whether L{rest} would free anything."""
+        return any(keys.awake for keys in self.keys)
+
+    def rest(self) -> None:
+        """The link is idle."""
+        for keys in self.keys:
+            keys.rest()

@@ -19,14 +19,15 @@ class Pacer:
     """
     A token bucket that holds a train, and that credits a timer that came late.
 
+    @ivar budget: bytes that are saved up; whatever leaves is taken off it.
     @ivar datagram: bytes of a full datagram.
     """
 
-    __slots__ = ("_budget", "_last", "_waiting", "datagram")
+    __slots__ = ("_last", "_waiting", "budget", "datagram")
 
     def __init__(self, datagram: int, now: float) -> None:
         self.datagram = datagram
-        self._budget = 0.0
+        self.budget = 0.0
         self._last = now
         self._waiting = True  # the first flight is not paced
 
@@ -48,13 +49,13 @@ class Pacer:
             most = rate * LATENESS
         if burst > largest_train:
             burst = largest_train
-        budget = self._budget
+        budget = self.budget
         if budget < -rate * MOST_DEBT:
             budget = -rate * MOST_DEBT
         budget += rate * (now - self._last)
         if budget > most:
             budget = most
-        self._budget = budget
+        self.budget = budget
         self._last = now
         self._waiting = False
         return int((budget if budget < burst else burst) + 0.5)
@@ -63,12 +64,8 @@ class Pacer:
         """Something else than the pace holds back now: time that passes meanwhile is not saved up."""
         self._waiting = False
 
-    def spent(self, size: int) -> None:
-        """So many bytes have left."""
-        self._budget -= size
-
     def resume_at(self, now: float, rate: float) -> float:
         """s when it is worth trying again: at half a train, at least one datagram."""
         self._waiting = True
         wanted = max(self.datagram, rate * TRAIN_TIME / 2)
-        return now + max((wanted - self._budget) / rate, SHORTEST_WAIT)
+        return now + max((wanted - self.budget) / rate, SHORTEST_WAIT)

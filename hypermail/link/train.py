@@ -27,6 +27,8 @@ class Train(NamedTuple):
 
 def couple(address: Any, datagrams: list[bytes], ecn: int = 0) -> list[Train]:
     """Trains of datagrams in their order, as long as the rules of a train allow."""
+    if len(datagrams) == 1:
+        return [Train(address, datagrams, ecn)]
     sizes = list(map(len, datagrams))
     if sizes and sizes.count(sizes[0]) + (sizes[-1] < sizes[0]) == len(sizes):  # the usual case of many
         limit = _limit(sizes[0])

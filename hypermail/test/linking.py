@@ -100,23 +100,24 @@ class Side:
             eliciting = any(not isinstance(packet, p.Ack | p.Padding | p.PathResponse) for packet in packets)
             self.link.received(opened, eliciting, now)
             forced = forced or (opened.long and eliciting)
-        self.link.end_turn(now)
+        self.link.acks.end_turn(now, self.link.rtt.smoothed if self.link.rtt.measured else 0.0)
         if forced:
             self.link.acks.force()
 
     def send(self, now: float) -> list[bytes]:
         """All that leaves now."""
-        datagrams = [datagram for train in self.link.path_trains(now) for datagram in train.datagrams]
+        out = self.link.outbound
+        datagrams = [datagram for train in out.answer_challenges(now) for datagram in train.datagrams]
         datagrams += self.link.long_datagrams(now)
         while self.link.keyed:
-            controlling = self.control.waiting and self.link.allowance.control > 0
-            payload = self.link.begin(now, controlling)
+            controlling = bool(self.control.waiting) and self.link.allowance.control > 0
+            payload = out.begin(now, controlling)
             if controlling:
                 self.control.fill(payload)
-            if not self.link.finish(payload, now):
-                self.link.allowance.blocked(now, self.control.waiting)
+            if not out.finish(payload, now):
+                self.link.allowance.blocked(now, bool(self.control.waiting))
                 break
-        return datagrams + self.link.depart(now)
+        return datagrams + out.depart(now)
 
 
 class Pair:

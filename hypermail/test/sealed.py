@@ -92,7 +92,7 @@ def tls(
 
 
 def _sealing(connection: Connection) -> Seal:
-    keys = connection._link._sending
+    keys = connection._link.outbound.keys
     assert keys is not None, "there are no keys yet"
     return keys._seal
 
@@ -107,7 +107,7 @@ def short(connection: Connection, *packets: p.Packet | bytes, number: int | None
     link = connection._link
     if number is None:
         number = link.recovery.take_number()
-    head = header.encode_short(link.remote_tag, number, 0 if link._sending is None else link._sending.phase)
+    head = header.encode_short(link.remote_tag, number, 0 if link.outbound.keys is None else link.outbound.keys.phase)
     parts = [packet if isinstance(packet, bytes) else packet.encode() for packet in packets]
     return _sealing(connection).seal(head, parts, number)
 
@@ -132,7 +132,7 @@ def inside(sender: Connection, datagram: bytes) -> list[p.Packet]:
         if head is None:
             return []
         content = long_seals(link.mode, sender.role, link.first_tag)[0].open(view, head.length, head.low)
-    elif view[0] & 0xFE == header.Kind.SHORT and link._sending is not None:
+    elif view[0] & 0xFE == header.Kind.SHORT and link.outbound.keys is not None:
         content = _sealing(sender).open(view, header.SHORT.size, header.SHORT.unpack_from(view)[2])
     else:
         return []

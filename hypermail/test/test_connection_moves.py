@@ -157,7 +157,7 @@ class ListenerTests(MoveCase):
         _, _, listener = opened_pair()
         link = listener.link
         for verified in (False, True):
-            link.verified = verified
+            link.outbound.speaks = verified
             number = link.acks.largest + 1
             self.assertIsNotNone(link.open(memoryview(short([p.HealthPing(1)], number)), START, "elsewhere"))
             self.assertEqual(link.route.moving is not None, verified)
@@ -194,7 +194,9 @@ class CandidateTests(SynchronousTestCase):
 
     def asked(self) -> list[tuple[object, p.Packet]]:
         """What the link asks now, and where."""
-        return [(train.address, contents(train.datagrams[0])[0]) for train in self.link.path_trains(START)]
+        return [
+            (train.address, contents(train.datagrams[0])[0]) for train in self.link.outbound.answer_challenges(START)
+        ]
 
     def candidate(self) -> object:
         """The address that is doubted."""
@@ -235,7 +237,7 @@ class CandidateTests(SynchronousTestCase):
         received = self.hear(p.HealthPing(1), p.PathChallenge(bytes(8)), p.Padding(400), elsewhere="elsewhere")
         sent, tries, now = 0, 0, START
         while self.candidate() is not None:
-            for train in self.link.path_trains(now):
+            for train in self.link.outbound.answer_challenges(now):
                 if train.address == "elsewhere":
                     sent += sum(map(len, train.datagrams))
                     tries += 1
@@ -250,15 +252,15 @@ class CandidateTests(SynchronousTestCase):
         for size in (1_472, 100):
             asked = self.hear(p.PathChallenge(bytes(8)), p.Padding(size), elsewhere="elsewhere")
             self.number += 1
-            (train, *_) = self.link.path_trains(START)
+            (train, *_) = self.link.outbound.answer_challenges(START)
             self.assertEqual(train.address, "elsewhere")
             self.assertEqual(len(train.datagrams[0]), min(asked, 1_200))
 
     def test_silentBefore(self) -> None:
         """Nobody is answered before it is known who that is."""
-        self.link.verified = False
+        self.link.outbound.speaks = False
         self.hear(p.PathChallenge(bytes(8)))
-        self.assertEqual(self.link.path_trains(START), [])
+        self.assertEqual(self.link.outbound.answer_challenges(START), [])
 
 
 class StarterTests(MoveCase):
@@ -322,7 +324,7 @@ class StarterTests(MoveCase):
         opened = link.open(memoryview(short([p.PathChallenge(bytes(8))], number, link.local_tag)), START, "elsewhere")
         assert opened is not None
         link.take(p.PathChallenge(bytes(8)), START, False)
-        (train,) = link.path_trains(START)
+        (train,) = link.outbound.answer_challenges(START)
         self.assertEqual(train.address, "peer")
         self.assertEqual(contents(train.datagrams[0])[0], p.PathResponse(bytes(8)))
 

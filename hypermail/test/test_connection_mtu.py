@@ -248,12 +248,12 @@ class ProbeTests(SynchronousTestCase):
         flight = link.route.congestion.window - link.path.mtu
         for left_over, leaves in ((1, False), (0, True)):
             link.recovery._flying.size = flight + left_over
-            self.assertEqual(link.probe(now) is not None, leaves)
+            self.assertEqual(link.outbound.probe(now) is not None, leaves)
         link.route.discovery.timeout(now + 1.0)
         link.recovery._flying.size = 0
         for window, leaves in ((8_951, False), (8_952, True)):
             link.route.congestion.window = window
-            self.assertEqual(link.probe(now + 1.0) is not None, leaves)
+            self.assertEqual(link.outbound.probe(now + 1.0) is not None, leaves)
 
     def test_silence(self) -> None:
         """None leaves while the path is silent: what is lost then says nothing of its size."""
@@ -263,16 +263,16 @@ class ProbeTests(SynchronousTestCase):
         link.route.discovery.timeout(link.route.discovery.deadline or 0.0)
         for attribute in ("probes", "timeouts"):
             setattr(link.recovery, attribute, 1)
-            self.assertIsNone(link.probe(pair.now + 1.0))
+            self.assertIsNone(link.outbound.probe(pair.now + 1.0))
             setattr(link.recovery, attribute, 0)
         link.path.validated = False
-        self.assertIsNone(link.probe(pair.now + 1.0))
+        self.assertIsNone(link.outbound.probe(pair.now + 1.0))
         link.path.validated = True
-        keys: Any = link._sending
-        left, keys._left = keys._left, 0
-        self.assertIsNone(link.probe(pair.now + 1.0))  # nothing may be sealed any more
-        keys._left = left
-        self.assertIsNotNone(link.probe(pair.now + 1.0))
+        keys: Any = link.outbound.keys
+        left, keys.left = keys.left, 0
+        self.assertIsNone(link.outbound.probe(pair.now + 1.0))  # nothing may be sealed any more
+        keys.left = left
+        self.assertIsNotNone(link.outbound.probe(pair.now + 1.0))
 
 
 class HoleTests(SynchronousTestCase):
@@ -409,7 +409,7 @@ class MoveTests(SynchronousTestCase):
         link = pair.starter.connection._link
         link.path.mtu = link.path.base  # what a new path begins with
         link.route.explore(pair.now)
-        self.assertEqual((mtu(pair.starter), link.room), (1_200, 1_200 - 13 - 4))
+        self.assertEqual((mtu(pair.starter), link.outbound.room), (1_200, 1_200 - 13 - 4))
         self.assertEqual(link.allowance._pacer.datagram, 1_200)
         pair.starter.touch()
         pair.run_for(LEISURE + 0.3)

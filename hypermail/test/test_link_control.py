@@ -112,7 +112,7 @@ class ControlTests(SynchronousTestCase):
         self.control.withdraw("b")
         self.lost(payload)
         self.acked(payload)
-        self.assertEqual((self.called, self.control.waiting, len(self.control)), ([], False, 0))
+        self.assertEqual((self.called, self.control.waiting, len(self.control)), ([], {}, 0))
         self.control.put("a", StreamGo(1, 2))
         self.control.withdraw("a")
         self.assertEqual(self.fill().parts, [])

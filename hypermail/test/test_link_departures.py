@@ -67,11 +67,14 @@ class DeparturesTests(SynchronousTestCase):
             found = departures.seal(together, TAG)
             self.assertEqual(found, singly(list(range(number, number + count)), apart))
             self.assertEqual((together.updates, together.wants_ack), (apart.updates, apart.wants_ack))
-            self.assertEqual(together.spent(), apart.spent())
+            self.assertEqual(together.left, apart.left)
             number += count
 
     def test_spent(self) -> None:
-        """What waits counts for what a key has still to bear."""
+        """What waits counts for what a key has still to bear once it is sealed."""
         key = keys(20)
-        self.assertFalse(key.spent(19))
-        self.assertTrue(key.spent(20))
+        departures = Departures()
+        departures.add_run(0, [[b""]] * 19)
+        self.assertEqual(key.left, 20)
+        departures.seal(key, TAG)
+        self.assertEqual(key.left, 1)

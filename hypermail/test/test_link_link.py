@@ -454,8 +454,8 @@ class SendingTests(SynchronousTestCase):
 
     def finish(self, side: Side, payload: Payload, now: float) -> bytes:
         """Seal what must have something to say."""
-        size = side.link.finish(payload, now)
-        (datagram,) = side.link.depart(now)
+        size = side.link.outbound.finish(payload, now)
+        (datagram,) = side.link.outbound.depart(now)
         self.assertEqual(len(datagram), size)
         return datagram
 
@@ -463,21 +463,21 @@ class SendingTests(SynchronousTestCase):
         """Without anything to say no datagram is made and no number used."""
         pair, starter, _ = opened_pair()
         before = starter.link.recovery._next
-        self.assertEqual(starter.link.finish(starter.link.begin(pair.now, True), pair.now), 0)
+        self.assertEqual(starter.link.outbound.finish(starter.link.outbound.begin(pair.now, True), pair.now), 0)
         self.assertEqual(starter.link.recovery._next, before)
 
     def test_without_keys(self) -> None:
         """Without keys nothing short is made."""
         pair = Pair()
-        payload = pair.starter.link.begin(pair.now, False)
+        payload = pair.starter.link.outbound.begin(pair.now, False)
         payload.add(p.StreamGo(1, 2).encode())
-        self.assertEqual(pair.starter.link.finish(payload, pair.now), 0)
-        self.assertEqual(pair.starter.link.room, 1_200 - header.SHORT.size)
+        self.assertEqual(pair.starter.link.outbound.finish(payload, pair.now), 0)
+        self.assertEqual(pair.starter.link.outbound.room, 1_200 - header.SHORT.size)
 
     def test_room(self) -> None:
         """A payload that uses all its room makes a datagram of exactly the path's size, overhead at most 29 bytes."""
         pair, starter, _ = opened_pair()
-        payload = starter.link.begin(pair.now, False)
+        payload = starter.link.outbound.begin(pair.now, False)
         self.assertLessEqual(1_200 - payload.room, 29)
         payload.add(bytes(payload.room))
         payload.contents.append((Ledger(), 0, 1))
@@ -487,7 +487,7 @@ class SendingTests(SynchronousTestCase):
         """A datagram that is nearly full, with more to follow, is padded to equal size, so that trains form."""
         pair, starter, _ = opened_pair()
         for left, full, expected in ((300, True, 1_200), (301, True, 899), (0, True, 1_200), (300, False, 900)):
-            payload = starter.link.begin(pair.now, False)
+            payload = starter.link.outbound.begin(pair.now, False)
             payload.add(p.Direct(bytes(payload.room - left - 3)).encode())
             payload.full = full
             self.assertEqual(len(self.finish(starter, payload, pair.now)), expected)
@@ -497,7 +497,7 @@ class SendingTests(SynchronousTestCase):
         pair, starter, _ = opened_pair()
         starter.link.path.mtu = 65_507
         for left, expected in ((300, 65_507), (301, 65_206), (16_000, 49_507)):
-            payload = starter.link.begin(pair.now, False)
+            payload = starter.link.outbound.begin(pair.now, False)
             payload.add(p.Direct(bytes(payload.room - left - 3)).encode())
             payload.full = True
             self.assertEqual(len(self.finish(starter, payload, pair.now)), expected)
@@ -662,10 +662,10 @@ class AllowanceTests(SynchronousTestCase):
         datagrams = 0
         while allowed := self.link.allowance.data(self.now):
             self.assertLess(allowed, self.link.route.congestion.window)
-            payload = self.link.begin(self.now, False)
+            payload = self.link.outbound.begin(self.now, False)
             payload.add(p.Direct(bytes(payload.room - 3)).encode())
             payload.contents.append((Ledger(), 0, 1))
-            self.assertGreater(self.link.finish(payload, self.now), 0)
+            self.assertGreater(self.link.outbound.finish(payload, self.now), 0)
             datagrams += 1
         self.assertGreaterEqual(datagrams, 1)
         self.assertGreater(self.link.route.congestion.window - self.link.recovery.in_flight, 1_200)
@@ -793,7 +793,7 @@ class StatisticsTests(SynchronousTestCase):
 
         pair, starter, _ = opened_pair()
         recorder = Recorder()
-        starter.link._trace = recorder
+        starter.link._trace = starter.link.outbound._trace = recorder
         starter.control.put("a", p.StreamGo(1, 2))
         number = starter.link.recovery._next
         (datagram,) = starter.send(pair.now)

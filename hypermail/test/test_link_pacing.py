@@ -19,7 +19,7 @@ def started(rate: float = RATE, now: float = 0.0) -> Pacer:
     """A pacer that has used up what it had."""
     pacer = Pacer(1_000, now)
     pacer.available(now, rate, MANY)
-    pacer.spent(int(pacer._budget))
+    pacer.budget -= int(pacer.budget)
     return pacer
 
 
@@ -31,14 +31,14 @@ class PacerTests(SynchronousTestCase):
         pacer = started()
         self.assertEqual(pacer.available(0.0, RATE, MANY), 0)
         self.assertEqual(pacer.available(0.001, RATE, MANY), 10_000)
-        pacer.spent(10_000)
+        pacer.budget -= 10_000
         self.assertEqual(pacer.available(0.001, RATE, MANY), 0)
 
     def test_train(self) -> None:
         """However long it had no need of it, no more than half a train leaves at once: nothing is saved up."""
         pacer = started()
         self.assertEqual(pacer.available(100.0, RATE, MANY), TRAIN // 2)
-        pacer.spent(TRAIN // 2)
+        pacer.budget -= TRAIN // 2
         self.assertEqual(pacer.available(100.0, RATE, MANY), 0)
 
     def test_late_timer(self) -> None:
@@ -48,7 +48,7 @@ class PacerTests(SynchronousTestCase):
         trains = []
         while available := pacer.available(1.0, RATE, MANY):
             trains.append(available)
-            pacer.spent(available)
+            pacer.budget -= available
             pacer.resume_at(1.0, RATE)
         self.assertEqual(trains, [TRAIN] * 12 + [int(RATE * LATENESS) - 12 * TRAIN])
 
@@ -58,7 +58,7 @@ class PacerTests(SynchronousTestCase):
         at = pacer.resume_at(0.0, RATE)
         sent = 0
         while available := pacer.available(at + 0.003, RATE, MANY):
-            pacer.spent(available)
+            pacer.budget -= available
             sent += available
             pacer.resume_at(at + 0.003, RATE)
         self.assertEqual(sent, int(RATE * (at + 0.003) + 0.5))
@@ -67,7 +67,7 @@ class PacerTests(SynchronousTestCase):
         """One datagram may always leave, however slow the path, and no more than one."""
         pacer = Pacer(1_000, 0.0)
         self.assertEqual(pacer.available(1_000.0, 100.0, MANY), 1_000)
-        pacer.spent(1_000)
+        pacer.budget -= 1_000
         pacer.resume_at(1_000.0, 100.0)
         self.assertEqual(pacer.available(2_000.0, 100.0, MANY), 1_000)
 
@@ -84,7 +84,7 @@ class PacerTests(SynchronousTestCase):
         self.assertAlmostEqual(pacer.resume_at(0.0, RATE), TRAIN_TIME / 2)
         slow = started(rate=1_000.0)
         self.assertAlmostEqual(slow.resume_at(0.0, 1_000.0), 1.0)
-        slow.spent(500)
+        slow.budget -= 500
         self.assertAlmostEqual(slow.resume_at(0.0, 1_000.0), 1.5)
 
     def test_mean(self) -> None:
@@ -97,7 +97,7 @@ class PacerTests(SynchronousTestCase):
                 available = pacer.available(now, rate, MANY)
                 while available > 0:  # datagrams are not cut to fit
                     available -= 1_000
-                    pacer.spent(1_000)
+                    pacer.budget -= 1_000
                     sent += 1_000
                 now = pacer.resume_at(now, rate) + 0.001
             self.assertLess(abs(sent / now / rate - 1), 0.01)
@@ -127,7 +127,7 @@ class PacerTests(SynchronousTestCase):
             now += pause
             available = pacer.available(now, rate, train)
             if available >= datagram:
-                pacer.spent(min(available, most))
+                pacer.budget -= min(available, most)
         at = pacer.resume_at(now, rate)
         self.assertGreater(at, now)
         self.assertGreaterEqual(pacer.available(at, rate, train), datagram)
@@ -143,7 +143,7 @@ class PacerTests(SynchronousTestCase):
         for pause in pauses:
             now += pause
             available = pacer.available(now, rate, MANY)
-            pacer.spent(available)
+            pacer.budget -= available
             sent += available
             pacer.resume_at(now, rate)
         self.assertLessEqual(sent, rate * now + 1)

@@ -145,12 +145,12 @@ class GoingOnTests(ReopeningTestCase):
         """What was put into a datagram that no key was left to seal leaves over the next link."""
         pair = self.pair()
         link = pair.starter.connection._link
-        keys, ledger = link._sending, Ledger()
+        keys, ledger = link.outbound.keys, Ledger()
         assert keys is not None
-        self.patch(type(keys), "spent", lambda *_: True)
-        payload = link.begin(pair.now, True)
+        keys.left = 0
+        payload = link.outbound.begin(pair.now, True)
         payload.contents.append((ledger, 3, 7))
-        self.assertEqual(link.finish(payload, pair.now), 0)
+        self.assertEqual(link.outbound.finish(payload, pair.now), 0)
         self.assertEqual(ledger.gone, [(3, 7)])
 
     def test_keysSpentInside(self) -> None:
