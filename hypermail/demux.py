@@ -24,6 +24,7 @@ from hypermail.wire.header import Kind
 
 #: Kind and tag of a short datagram, which has more.
 _BEGINS = Struct(">BQ4x")
+_SHORT = int(Kind.SHORT)
 
 #: Stateless answers to one read of the socket, at most.
 MOST_REPLIES = 16
@@ -165,43 +166,49 @@ class Demux:
         @param ecn: see L{Connection.receive}.
         @return: the connections that were touched, new ones included.
         """
-        self._strays.clear()
-        touched = self._sort(datagrams, address, now)
-        for connection, theirs in touched.items():
-            try:
-                connection.receive(theirs, address, now=now, ecn=ecn)
-            except Exception as error:  # a fault of ours must not hold a place for ever, nor harm the others
-                self._faults.append((connection, error))
-            if self._reception is not None:
-                self._reception.admission.look(connection)
-            else:
-                self._by_remote_tag[connection.remote_tag] = connection
-        for connection in self._touched_otherwise:
-            touched.setdefault(connection, [])
-        self._touched_otherwise.clear()
-        return list(touched)
-
-    def _sort(self, datagrams: list[memoryview], address: Any, now: float) -> dict[Connection, list[memoryview]]:
-        """Whose datagrams these are; what is nobody's is answered or dropped."""
-        if len(datagrams) > 1:
-            whole = self._whole(datagrams)
-            if whole is not None:
-                return {whole: datagrams}
+        if self._strays:
+            self._strays.clear()
+        whole = self._whole(datagrams)
+        if whole is not None:
+            self._give(whole, datagrams, address, now, ecn)
+            return [whole]
         touched: dict[Connection, list[memoryview]] = {}
         for datagram in datagrams:
             connection = self._find(datagram, address, now)
             if connection is not None:
                 touched.setdefault(connection, []).append(datagram)
-        return touched
+        for connection, theirs in touched.items():
+            self._give(connection, theirs, address, now, ecn)
+        for connection in self._touched_otherwise:
+            touched.setdefault(connection, [])
+        self._touched_otherwise.clear()
+        return list(touched)
+
+    def _give(self, connection: Connection, datagrams: list[memoryview], address: Any, now: float, ecn: int) -> None:
+        """Datagrams of one read are a connection's."""
+        try:
+            connection.receive(datagrams, address, now=now, ecn=ecn)
+        except Exception as error:  # a fault of ours must not hold a place for ever, nor harm the others
+            self._faults.append((connection, error))
+        if self._reception is not None:
+            self._reception.admission.look(connection)
+        else:
+            self._by_remote_tag[connection.remote_tag] = connection
 
     def _whole(self, datagrams: list[memoryview]) -> Connection | None:
         """The connection that all of these short datagrams belong to, as is usual; None when there is no such one."""
+        if len(datagrams) == 1:
+            datagram = datagrams[0]
+            if len(datagram) < _BEGINS.size:
+                return None
+            kind, tag = _BEGINS.unpack_from(datagram)
+            return self._by_tag.get(tag) if kind & 0xFE == _SHORT else None
         try:
             begins = list(map(_BEGINS.unpack_from, datagrams))
         except StructError:  # one is too short
             return None
         kind, tag = first = begins[0]
-        return self._by_tag.get(tag) if kind & 0xFE == Kind.SHORT and begins.count(first) == len(begins) else None
+        return self._by_tag.get(tag) if kind & 0xFE == _SHORT and begins.count(first) == len(begins) else None
 
     def _find(self, datagram: memoryview, address: Any, now: float) -> Connection | None:
         if len(datagram) < header.SHORT.size:
@@ -214,7 +221,7 @@ class Demux:
             self._strays.append(bytes(datagram))
             self.astray += 1
             return None
-        if kind & 0xFE == Kind.SHORT:
+        if kind & 0xFE == _SHORT:
             if connection is None:
                 self._reply(None if self._reception is None else self._reception.unknown(datagram, tag), address)
             return connection
