@@ -18,9 +18,10 @@ class RoundTrip:
     @ivar smoothed: exponentially weighted mean.
     @ivar variation: mean deviation.
     @ivar least: the smallest sample.
+    @ivar probe_timeout: RFC 9002 §6.2.1, without back-off; timers ask for it much more often than it changes.
     """
 
-    __slots__ = ("latest", "least", "measured", "smoothed", "variation")
+    __slots__ = ("latest", "least", "measured", "probe_timeout", "smoothed", "variation")
 
     #: s; taken for true before the first sample.
     INITIAL = 0.1
@@ -39,6 +40,7 @@ class RoundTrip:
         self.least = 0.0
         self.smoothed = assumed
         self.variation = assumed / 2
+        self.probe_timeout = assumed + max(2 * assumed, GRANULARITY) + MAX_ACK_DELAY
 
     def forget_least(self) -> None:
         """The path has changed: the smallest sample may be another path's (RFC 9002 §5.2)."""
@@ -56,17 +58,15 @@ class RoundTrip:
             self.measured = True
             self.least = self.smoothed = elapsed
             self.variation = elapsed / 2
-            return
-        self.least = min(self.least, elapsed)
-        delay = min(ack_delay, MAX_ACK_DELAY)
-        adjusted = elapsed - delay if elapsed >= self.least + delay else elapsed
-        self.variation += (abs(self.smoothed - adjusted) - self.variation) / 4
-        self.smoothed += (adjusted - self.smoothed) / 8
-
-    @property
-    def probe_timeout(self) -> float:
-        """s; RFC 9002 §6.2.1, without back-off."""
-        return self.smoothed + max(4 * self.variation, GRANULARITY) + MAX_ACK_DELAY
+        else:
+            if elapsed < self.least:
+                self.least = elapsed
+            delay = ack_delay if ack_delay < MAX_ACK_DELAY else MAX_ACK_DELAY
+            adjusted = elapsed - delay if elapsed >= self.least + delay else elapsed
+            self.variation += (abs(self.smoothed - adjusted) - self.variation) / 4
+            self.smoothed += (adjusted - self.smoothed) / 8
+        spread = 4 * self.variation
+        self.probe_timeout = self.smoothed + (spread if spread > GRANULARITY else GRANULARITY) + MAX_ACK_DELAY
 
     @property
     def loss_delay(self) -> float:

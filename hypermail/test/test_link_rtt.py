@@ -69,6 +69,14 @@ class RoundTripTests(SynchronousTestCase):
         rtt.sample(0.1, 0.0)
         self.assertAlmostEqual(rtt.probe_timeout, 0.1 + 0.2 + MAX_ACK_DELAY, 12)
 
+    def test_assumed(self) -> None:
+        """Before anything was measured it follows from what is assumed, at another place of the peer's, too."""
+        rtt = RoundTrip()
+        self.assertAlmostEqual(rtt.probe_timeout, 0.1 + 0.2 + MAX_ACK_DELAY, 12)
+        rtt.sample(1.0, 0.0)
+        rtt.restart(0.01)
+        self.assertAlmostEqual(rtt.probe_timeout, 0.01 + 0.02 + MAX_ACK_DELAY, 12)
+
     def test_steady(self) -> None:
         """On a path without variation the probe timeout keeps a millisecond of grace."""
         rtt = RoundTrip()
