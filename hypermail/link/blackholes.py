@@ -43,10 +43,13 @@ class BlackHoles:
         @param newest: the one of them that was sent last.
         """
         if newest.size <= self._base:
-            large = [sent for sent in datagrams if sent.size > self._base]
-            if not large:
+            large = None
+            for sent in datagrams:
+                if sent.size > self._base and (large is None or sent.number > large.number):
+                    large = sent
+            if large is None:
                 return
-            newest = max(large, key=lambda sent: sent.number)
+            newest = large
         if newest.number > self._proof:  # not one that was overtaken, or came after it was given up
             self._proof, self._proof_size = newest.number, newest.size
         if self._bursts and newest.number > self._first and newest.size >= self._size:

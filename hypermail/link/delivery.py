@@ -8,26 +8,16 @@ acknowledgements share a stamp.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from dataclasses import dataclass
+
+#: The state of delivery when a datagram left: bytes that had been delivered; s, when the last of them were; s, when the
+#: newest of those had left, or when the flight began; whether the application had less to send than the path would have
+#: carried. (It is made with each acknowledgement, and nobody but this file looks into it.)
+Stamp = tuple[int, float, float, bool]
 
 
-class Stamp(NamedTuple):
-    """
-    The state of delivery when a datagram left.
-
-    @ivar delivered: bytes that had been delivered.
-    @ivar at: s, when the last of them were.
-    @ivar sent: s, when the newest of those had left, or when the flight began.
-    @ivar idle: whether the application had less to send than the path would have carried.
-    """
-
-    delivered: int
-    at: float
-    sent: float
-    idle: bool
-
-
-class Sample(NamedTuple):
+@dataclass(slots=True)
+class Sample:
     """
     What one acknowledgement says of the rate.
 
@@ -57,23 +47,24 @@ class DeliveryRate:
     @ivar stamp: for datagrams that leave now.
     """
 
-    __slots__ = ("_idle_until", "stamp")
+    __slots__ = ("_idle_until", "_sample", "stamp")
 
     def __init__(self) -> None:
-        self.stamp = _NOTHING
+        self.stamp: Stamp = (0, 0.0, 0.0, False)
         self._idle_until = 0
+        self._sample: Sample | None = None  # the last one, which is used again
 
     def begin(self, now: float) -> None:
         """A datagram leaves while none is in flight: time without any says nothing of the path."""
         delivered, _, _, idle = self.stamp
-        self.stamp = Stamp(delivered, now, now, idle)
+        self.stamp = delivered, now, now, idle
 
     def idle(self, in_flight: int) -> None:
         """The application has nothing more to send although more might leave."""
-        self._idle_until = self.stamp.delivered + in_flight + 1
-        if not self.stamp.idle:
-            delivered, at, sent, _ = self.stamp
-            self.stamp = Stamp(delivered, at, sent, True)
+        delivered, at, sent, idle = self.stamp
+        self._idle_until = delivered + in_flight + 1
+        if not idle:
+            self.stamp = delivered, at, sent, True
 
     def acked(self, size: int, newest: Stamp, sent: float, at: float) -> Sample | None:
         """
@@ -83,15 +74,22 @@ class DeliveryRate:
         @param sent: s, when that was.
         @param at: s, when the acknowledgement came, less what the peer has waited with it: what arrives evenly, and is
             acknowledged now with the newest datagram and now by a timer, would seem to be faster than it is.
-        @return: None when no time has passed.
+        @return: None when no time has passed; it holds until the next call.
         """
-        delivered = self.stamp.delivered + size
-        at = max(at, self.stamp.at)
-        self.stamp = Stamp(delivered, at, sent, delivered < self._idle_until)
-        interval = max(sent - newest.sent, at - newest.at)
+        before, at_before, _, _ = self.stamp
+        prior, prior_at, prior_sent, idle = newest
+        delivered = before + size
+        if at < at_before:
+            at = at_before
+        self.stamp = delivered, at, sent, delivered < self._idle_until
+        interval = sent - prior_sent
+        if at - prior_at > interval:
+            interval = at - prior_at
         if interval <= 0.0:
             return None
-        return Sample(delivered - newest.delivered, interval, newest.delivered, delivered, newest.idle)
-
-
-_NOTHING = Stamp(0, 0.0, 0.0, False)
+        sample = self._sample
+        if sample is None:
+            sample = self._sample = Sample(0, interval, 0, 0, False)
+        sample.delivered, sample.interval = delivered - prior, interval
+        sample.prior, sample.total, sample.idle = prior, delivered, idle
+        return sample

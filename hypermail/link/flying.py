@@ -58,12 +58,14 @@ class Flying:
             self.tell_apart(apart)
             taken, apart = self._covered(ranges, long)
         flying = self._sent
+        if len(taken) == len(flying) and (not taken or taken[-1].number in flying):  # only the last may have been cut
+            flying.clear()  # gives back the room that a full window took
+            self.size = 0
+            return taken
         for sent in taken:
             self.size -= sent.size * sent.count
             if flying.get(sent.number) is sent:  # not the first of several
                 del flying[sent.number]
-        if not flying:
-            flying.clear()  # gives back the room that a full window took
         return taken
 
     def _covered(self, ranges: Sequence[tuple[int, int]], long: bool) -> tuple[list[Sent], Sent | None]:

@@ -48,6 +48,7 @@ class Recovery:
     @ivar black_holes: watches for paths that swallow large datagrams.
     @ivar skips: which numbers are left out; nobody's before there are keys.
     @ivar timeouts: probe timeouts in a row.
+    @ivar newest: the newest number that has ever been in flight; -1 when none has.
     """
 
     __slots__ = (
@@ -60,6 +61,7 @@ class Recovery:
         "_last_sent",
         "_loss_at",
         "_measured_at",
+        "_news",
         "_next",
         "_reordering",
         "_rtt",
@@ -68,6 +70,7 @@ class Recovery:
         "limited",
         "lost_bytes",
         "lost_datagrams",
+        "newest",
         "opening",
         "probe_timeouts",
         "probes",
@@ -88,6 +91,8 @@ class Recovery:
         self._last_sent = 0.0
         self._loss_at: float | None = None
         self._measured_at = inf  # when the round trip was first known
+        self._news = Acked.__new__(Acked)  # filled for each acknowledgement
+        self.newest = -1
         self.timeouts = 0
         self.probes = 0
         self.black_holes = BlackHoles(base)
@@ -126,10 +131,12 @@ class Recovery:
 
     def sent(self, datagram: Sent) -> None:
         """A datagram with contents has left, or several that are filled alike."""
-        if not self._flying:
-            self._delivery.begin(datagram.time)
-        datagram.stamp = self._delivery.stamp
-        self._flying.add(datagram)
+        delivery, flying = self._delivery, self._flying
+        if not flying.size:
+            delivery.begin(datagram.time)
+        datagram.stamp = delivery.stamp
+        flying.add(datagram)
+        self.newest = datagram.number
         self._last_sent = datagram.time
         if self.probes:
             self.probes = max(0, self.probes - datagram.count)
@@ -147,7 +154,7 @@ class Recovery:
         """
         self.limited = more
         if not more:
-            self._delivery.idle(self.in_flight)
+            self._delivery.idle(self._flying.size)
 
     def acknowledge(self, ack: Ack, now: float, long: bool) -> list[Sent]:
         """
@@ -157,40 +164,52 @@ class Recovery:
         @return: the datagrams that it newly acknowledges.
         @raise ProtocolViolation: when a short one names numbers that were never sent.
         """
-        largest = ack.ranges[0][1] - 1
-        if largest >= self._next and long:
-            return []  # anybody who has seen the first tag could have made the peer say so
+        ranges = ack.ranges
+        largest = ranges[0][1] - 1
         if largest >= self._next:
+            if long:
+                return []  # anybody who has seen the first tag could have made the peer say so
             raise ProtocolViolation(f"the peer acknowledges datagram {largest}, which was never sent")
-        if self.skips is not None and (skipped := self.skips.among(ack.ranges)) is not None:
+        skips, flying = self.skips, self._flying
+        if skips is not None and ranges[-1][0] <= skips.latest and (skipped := skips.among(ranges)) is not None:
             raise ProtocolViolation(f"the peer acknowledges datagram {skipped}, which was left out on purpose")
-        newly = self._flying.take(ack.ranges, long)
+        before = flying.size
+        newly = flying.take(ranges, long)
+        size = before - flying.size
         if self._doubt:
-            newly += self._late(self._doubt, ack, now, long)
+            late = self._late(self._doubt, ack, now, long)
+            newly += late
+            size += sum([sent.size for sent in late])
         if not newly:
             return newly
-        newest = max(newly, key=_number)
+        newest = newly[-1] if self._doubt is None else max(newly, key=_number)
+        number, time = newest.number, newest.time
+        rtt, delay = self._rtt, ack.delay / 1e6
         self.black_holes.acked(newly, newest)
-        if newest.number == largest:
-            self._sample(now - newest.time, ack.delay / 1e6, now)
-        self._largest_acked = max(self._largest_acked, newest.number)
+        if number == largest:
+            if not rtt.measured:
+                self._measured_at = now
+            rtt.sample(now - time, delay)
+        if number > self._largest_acked:
+            self._largest_acked = number
         self.timeouts = 0
         self.probes = 0
-        size = sum([sent.size * sent.count for sent in newly])
-        arrived = now - min(ack.delay / 1e6, MAX_ACK_DELAY)
-        sample = self._delivery.acked(size, newest.stamp, newest.time, arrived)
-        news = Acked(newly, size, newest, now, self.limited, self.in_flight, self._next, sample)
-        self._congestion.acked(news, self._rtt)
+        arrived = now - (delay if delay < MAX_ACK_DELAY else MAX_ACK_DELAY)
+        news = self._news
+        news.sample = self._delivery.acked(size, newest.stamp, time, arrived)
+        news.datagrams, news.size, news.newest = newly, size, newest
+        news.now, news.limited = now, self.limited
+        news.in_flight, news.next = flying.size, self._next
+        self._congestion.acked(news, rtt)
+        del news.datagrams, news.newest  # they would be kept until the next one
         for sent in newly:
             for source, start, stop in sent.contents:
                 source.acked(start, stop)
-        self.detect(now)
+        if flying.size:
+            self.detect(now)
+        else:
+            self._loss_at = None
         return newly
-
-    def _sample(self, elapsed: float, ack_delay: float, now: float) -> None:
-        if not self._rtt.measured:
-            self._measured_at = now
-        self._rtt.sample(elapsed, ack_delay)
 
     def _late(self, doubt: Doubt, ack: Ack, now: float, long: bool) -> list[Sent]:
         """The datagrams that were declared lost wrongly (RFC 9438 §4.9, RFC 8985 §6.2)."""
@@ -270,7 +289,8 @@ class Recovery:
         """
         long = [sent for sent in self._flying if sent.long]
         if long and not self._rtt.measured and long[-1].time - long[0].time <= GRANULARITY:
-            self._sample(now - long[0].time, 0.0, now)
+            self._measured_at = now
+            self._rtt.sample(now - long[0].time, 0.0)
         for sent in long:
             self._flying.remove(sent)
         self._doubt = None  # whatever was lost until now was long
@@ -303,11 +323,6 @@ class Recovery:
         return None if oldest is None else oldest.first
 
     @property
-    def newest(self) -> int:
-        """The newest number in flight; -1 when none is."""
-        return self._flying.newest
-
-    @property
     def unanswered(self) -> bool:
         """Whether a probe timeout has passed since anything was acknowledged."""
         return self.timeouts > 0
@@ -318,7 +333,7 @@ class Recovery:
         if self.limited or self.probes or self.timeouts:
             return False
         flying = self._flying
-        oldest = flying.oldest
+        oldest = flying.oldest if flying.size else None
         return oldest is None or (oldest.contents[0][0] is UNIMPORTANT and oldest.number == flying.newest)
 
     def flying(self, source: Source) -> RangeSet:
@@ -329,14 +344,17 @@ class Recovery:
         """s when to call L{timeout}."""
         if self._loss_at is not None:
             return self._loss_at
-        oldest = self._flying.oldest
+        oldest = self._flying.oldest if self._flying.size else None
         if oldest is None and not self.opening:
             return None
         probe = self._last_sent + self._interval()
-        return probe if oldest is None else min(probe, oldest.time + self._delivery_timeout)
+        given_up = inf if oldest is None else oldest.time + self._delivery_timeout
+        return probe if probe < given_up else given_up
 
     def _interval(self) -> float:
         """s between a datagram that elicits an answer and the probe that asks for it."""
+        if not self.timeouts and not self.opening:
+            return self._rtt.probe_timeout
         if self.opening:
             base = min(self._rtt.probe_timeout, FIRST_PROBE) if self._rtt.measured else FIRST_PROBE
             return min(base * 2.0**self.timeouts, LAST_OPENING_PROBE)

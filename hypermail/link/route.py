@@ -166,10 +166,10 @@ class Route:
         @return: the codepoint of explicit congestion notification that they are to bear. When none of them is going
             to be acknowledged they bear none: nobody would notice if it was what they are dropped for.
         """
-        marking = self.marking
-        if marking is None or self.recovery.newest < first:
+        marking, recovery = self.marking, self.recovery
+        if marking is None or recovery.newest < first:
             return NOT_ECT
-        return marking.mark(first, datagrams, self.recovery.unanswered, now)
+        return marking.mark(first, datagrams, recovery.timeouts > 0, now)
 
     # Moves
 

@@ -22,15 +22,17 @@ class Skips:
 
     @param secret: what makes them unpredictable.
     @ivar next: the number to be left out.
-    @ivar skipped: the latest of those that were.
+    @ivar skipped: the latest of those that were, ascending.
+    @ivar latest: the last of them; -1 when there is none.
     """
 
-    __slots__ = ("_period", "_secret", "next", "skipped")
+    __slots__ = ("_period", "_secret", "latest", "next", "skipped")
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
         self._period = FIRST_PERIOD
         self.skipped: tuple[int, ...] = ()
+        self.latest = -1
         self.next = 0
         self._choose(0)
 
@@ -42,6 +44,7 @@ class Skips:
     def skip(self, number: int) -> int:
         """Leave C{number} out, whose turn has come. @return: the one to be used in its place."""
         self.skipped = (*self.skipped[1 - REMEMBERED :], number)
+        self.latest = number
         self._choose(number + 1)
         return number + 1
 

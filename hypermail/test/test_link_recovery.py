@@ -113,13 +113,20 @@ class AcknowledgementTests(RecoveryTestCase):
         What was delivered is counted from arrival to arrival: how long the peer has waited is taken off, as far as it
         may wait.
         """
-        samples = []
-        self.patch(Cubic, "acked", lambda cubic, news, rtt: samples.append(news.sample))
+        intervals = []  # a sample holds during the call only
+        self.patch(Cubic, "acked", lambda cubic, news, rtt: intervals.append(news.sample.interval))
         self.acknowledge(*self.send(0.0), now=0.1)
         self.acknowledge(*self.send(0.1), now=0.22, delay=0.02)
         self.acknowledge(*self.send(0.22), now=0.4, delay=10.0)
-        self.assertAlmostEqual(samples[1].interval, 0.1)
-        self.assertAlmostEqual(samples[2].interval, 0.4 - MAX_ACK_DELAY - 0.22)
+        self.assertAlmostEqual(intervals[1], 0.1)
+        self.assertAlmostEqual(intervals[2], 0.4 - MAX_ACK_DELAY - 0.22)
+
+    def test_forgets(self) -> None:
+        """What the controller was told of keeps no datagram once the call is over: a link that rests holds none."""
+        news: list[Acked] = []
+        self.patch(Cubic, "acked", lambda cubic, told, rtt: news.append(told))
+        self.acknowledge(*self.send(0.0), now=0.1)
+        self.assertFalse(hasattr(news[0], "datagrams") or hasattr(news[0], "newest"))
 
     def test_long_acks(self) -> None:
         """An ack in a long datagram speaks of long ones only: before there are keys it may be anybody's."""

@@ -7,6 +7,7 @@ Adding one means adding a file here whose L{CONTROLLER} makes one: its name is t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from pkgutil import iter_modules
@@ -18,9 +19,11 @@ from hypermail.link.payload import Sent
 from hypermail.link.rtt import RoundTrip
 
 
-class Acked(NamedTuple):
+@dataclass(slots=True)
+class Acked:
     """
-    What one acknowledgement has brought.
+    What one acknowledgement has brought. It holds during the call only: the next one is told with the same object,
+    which has forgotten its datagrams by then.
 
     @ivar datagrams: those that are newly acknowledged, alone or several as one L{Sent}; at least one.
     @ivar size: bytes of all of them.
@@ -76,7 +79,11 @@ class Congestion(Protocol):
     window: int
 
     def acked(self, news: Acked, rtt: RoundTrip) -> None:
-        """Datagrams have arrived. The round trip already has its new sample."""
+        """
+        Datagrams have arrived. The round trip already has its new sample.
+
+        @param news: valid during the call only, and so is its sample.
+        """
 
     def lost(self, losses: Lost, rtt: RoundTrip) -> None:
         """Datagrams are taken for lost. In one turn this comes after L{acked}."""
