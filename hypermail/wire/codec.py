@@ -72,10 +72,15 @@ def _block(payload: memoryview, at: int) -> tuple[p.Packet, int]:
 
 def _blocks(payload: memoryview, at: int) -> tuple[p.Packet, int]:
     head, lane, flags, first, count = p.BLOCKS.unpack_from(payload, at)
+    at += p.BLOCKS.size
+    if count == 1:
+        (size,) = p.LENGTH.unpack_from(payload, at)
+        at += p.LENGTH.size
+        end = _end(payload, at + size, head)
+        return p.StreamBlocks(lane, flags, first, [payload[at:end].tobytes()]), end
     if not 0 < count <= p.MAX_RUN:
         raise MalformedPacket(f"a run of {count} messages")
     layout = p.lengths(count)
-    at += p.BLOCKS.size
     sizes = layout.unpack_from(payload, at)
     at += layout.size
     end = _end(payload, at + sum(sizes), head)
@@ -96,17 +101,42 @@ def _handshake(payload: memoryview, at: int) -> tuple[p.Packet, int]:
     return p.Handshake(offset, payload[at:end]), end
 
 
-def _ack(payload: memoryview, at: int) -> tuple[p.Ack, int]:
+def _block_ack(payload: memoryview, at: int) -> tuple[p.Packet, int]:
+    _, lane, watermark, ranges, verdicts = p.BLOCK_ACK.unpack_from(payload, at)
+    if ranges or verdicts:
+        return _block_ack_fields(payload, at)
+    return p.StreamBlockAck(lane, watermark, (), ()), at + p.BLOCK_ACK.size
+
+
+def _ack(payload: memoryview, at: int) -> tuple[p.Packet, int]:
     _, largest, delay, count, run = p.ACK.unpack_from(payload, at)
-    at += p.ACK.size
-    if count >= p.MAX_ACK_RANGES:
-        raise MalformedPacket(f"an acknowledgement of {count + 1} ranges")
+    ranges, at = _ranges(payload, at + p.ACK.size, largest, count, run)
+    return p.Ack(delay, ranges), at
+
+
+def _ack_marks(payload: memoryview, at: int) -> tuple[p.Packet, int]:
+    # With further ranges the counts are not here, but behind those; there are as many bytes in any case.
+    _, largest, delay, count, run, ect0, ect1, ce = p.ACK_OF_ONE.unpack_from(payload, at)
+    ranges, at = _ranges(payload, at + p.ACK.size, largest, count, run)
+    return p.Ack(delay, ranges, p.MARKS.unpack_from(payload, at) if count else (ect0, ect1, ce)), at + p.MARKS.size
+
+
+def _ranges(
+    payload: memoryview, at: int, largest: int, count: int, run: int
+) -> tuple[tuple[tuple[int, int], ...], int]:
+    """
+    The ranges of an acknowledgement: one of C{run} numbers up to C{largest}, and C{count} further ones.
+
+    @return: they, and the position behind them.
+    """
     stop = largest + 1
     start = stop - run
     if not run or start < 0:
         raise MalformedPacket("an acknowledgement of numbers below 0, or of none")
     if not count:
-        return p.Ack(delay, ((start, stop),)), at
+        return ((start, stop),), at
+    if count >= p.MAX_ACK_RANGES:
+        raise MalformedPacket(f"an acknowledgement of {count + 1} ranges")
     ranges = [(start, stop)]
     layout = p.pairs(count)
     numbers = layout.unpack_from(payload, at)
@@ -116,12 +146,7 @@ def _ack(payload: memoryview, at: int) -> tuple[p.Ack, int]:
         if not numbers[index] or not numbers[index + 1] or start < 0:
             raise MalformedPacket("an acknowledgement of numbers below 0, or with an empty range or gap")
         ranges.append((start, stop))
-    return p.Ack(delay, tuple(ranges)), at + layout.size
-
-
-def _ack_marks(payload: memoryview, at: int) -> tuple[p.Packet, int]:
-    ack, at = _ack(payload, at)
-    return p.Ack(ack.delay, ack.ranges, p.MARKS.unpack_from(payload, at)), at + p.MARKS.size
+    return tuple(ranges), at + layout.size
 
 
 def _padding(payload: memoryview, at: int) -> tuple[p.Packet, int]:
@@ -149,6 +174,9 @@ def _fields(decode: Callable[[Reader], p.Packet]) -> Decoder:
     return decoder
 
 
+#: Of a block ack that tells more than a watermark.
+_block_ack_fields = _fields(p.StreamBlockAck.decode)
+
 _FIELDS: dict[Head, Callable[[Reader], p.Packet]] = {
     Head.SESSION_OPEN: p.SessionOpen.decode,
     Head.SESSION_OPEN_ACK: p.SessionOpenAck.decode,
@@ -157,7 +185,6 @@ _FIELDS: dict[Head, Callable[[Reader], p.Packet]] = {
     Head.SESSION_CLOSE: p.SessionClose.decode,
     Head.SESSION_CLOSE_ACK: p.SessionCloseAck.decode,
     Head.SESSION_DEATH: p.SessionDeath.decode,
-    Head.STREAM_BLOCK_ACK: p.StreamBlockAck.decode,
     Head.STREAM_OPEN: p.StreamOpen.decode,
     Head.STREAM_OPEN_ACK: p.StreamOpenAck.decode,
     Head.STREAM_REOPEN: p.StreamReopen.decode,
@@ -177,6 +204,7 @@ _HOT: dict[Head, Decoder] = {
     Head.STREAM_CHUNK: _chunk,
     Head.STREAM_BLOCK: _block,
     Head.STREAM_BLOCKS: _blocks,
+    Head.STREAM_BLOCK_ACK: _block_ack,
     Head.STREAM_CLEAR: _clear,
     Head.ACK: _ack,
     Head.ACK_MARKS: _ack_marks,

@@ -14,6 +14,8 @@ from hypermail.wire.heads import Head
 _ID = Struct(">BQ")
 ACK = Struct(">BQIHI")
 MARKS = Struct(">III")
+#: Of one range, with marks.
+ACK_OF_ONE = Struct(">BQIHIIII")
 HANDSHAKE = Struct(">BIH")
 _ACK, _ACK_MARKS = int(Head.ACK), int(Head.ACK_MARKS)
 #: Ranges in one acknowledgement, at most.
@@ -47,6 +49,8 @@ class Ack(NamedTuple):
         delay, ranges, marks = self
         start, stop = ranges[0]
         further = len(ranges) - 1
+        if not further and marks is not None:
+            return ACK_OF_ONE.pack(_ACK_MARKS, stop - 1, delay, 0, stop - start, *marks)
         packet = ACK.pack(_ACK if marks is None else _ACK_MARKS, stop - 1, delay, further, stop - start)
         if further:
             numbers: list[int] = []

@@ -14,11 +14,12 @@ from hypermail.wire.fields import Data, Reader, text
 from hypermail.wire.heads import Head
 
 _CODE = Struct(">BI")
-_BLOCK_ACK = Struct(">BBQBB")
+BLOCK_ACK = Struct(">BBQBB")
 _BLOCK_ACK_FIELDS = Struct(">BQBB")  # behind its head
 _STREAM_BLOCK_ACK = int(Head.STREAM_BLOCK_ACK)
 BLOCK = Struct(">BBBQIIH")
 BLOCKS = Struct(">BBBQH")
+LENGTH = Struct(">H")  # of each message of a run
 DIRECT = Struct(">BH")
 #: Messages in one C{StreamBlocks}, at most.
 MAX_RUN = 512
@@ -120,7 +121,7 @@ class StreamBlockAck(NamedTuple):
 
     def encode(self) -> bytes:
         lane, watermark, ranges, verdicts = self
-        head = _BLOCK_ACK.pack(_STREAM_BLOCK_ACK, lane, watermark, len(ranges), len(verdicts))
+        head = BLOCK_ACK.pack(_STREAM_BLOCK_ACK, lane, watermark, len(ranges), len(verdicts))
         if not ranges and not verdicts:
             return head
         parts = [head]
@@ -133,8 +134,6 @@ class StreamBlockAck(NamedTuple):
     @classmethod
     def decode(cls, reader: Reader) -> StreamBlockAck:
         lane, watermark, ranges, verdicts = reader.unpack(_BLOCK_ACK_FIELDS)
-        if not ranges and not verdicts:
-            return cls(lane, watermark, (), ())
         settled = tuple((reader.integer(8), reader.integer(8)) for _ in range(ranges))
         above = watermark
         for start, stop in settled:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from hypermail.wire.fields import Data
 from hypermail.wire.link_packets import (
     ACK,
+    ACK_OF_ONE,
     HANDSHAKE,
     MARKS,
     MAX_ACK_RANGES,
@@ -25,8 +26,10 @@ from hypermail.wire.link_packets import (
 )
 from hypermail.wire.message_packets import (
     BLOCK,
+    BLOCK_ACK,
     BLOCKS,
     DIRECT,
+    LENGTH,
     MAX_RUN,
     Direct,
     MessageClear,
@@ -99,11 +102,14 @@ Packet = (
 
 __all__ = [
     "ACK",
+    "ACK_OF_ONE",
     "BLOCK",
     "BLOCKS",
+    "BLOCK_ACK",
     "CHUNK",
     "DIRECT",
     "HANDSHAKE",
+    "LENGTH",
     "MARKS",
     "MAX_ACK_RANGES",
     "MAX_RUN",
