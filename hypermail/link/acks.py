@@ -128,8 +128,9 @@ class Acks:
         @param start: the first number; C{stop} is behind the last. All of them are above L{largest}, or none.
         @param eliciting: whether the peer waits for an acknowledgement of them.
         """
-        if start > self.largest:
-            if eliciting and start != self.largest + 1:
+        due = self.largest + 1  # the number that follows
+        if start >= due:
+            if eliciting and start != due:
                 self._hasty = HASTY
             self.largest = stop - 1
             self._largest_at = now
@@ -138,9 +139,10 @@ class Acks:
                 self._hasty = max(self._hasty, 1)
             if start < self._told:
                 self._told = start
-        self._ranges.add(start, stop)
-        if len(self._ranges) > KEPT_RANGES:
-            self._floor = self._ranges.drop_first()[1]
+        ranges = self._ranges
+        ranges.add(start, stop)
+        if start != due and len(ranges) > KEPT_RANGES:
+            self._floor = ranges.drop_first()[1]
         if eliciting:
             self._news = True
             self._waiting += stop - start
@@ -206,26 +208,31 @@ class Acks:
         self.due = False
         self.deadline = None
         self._turns = self._waiting = 0
-        told: list[tuple[int, int]] = []
-        for start, stop in reversed(self._ranges):
-            if told and (stop <= self._told or len(told) == TOLD_RANGES):
-                break
-            if stop - start > LONGEST_RUN:  # what lies below was told billions of numbers ago
-                told.append((stop - LONGEST_RUN, stop))
-                break
-            told.append((start, stop))
+        told = self._ranges.highest(self._told, TOLD_RANGES)
+        if told[0][1] - told[-1][0] > LONGEST_RUN:
+            told = _countable(told)
         self.crowded = len(told) >= MANY_RANGES
-        delay = min(int(max(0.0, now - self._largest_at) * 1e6), 0xFFFFFFFF)
+        waited = now - self._largest_at
+        delay = min(int(waited * 1e6), 0xFFFFFFFF) if waited > 0.0 else 0
         counts = self._marks
         if counts is None:
-            return Ack(delay, tuple(told))
-        return Ack(delay, tuple(told), (counts[ECT0] & _COUNT, counts[ECT1] & _COUNT, counts[CE] & _COUNT))
+            return Ack(delay, told)
+        return Ack(delay, told, (counts[ECT0] & _COUNT, counts[ECT1] & _COUNT, counts[CE] & _COUNT))
 
     # As a source: our own acknowledgements as contents of a datagram, addressed up to their largest number.
 
     def acked(self, start: int, stop: int) -> None:
         """The peer has the acknowledgement, and need not hear of what lies below it again."""
-        self._told = max(self._told, stop)
+        if stop > self._told:
+            self._told = stop
 
     def lost(self, start: int, stop: int) -> None:
         """The next acknowledgement tells it all anyway."""
+
+
+def _countable(ranges: tuple[tuple[int, int], ...]) -> tuple[tuple[int, int], ...]:
+    """Ranges down to one that is too long to be told: what lies below was told billions of numbers ago."""
+    for index, (start, stop) in enumerate(ranges):
+        if stop - start > LONGEST_RUN:
+            return (*ranges[:index], (stop - LONGEST_RUN, stop))
+    return ranges

@@ -60,7 +60,6 @@ class RangeSetTests(SynchronousTestCase):
                 model.difference_update(range(*first))
             expected = normal(model)
             self.assertEqual(list(ranges), expected)
-            self.assertEqual(list(reversed(ranges)), expected[::-1])
             self.assertEqual(len(ranges), len(expected))
             self.assertEqual(ranges.total, len(model))
             self.assertEqual([number in ranges for number in range(52)], [number in model for number in range(52)])
@@ -73,6 +72,18 @@ class RangeSetTests(SynchronousTestCase):
         """What is missing between two numbers is exactly what the set does not hold."""
         model = {number for pair in added for number in range(*pair)}
         self.assertEqual(RangeSet(added).missing(start, stop), normal(set(range(start, stop)) - model))
+
+    @settings(deadline=None)
+    @given(st.lists(st.tuples(numbers, numbers)), numbers, st.integers(1, 5))
+    def test_highest(self, added: list[tuple[int, int]], floor: int, most: int) -> None:
+        """The highest range is told in any case, others as far as they reach above the floor."""
+        ranges = RangeSet(added)
+        if not len(ranges):
+            self.assertRaises(IndexError, ranges.highest, floor, most)
+            return
+        (*others, highest) = ranges
+        above = [each for each in reversed(others) if each[1] > floor]
+        self.assertEqual(ranges.highest(floor, most), (highest, *above)[:most])
 
     def test_neighbours(self) -> None:
         """Ranges that touch become one, below others as at the end, on either side and on both."""

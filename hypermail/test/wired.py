@@ -485,7 +485,7 @@ class Puppet:
     def ack(self) -> p.Ack:
         """An acknowledgement of everything that was heard."""
         ranges = RangeSet((number, number + 1) for number in sorted(self._received or {0}))
-        return p.Ack(0, tuple(reversed(ranges)))
+        return p.Ack(0, ranges.highest(-1, len(ranges)))
 
     def _take(self, datagram: bytes, heard: list[p.Packet]) -> bool:
         view = memoryview(datagram)

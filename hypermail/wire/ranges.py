@@ -32,10 +32,6 @@ class RangeSet:
         bounds = iter(self._bounds)
         return zip(bounds, bounds)
 
-    def __reversed__(self) -> Iterator[tuple[int, int]]:
-        """The ranges, descending."""
-        return zip(self._bounds[-2::-2], self._bounds[::-2])
-
     def __contains__(self, number: int) -> bool:
         return bisect_right(self._bounds, number) & 1 == 1
 
@@ -59,6 +55,18 @@ class RangeSet:
     def last(self) -> tuple[int, int]:
         """The highest range. @raise IndexError: when empty."""
         return self._bounds[-2], self._bounds[-1]
+
+    def highest(self, floor: int, most: int) -> tuple[tuple[int, int], ...]:
+        """
+        The highest range, and those below it that reach above C{floor}, descending, C{most} in all at most.
+
+        @raise IndexError: when empty.
+        """
+        bounds = self._bounds
+        if len(bounds) == 2 or bounds[-3] <= floor:
+            return ((bounds[-2], bounds[-1]),)
+        first = max(bisect_right(bounds, floor) & -2, len(bounds) - 2 * most)
+        return tuple(zip(bounds[first::2], bounds[first + 1 :: 2], strict=True))[::-1]
 
     def add(self, start: int, stop: int) -> bool:
         """
