@@ -136,7 +136,16 @@ class Marking:
         @return: whether it tells of congestion on the path (RFC 9002 §7.1).
         """
         since, stop = self._since, self._stop
-        marked = sum([max(0, min(stop, sent.number + 1) - max(since, sent.first)) for sent in newly])
+        marked = 0
+        for sent in newly:
+            number = sent.number
+            low, high = number - sent.count + 1, number + 1
+            if low < since:
+                low = since
+            if high > stop:
+                high = stop
+            if high > low:
+                marked += high - low
         if marked:
             self._acked += marked
             self._silences = 0
@@ -151,20 +160,18 @@ class Marking:
 
     def _compare(self, counts: Marks | None, marked: int, now: float) -> bool:
         """RFC 9000 §13.4.2.1, with counts modulo 2^32."""
-        before = self._counts
-        self._counts = counts or before
-        if self.state is _FAILED:
-            return False
         if counts is None:
-            if marked:
+            if marked and self.state is not _FAILED:
                 self._move(EcnInput.REFUTED, now)
             return False
         kept, other, congested = counts
-        kept, other, congested = (
-            (kept - before[0]) & _MASK,
-            (other - before[1]) & _MASK,
-            (congested - before[2]) & _MASK,
-        )
+        kept_before, other_before, congested_before = self._counts
+        self._counts = counts
+        if self.state is _FAILED:
+            return False
+        kept = (kept - kept_before) & _MASK
+        other = (other - other_before) & _MASK
+        congested = (congested - congested_before) & _MASK
         if kept + other + congested > self._unreported:  # one that has gone back is too large
             self.impossible += 1
             self._move(EcnInput.REFUTED, now)
