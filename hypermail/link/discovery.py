@@ -39,6 +39,7 @@ class Discovery:
     @ivar deadline: s when the probe that is in flight counts as lost, or the search begins; None for neither.
     @ivar due_at: s from when on the next probe may leave.
     @ivar numbers: of the datagrams that were probes of the size that is being tried.
+    @ivar trying: bytes of the probe that is tried, or to be tried next; 0 while there is none.
     @ivar probes: that were sent.
     @ivar black_holes: that were found.
     """
@@ -49,12 +50,12 @@ class Discovery:
         "_path",
         "_state",
         "_too_large",
-        "_trying",
         "black_holes",
         "deadline",
         "due_at",
         "numbers",
         "probes",
+        "trying",
     )
 
     def __init__(self, path: Path) -> None:
@@ -62,7 +63,7 @@ class Discovery:
         self._state = SEARCH.initial
         self._ceiling = path.base
         self._too_large = path.base
-        self._trying = 0
+        self.trying = 0
         self._halving = False
         self.deadline: float | None = None
         self.due_at = inf
@@ -112,7 +113,7 @@ class Discovery:
             self._too_large = self._ceiling + 1
             self._halving = False
             self._choose(now)
-        return self._trying if self._trying <= most else 0
+        return self.trying if self.trying <= most else 0
 
     def sent(self, number: int, deadline: float) -> None:
         """
@@ -135,8 +136,8 @@ class Discovery:
         if not any(start <= number < stop for start, stop in ranges for number in self.numbers):
             return False
         self._state = SEARCH.next(self._state, SearchInput.FITS)
-        self._halving = self._trying not in KNOWN
-        self._path.mtu = self._trying
+        self._halving = self.trying not in KNOWN
+        self._path.mtu = self.trying
         self._choose(now)
         return True
 
@@ -148,7 +149,7 @@ class Discovery:
         self.due_at = now
         if len(self.numbers) >= MAX_PROBES:
             self._state = SEARCH.next(self._state, SearchInput.TOO_LARGE)
-            self._too_large = self._trying
+            self._too_large = self.trying
             self._choose(now)
 
     def black_hole(self, now: float) -> None:
@@ -169,12 +170,12 @@ class Discovery:
             return
         self.due_at = now
         if self._halving:
-            self._trying = (fits + too_large) // 2
+            self.trying = (fits + too_large) // 2
             return
         known = [size for size in (*KNOWN, self._ceiling) if fits < size < too_large]
-        self._trying = min(known) if known else fits + RESOLUTION
+        self.trying = min(known) if known else fits + RESOLUTION
 
     def _forget(self) -> None:
         self.numbers.clear()
         self.deadline = None
-        self._trying = 0
+        self.trying = 0

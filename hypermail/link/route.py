@@ -127,6 +127,8 @@ class Route:
         recovery = self.recovery
         if not self.path.validated or recovery.probes or recovery.timeouts:
             return 0
+        if self.discovery.trying > self.congestion.window:  # where there is little to say that stays so
+            return 0
         window = self.allowance.window
         if window - recovery.in_flight < self.path.mtu:
             return 0
