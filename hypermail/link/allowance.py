@@ -88,7 +88,7 @@ class Allowance:
         rate = self._rate()
         if rate < inf:
             paced = self._pacer.available(now, rate, self.buffer // 2)
-            if paced < min(allowed, mtu):
+            if paced < allowed and paced < mtu:
                 self._paced = True
                 return 0
             if paced < allowed:
@@ -108,7 +108,8 @@ class Allowance:
         """bytes/s at which datagrams leave: the controller's or the user's; C{inf} when there is neither yet."""
         if not self._rtt.measured:
             return self._most
-        return min(self._congestion.rate(self._rtt), self._most)
+        rate = self._congestion.rate(self._rtt)
+        return rate if rate < self._most else self._most
 
     @property
     def control(self) -> int:

@@ -319,7 +319,7 @@ class Recovery:
     @property
     def oldest(self) -> int | None:
         """The oldest number in flight."""
-        oldest = self._flying.oldest
+        oldest = self._flying.oldest if self._flying.size else None
         return None if oldest is None else oldest.first
 
     @property
