@@ -5,6 +5,7 @@ Control packets: small, never waiting for data, sent again until they are acknow
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from itertools import islice
 from typing import Protocol
 
 from hypermail.errors import LimitExceeded
@@ -55,7 +56,8 @@ class Control:
         @param acked: called once the peer's link has this very packet; never when it was replaced.
         @raise LimitExceeded: when the peer acknowledges none of too many.
         """
-        self.withdraw(key)
+        if key in self._current:
+            self.withdraw(key)
         if len(self._unacked) >= self.MOST_UNACKED:
             raise LimitExceeded(f"the peer leaves {len(self._unacked)} control packets unacknowledged")
         serial = self._serial = self._serial + 1
@@ -91,16 +93,22 @@ class Control:
 
     def fill(self, payload: Payload) -> None:
         """Put as many waiting packets into a datagram as fit, oldest first."""
-        taken = []
-        for serial, data in self.waiting.items():
-            if len(data) > payload.room:
+        waiting, parts, contents, room = self.waiting, payload.parts, payload.contents, payload.room
+        taken = 0
+        for serial, data in waiting.items():
+            if len(data) > room:
                 payload.full = True
                 break
-            payload.add(data)
-            payload.contents.append((self, serial, serial + 1))
-            taken.append(serial)
-        for serial in taken:
-            del self.waiting[serial]
+            room -= len(data)
+            parts.append(data)
+            contents.append((self, serial, serial + 1))
+            taken += 1
+        payload.room = room
+        if taken == len(waiting):
+            waiting.clear()
+            return
+        for serial in list(islice(waiting, taken)):
+            del waiting[serial]
 
     def acked(self, start: int, stop: int) -> None:
         """A packet has arrived."""
@@ -110,16 +118,12 @@ class Control:
         key, _, callback = entry
         self.waiting.pop(start, None)
         del self._current[key]
-        if not self._unacked:
-            self._shrink()
+        if not self._unacked:  # nothing is left: give back the room that it took
+            self._unacked.clear()
+            self.waiting.clear()
+            self._current.clear()
         if callback is not None:
             callback()
-
-    def _shrink(self) -> None:
-        """Nothing is left: give back the room that it took."""
-        self._unacked.clear()
-        self.waiting.clear()
-        self._current.clear()
 
     def lost(self, start: int, stop: int) -> None:
         """A packet has to be sent again, unless a newer one says it better."""
