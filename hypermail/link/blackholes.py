@@ -19,15 +19,14 @@ class BlackHoles:
     A burst is what was sent within one round trip and lost. It is suspicious when nothing as large that was sent later
     has arrived, but something smaller has. What is as large and arrives after all clears the path.
 
-    @param base: bytes; datagrams no larger than this pass, or the path is none.
-
+    @ivar base: bytes; datagrams no larger than this pass, or the path is none.
     @ivar found: whether large datagrams vanish.
     """
 
-    __slots__ = ("_base", "_burst_at", "_bursts", "_first", "_proof", "_proof_size", "_size", "found")
+    __slots__ = ("_burst_at", "_bursts", "_first", "_proof", "_proof_size", "_size", "base", "found")
 
     def __init__(self, base: int) -> None:
-        self._base = base
+        self.base = base
         self._proof = -1  # the last large datagram that is known to have arrived
         self._proof_size = 0
         self._bursts = 0
@@ -42,10 +41,10 @@ class BlackHoles:
 
         @param newest: the one of them that was sent last.
         """
-        if newest.size <= self._base:
+        if newest.size <= self.base:
             large = None
             for sent in datagrams:
-                if sent.size > self._base and (large is None or sent.number > large.number):
+                if sent.size > self.base and (large is None or sent.number > large.number):
                     large = sent
             if large is None:
                 return
@@ -64,7 +63,7 @@ class BlackHoles:
         @return: whether the path is found to swallow large datagrams.
         """
         for sent in datagrams:
-            if sent.size <= self._base or sent.number > largest_acked:
+            if sent.size <= self.base or sent.number > largest_acked:
                 continue
             if sent.number < self._proof and sent.size <= self._proof_size:
                 continue

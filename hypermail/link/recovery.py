@@ -185,7 +185,8 @@ class Recovery:
         newest = newly[-1] if self._doubt is None else max(newly, key=_number)
         number, time = newest.number, newest.time
         rtt, delay = self._rtt, ack.delay / 1e6
-        self.black_holes.acked(newly, newest)
+        if size > self.black_holes.base:  # or all of them are smaller, and prove nothing
+            self.black_holes.acked(newly, newest)
         if number == largest:
             if not rtt.measured:
                 self._measured_at = now
