@@ -66,6 +66,7 @@ class Connection(Continuation):
     @ivar options: what this side wants and bears.
     @ivar calm: whether the last call of L{receive} or L{handle_timeout} has brought nothing but a beat of the heart:
         there is nothing to be told or sent, and no timer to be moved, but for what L{beat} says.
+    @ivar resting: whether nothing but such beats has happened since the last time that all was looked at.
     @ivar more: whether the last call of L{trains} has left something that may leave now.
     """
 
@@ -94,6 +95,7 @@ class Connection(Continuation):
         self.options = options
         self.more = False
         self.calm = False
+        self.resting = False
         self._trace = trace
         self._refusal = refusal
         self._now = now
@@ -294,10 +296,13 @@ class Connection(Continuation):
         session.drain()
         if session.over:
             ending.look(now)
-        self.calm = rests and self._intake.calm and link.beats
+        self.calm = self.resting = rests and self._intake.calm and link.beats
 
     def _rests(self, now: float) -> bool:
         """Whether the heartbeat is all that there may be to see to."""
+        if self.resting:  # only a search for larger datagrams begins by itself
+            route = self._link.route
+            return now < route.discovery.due_at or not route.probe_size(now)
         session = self._session
         return (
             self._link.rests(now)
@@ -397,7 +402,7 @@ class Connection(Continuation):
         @param now: s, monotonic.
         """
         self._now = now
-        self.more = False
+        self.more = self.resting = False
         session, link, ending = self._session, self._link, self._ending
         if ending.ended:
             return []
@@ -505,7 +510,7 @@ class Connection(Continuation):
         if not self._ending.over:
             self._session.sending.expire(now)
         self._ending.timeout(beat, now)
-        self.calm = rests and beat is not Beat.DEAD and self._link.beats
+        self.calm = self.resting = rests and beat is not Beat.DEAD and self._link.beats
 
     # Events out
 

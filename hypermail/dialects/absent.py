@@ -31,6 +31,7 @@ class Absent(Generic[O]):
     suspended = False
     unanswered = False
     calm = False
+    resting = False
     peer_certificate = None
     #: Names a session that has no id yet, in logs.
     first_tag = 0

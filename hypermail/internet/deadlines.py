@@ -74,16 +74,31 @@ class Deadlines(Generic[A]):
         if deadline is None:
             self._disarm(item)
         elif deadline < item.deadline:
-            if deadline - self._seconds() > FAR:
-                deadline = ceil(deadline / TOGETHER) * TOGETHER
-                if deadline >= item.deadline:
-                    return
-            key = id(item)
-            self._armed[key] = item
-            item.deadline = deadline
-            heappush(self._heap, (deadline, next(self._serial), key))
-            if deadline < self._callAt:
-                self._schedule(deadline)
+            self._put(item, deadline)
+
+    def putOff(self, item: A, deadline: float | None) -> None:
+        """
+        Call for C{item} at C{deadline}, and not earlier, whenever it was armed for: where it is known that what was
+        awaited before has come.
+
+        @param deadline: as of L{arm}.
+        """
+        if deadline is None:
+            self._disarm(item)
+        else:
+            self._put(item, deadline)
+
+    def _put(self, item: A, deadline: float) -> None:
+        if deadline - self._seconds() > FAR:
+            deadline = ceil(deadline / TOGETHER) * TOGETHER
+        if deadline == item.deadline:
+            return
+        key = id(item)
+        self._armed[key] = item
+        item.deadline = deadline
+        heappush(self._heap, (deadline, next(self._serial), key))
+        if deadline < self._callAt:
+            self._schedule(deadline)
 
     def _disarm(self, item: A) -> None:
         if item.deadline == inf:

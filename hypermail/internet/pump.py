@@ -17,7 +17,7 @@ from twisted.python.failure import Failure
 
 from hypermail.demux import Demux
 from hypermail.errors import NotSupported, Reason, SessionAborted, Unreachable, UsageError
-from hypermail.internet.deadlines import Deadlines
+from hypermail.internet.deadlines import FAR, Deadlines
 from hypermail.internet.strangers import FailedHandshakes
 from hypermail.internet.surroundings import Surroundings
 from hypermail.link.train import Train
@@ -157,16 +157,17 @@ class Pump:
         if connection not in self.sessions:
             return
         now = self._seconds()
-        deadline = connection.next_timeout()
-        if deadline is not None and deadline > now:
-            self._deadlines.arm(session, deadline)  # it has moved away since
-            return
+        if not connection.resting:
+            deadline = connection.next_timeout()
+            if deadline is not None and deadline > now:
+                self._deadlines.arm(session, deadline)  # it has moved away since
+                return
         try:
             connection.handle_timeout(now=now)
         except Exception:
             self.broken(session, Failure())
         if connection.calm:
-            self.beat(session)
+            self._sendBeat(session)
             self._deadlines.arm(session, connection.next_timeout())
             return
         if connection.unanswered:
@@ -175,6 +176,11 @@ class Pump:
 
     def beat(self, session: SessionLife) -> None:
         """In place of L{attend}, when a session's heart has beaten and nothing else has happened to it."""
+        self._sendBeat(session)
+        if session.deadline < self._seconds() + FAR:  # what it waited for has come
+            self._deadlines.putOff(session, session.connection.next_timeout())
+
+    def _sendBeat(self, session: SessionLife) -> None:
         try:
             trains = session.connection.beat(now=self._seconds())
         except Exception:

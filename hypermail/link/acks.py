@@ -48,7 +48,6 @@ class Acks:
 
     @ivar due: whether one should be sent now.
     @ivar deadline: s when one will be due, or None.
-    @ivar crowded: whether the last one told many ranges.
     """
 
     __slots__ = (
@@ -64,7 +63,6 @@ class Acks:
         "_told",
         "_turns",
         "_waiting",
-        "crowded",
         "deadline",
         "due",
         "largest",
@@ -83,7 +81,7 @@ class Acks:
         self._hurried = 0
         self._marks: list[int] | None = None  # how many datagrams bore each codepoint, when any was marked
         self._congested = False  # whether the last did that was marked
-        self.due = self.crowded = False
+        self.due = False
         self.deadline: float | None = None
         self.largest = -1
 
@@ -203,6 +201,12 @@ class Acks:
         """Whether anything has arrived that was not acknowledged: worth telling whenever a datagram leaves."""
         return self._turns > 0 or self.due
 
+    @property
+    def crowded(self) -> bool:
+        """Whether an acknowledgement tells many ranges."""
+        ranges = self._ranges
+        return len(ranges) >= MANY_RANGES and len(ranges.highest(self._told, MANY_RANGES)) == MANY_RANGES
+
     def packet(self, now: float) -> Ack:
         """The acknowledgement; after this none is due."""
         self.due = False
@@ -211,7 +215,6 @@ class Acks:
         told = self._ranges.highest(self._told, TOLD_RANGES)
         if told[0][1] - told[-1][0] > LONGEST_RUN:
             told = _countable(told)
-        self.crowded = len(told) >= MANY_RANGES
         waited = now - self._largest_at
         delay = min(int(waited * 1e6), 0xFFFFFFFF) if waited > 0.0 else 0
         counts = self._marks

@@ -205,14 +205,14 @@ class Usage:
     When the keys of a link are used: what is costly of them is put aside while they are not.
 
     @ivar at: s when one was used last.
-    @ivar keys: of both directions; empty while there are none.
+    @ivar keys: of both directions; None while there are none.
     """
 
     __slots__ = ("at", "keys")
 
     def __init__(self, now: float) -> None:
         self.at = now
-        self.keys: tuple[SendingKeys | ReceivingKeys, ...] = ()
+        self.keys: tuple[SendingKeys, ReceivingKeys] | None = None
 
     def used(self, now: float) -> None:
         """Something is sealed or opened; it is the first after a rest, perhaps."""
@@ -223,9 +223,14 @@ class Usage:
     @property
     def awake(self) -> bool:
         """Whether L{rest} would free anything."""
-        return any(keys.awake for keys in self.keys)
+        if self.keys is None:
+            return False
+        sending, receiving = self.keys
+        return sending.awake or receiving.awake
 
     def rest(self) -> None:
         """The link is idle."""
-        for keys in self.keys:
-            keys.rest()
+        if self.keys is not None:
+            sending, receiving = self.keys
+            sending.rest()
+            receiving.rest()

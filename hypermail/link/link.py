@@ -531,7 +531,7 @@ class Link:
         """
         self.acks.timeout(now)
         self.route.timeout(now)
-        if now >= self._usage.at + REST:
+        if now >= self._usage.at + REST and self._usage.awake:
             self._usage.rest()
         beat = self.heartbeat.timeout(now)
         if beat is Beat.PING:

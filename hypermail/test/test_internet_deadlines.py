@@ -95,6 +95,22 @@ class DeadlinesTests(SynchronousTestCase):
         self.clock.pump([1.0] * 10)
         self.assertEqual(self.expired, [("a", 2.0)])
 
+    def test_putOff(self) -> None:
+        """What is put off is not called before; what is put off for ever never is."""
+        item = Item("a")
+        self.deadlines.arm(item, 2.0)
+        self.deadlines.putOff(item, 5.0)
+        self.deadlines.putOff(item, 5.0)
+        self.clock.pump([1.0] * 4)
+        self.assertEqual((self.expired, item.deadline), ([], 5.0))
+        self.clock.advance(1)
+        self.assertEqual((self.expired, item.deadline), ([("a", 5.0)], inf))
+        self.deadlines.putOff(item, 7.0)
+        self.deadlines.putOff(item, 6.0)
+        self.assertOneCall(1.0)
+        self.deadlines.putOff(item, None)
+        self.assertEqual((item.deadline, self.clock.getDelayedCalls()), (inf, []))
+
     def test_never(self) -> None:
         """None takes a deadline back; with the last one the reactor has no call any more."""
         first, second = Item("a"), Item("b")
@@ -177,11 +193,15 @@ class DeadlinesTests(SynchronousTestCase):
         self.deadlines = Deadlines(self.clock, self.clock.seconds, expired)
         for _ in range(5_000):
             item = random.choice(items)
-            if random.random() < 0.2:
+            chance = random.random()
+            deadline = self.clock.seconds() + random.random()
+            if chance < 0.2:
                 self.deadlines.arm(item, None)
                 wanted.pop(item.name, None)
+            elif chance < 0.4:
+                self.deadlines.putOff(item, deadline)
+                wanted[item.name] = deadline
             else:
-                deadline = self.clock.seconds() + random.random()
                 self.deadlines.arm(item, deadline)
                 wanted[item.name] = min(deadline, wanted.get(item.name, inf))
             self.clock.advance(0.01)
