@@ -207,6 +207,8 @@ class Demux:
             begins = list(map(_BEGINS.unpack_from, datagrams))
         except StructError:  # one is too short
             return None
+        if not begins:
+            return None
         kind, tag = first = begins[0]
         return self._by_tag.get(tag) if kind & 0xFE == _SHORT and begins.count(first) == len(begins) else None
 

@@ -14,13 +14,13 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
+from hypermail.connection import Connection
 from hypermail.errors import MessageUndelivered, Reason, SessionAborted, SessionKilled, SessionRejected, Unreachable
 from hypermail.interfaces import ICarrier, ICarrierUser
 from hypermail.internet import datagrams
 from hypermail.internet.address import HypermailAddress
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.security import Plain
-from hypermail.link.link import Link
 from hypermail.link.train import Train
 from hypermail.options import Options
 from hypermail.test.sessions import PORT, SERVER, RecordingFactory, RecordingProtocol, RecordingStream, errorOf
@@ -298,13 +298,15 @@ class PairTests(SynchronousTestCase):
         """A session that the core fails on ends, and harms no other that the same read has brought something for."""
         one, ended = self.begin()
         other, goes_on = self.begin()
-        with mock.patch.object(Link, "end_turn", autospec=True) as end_turn:
+        receive = Connection.receive
+        with mock.patch.object(Connection, "receive", autospec=True) as received:
 
-            def fail(link: Link, now: float) -> None:
-                if link.local_tag == one.connection.remote_tag:
+            def fail(connection: Connection, *args: Any, **kwargs: Any) -> None:
+                if connection.local_tag == one.connection.remote_tag:
                     self.fail_()
+                receive(connection, *args, **kwargs)
 
-            end_turn.side_effect = fail
+            received.side_effect = fail
             for session in (one, other):
                 session.sendMessage(b"x").addErrback(lambda _: None)
             self.exchange()
