@@ -269,7 +269,8 @@ class Connection(Continuation):
             return
         link, ending = self._link, self._ending
         elsewhere = None if address == link.path.address else address
-        link.codepoint = ecn
+        inbound = link.inbound
+        inbound.codepoint = ecn
         rests = len(datagrams) == 1 and elsewhere is None and len(datagrams[0]) <= LARGEST_BEAT and self._rests(now)
         self._intake.calm = False
         tried = self._receive_trains(datagrams, now) if elsewhere is None and len(datagrams) > 1 else 0
@@ -282,8 +283,8 @@ class Connection(Continuation):
                     self._intake.take(opened, now)
                 except HypermailError as error:
                     ending.broke(error, now)
-            if link.failure is not None:
-                ending.gave_out(link.failure, now)
+            if inbound.failure is not None:
+                ending.gave_out(inbound.failure, now)
         if ending.suspended:
             return
         if link.session_id and not self._begun:
@@ -330,9 +331,10 @@ class Connection(Continuation):
     def _receive_train(self, datagrams: list[memoryview], now: float) -> int:
         """Take some of them. @return: how many."""
         link, intake, ending = self._link, self._intake, self._ending
-        opened, tried = link.open_train(datagrams, now)
-        if link.failure is not None:
-            ending.gave_out(link.failure, now)
+        inbound = link.inbound
+        opened, tried = inbound.open_train(datagrams, now)
+        if inbound.failure is not None:
+            ending.gave_out(inbound.failure, now)
         rest = iter(opened)
         while not ending.suspended:
             try:
@@ -347,8 +349,8 @@ class Connection(Continuation):
                 intake.take(other, now)
             except HypermailError as error:
                 ending.broke(error, now)
-            if link.failure is not None:
-                ending.gave_out(link.failure, now)
+            if inbound.failure is not None:
+                ending.gave_out(inbound.failure, now)
         return tried
 
     def _begin(self) -> None:

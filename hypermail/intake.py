@@ -14,7 +14,8 @@ from functools import partial
 
 from hypermail.errors import ProtocolViolation
 from hypermail.events import PingAnswered
-from hypermail.link.link import Link, Opened
+from hypermail.link.inbound import Opened
+from hypermail.link.link import Link
 from hypermail.options import Role
 from hypermail.session.hold import Hold
 from hypermail.session.routing import INTAKE, LINKS_OWN, PROVING, SILENT, TAKERS, UNHELD, Rooms, Taker
@@ -137,7 +138,7 @@ class Intake:
             incoming = self._session.streams.receiver(id)
             if incoming is not None:
                 incoming.receive_pieces(offset, pieces)
-            self._link.received_run(start, stop, now)
+            self._link.inbound.received_run(start, stop, now)
 
     def _admit(self, rest: list[p.Packet]) -> list[p.Packet]:
         """
@@ -208,7 +209,7 @@ class Intake:
                 eliciting = True
             room, take = _TAKERS[kind]
             take(rooms[room], packet)
-        self._link.received(opened, eliciting, now)
+        self._link.inbound.received(opened.number, eliciting, now)
         self.calm = not eliciting or (kind is p.HealthPing and len(packets) == 1)
 
     def _give(self, packet: p.Packet) -> None:

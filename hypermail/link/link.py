@@ -4,15 +4,14 @@ One link: joins numbers, seals, acknowledgements and heartbeat with the route th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from hypermail.errors import HypermailError, KeysSpent
+from hypermail.errors import HypermailError
 from hypermail.link.acks import Acks
 from hypermail.link.answers import Answers
-from hypermail.link.departures import short_prefix
-from hypermail.link.ecn import NOT_ECT
 from hypermail.link.figures import figures
 from hypermail.link.heartbeat import Beat, Heartbeat
+from hypermail.link.inbound import Inbound, Opened
 from hypermail.link.keys import REST, ReceivingKeys, SendingKeys, Usage
 from hypermail.link.opening import LinkOpening
 from hypermail.link.outbound import Outbound
@@ -35,15 +34,6 @@ if TYPE_CHECKING:
 # Looked up with each datagram: a name of the module is found ten times as fast as a member of an enum.
 _LONG = int(header.Kind.LONG)
 _KEYED, _OPEN = State.KEYED, State.OPEN
-_HEADER = header.SHORT.size
-
-
-class Opened(NamedTuple):
-    """What was inside of an authentic datagram."""
-
-    number: int
-    payload: bytes
-    long: bool
 
 
 class Link:
@@ -58,40 +48,30 @@ class Link:
 
     @ivar route: what is known of the way to the peer. C{path}, C{rtt}, C{recovery} and C{allowance} are parts of it
         that each datagram needs.
-    @ivar codepoint: of explicit congestion notification, that the datagrams of this turn bear.
     @ivar mode: of the handshake.
-    @ivar outbound: its sending half.
+    @ivar inbound: its receiving half, and C{outbound} the other.
     @ivar keyed: whether short datagrams can be sent: by a listener not before the starter has shown that it has the
         keys, since until then anybody may pretend to be at its address.
     @ivar verified: whether the peer has proved what the mode asks for, and has the session's keys.
     @ivar peer_certificate: the peer's, once verified, when it has shown one.
-    @ivar failure: why the link can't go on, once it can't.
     @ivar session_id: 16 bytes that name a session which begins on this link; empty before there are keys.
     @ivar secret: 32 bytes that only the two ends of the link know; empty before there are keys, and in mode plain.
-    @ivar dropped: datagrams that did not open, or came twice.
     """
 
     __slots__ = (
         "_answers",
-        "_confirmed",
         "_elsewhere",
         "_opening",
-        "_receiving",
         "_role",
         "_size",
         "_skips",
         "_state",
-        "_trace",
         "_usage",
         "acks",
         "allowance",
-        "bytes_received",
-        "codepoint",
-        "datagrams_received",
-        "dropped",
-        "failure",
         "first_tag",
         "heartbeat",
+        "inbound",
         "keyed",
         "local_tag",
         "mode",
@@ -122,17 +102,14 @@ class Link:
         skips: bytes,
     ) -> None:
         self._role = role
-        self._trace = trace
         self._state = LINK.initial
         self.keyed = False
         self._opening: LinkOpening | None = LinkOpening(
             role, handshake, local_tag=local_tag, first_tag=first_tag, remote_tag=remote_tag, token=token
         )
-        self._receiving: ReceivingKeys | None = None
         self.mode = handshake.mode
         self.verified = False
         self.peer_certificate: Certificate | None = None
-        self.failure: HypermailError | None = None
         self.session_id = b""
         self.secret = b""
         self.local_tag = local_tag
@@ -142,20 +119,16 @@ class Link:
         self.path, self.rtt = self.route.path, self.route.rtt
         self.recovery, self.allowance = self.route.recovery, self.route.allowance
         self.acks = Acks()
-        self.codepoint = NOT_ECT
         self.heartbeat = Heartbeat(role, options, now)
         self.recovery.opening = role is Role.STARTER  # it alone probes with nothing in flight: RFC 9002 §6.2.2.1
-        self._confirmed = False
         self._skips = skips
         self._usage = Usage(now)
         self._answers = Answers()
+        self.inbound = Inbound(self.route, self.acks, self.heartbeat, local_tag, self._usage, trace)
         self.outbound = Outbound(self.route, self.acks, self._answers, remote_tag, self._usage, trace)
         self.outbound.flight = self._opening.flight
         self._elsewhere: Any = None
         self._size = 0
-        self.dropped = 0
-        self.datagrams_received = 0
-        self.bytes_received = 0
         self._agreed(self._opening, self._opening.shake())
 
     # What the link is
@@ -184,6 +157,11 @@ class Link:
         opening = self._opening
         return opening is not None and opening.flight.unheard and opening.objects
 
+    @property
+    def failure(self) -> HypermailError | None:
+        """Why the link can't go on, once it can't."""
+        return self.inbound.failure or self.outbound.failure
+
     def statistics(self) -> dict[str, Any]:
         """Counters and estimates, for people to look at."""
         return figures(self)
@@ -191,7 +169,8 @@ class Link:
     @property
     def forged(self) -> int:
         """Datagrams that did not open under the session's keys."""
-        return self._receiving.forged if self._receiving is not None else 0
+        keys = self.inbound.keys
+        return keys.forged if keys is not None else 0
 
     @property
     def cipher(self) -> str | None:
@@ -237,23 +216,19 @@ class Link:
         @param elsewhere: where it came from, unless from the path's address.
         """
         if datagram[0] & 0xF0 == _LONG:
-            opened = self._open_long(datagram, elsewhere is None)
+            opened = self._open_long(datagram, now, elsewhere is None)
         else:
-            opened = self._open_short(datagram, now, elsewhere is None)
+            opened = self.inbound.open(datagram, now, elsewhere is None)
+            if self._state is _KEYED and opened is not None:
+                self._confirm(now)
         if opened is None:
-            self.dropped += 1
+            self.inbound.dropped += 1
             return None
-        size = len(datagram)
-        self.datagrams_received += 1
-        self.bytes_received += size
-        self.heartbeat.heard(now)
-        if type(self._trace) is not NullTrace:
-            self._trace.received(now, opened.number, size, opened.long)
         self._elsewhere = elsewhere
-        self._size = size
+        self._size = len(datagram)
         # Only starters move; and once a listener speaks it hears short datagrams only.
         if (elsewhere is not None or self.route.moving is not None) and self._role is Role.LISTENER and self.speaks:
-            self.route.locate(elsewhere, size, opened.number > self.acks.largest, now)
+            self.route.locate(elsewhere, self._size, opened.number > self.acks.largest, now)
         return opened
 
     @property
@@ -261,73 +236,17 @@ class Link:
         """Whether nothing that comes from the path's address changes how what follows it is opened."""
         return self._state is _OPEN and self.path.validated and self.route.moving is None
 
-    def open_train(self, datagrams: list[memoryview], now: float) -> tuple[list[tuple[int, bytes]], int]:
-        """
-        Open datagrams from the path's address that bear our tag while the link is L{steady}, as L{open} does one of
-        them, up to the first that is not as usual.
-
-        @return: numbers and contents of those that are authentic and new; how many were tried.
-        """
-        keys, acks = self._receiving, self.acks
-        if keys is None:
-            return [], 0
-        self._usage.used(now)
-        prefix = short_prefix(keys.phase, self.local_tag)
-        opened, tried = keys.open_train(prefix, datagrams, acks.largest + 1)
-        self._note_forged(keys)
-        opened = acks.new_ones(opened)
-        self.dropped += tried - len(opened)
-        if not opened:
-            return opened, tried
-        overhead = header.SHORT.size + keys.overhead
-        self.datagrams_received += len(opened)
-        self.bytes_received += sum([len(content) for _, content in opened]) + overhead * len(opened)
-        self.heartbeat.heard(now)
-        if type(self._trace) is not NullTrace:
-            for number, content in opened:
-                self._trace.received(now, number, len(content) + overhead, False)
-        self._elsewhere = None
-        return opened, tried
-
     def turn_to(self, opened: Opened) -> None:
-        """One datagram of a train is taken by itself now."""
-        if self._receiving is not None:
-            self._size = header.SHORT.size + self._receiving.overhead + len(opened.payload)
-
-    def _open_short(self, datagram: memoryview, now: float, at_home: bool) -> Opened | None:
-        keys = self._receiving
-        if keys is None or len(datagram) < header.SHORT.size:
-            return None
-        kind, _, low = header.SHORT.unpack_from(datagram)
-        acks = self.acks
-        number = acks.largest + 1
-        if number & 0xFFFFFFFF != low:  # it is not the one that is expected
-            number = expand(low, number)
-        self._usage.used(now)
-        phase = kind & 1
-        patience = 0.0 if phase == keys.phase else 3 * self.rtt.probe_timeout  # of use when the key changes
-        content = keys.open(datagram, _HEADER, number, phase, now, patience)
-        if content is None:
-            self._note_forged(keys)
-            return None
-        if self._state is _KEYED:
-            self._confirm(now)
-        if at_home:
-            self.path.validated = True
-        if number <= acks.largest and not acks.is_new(number):
-            return None
-        return Opened(number, content, False)
-
-    def _note_forged(self, keys: ReceivingKeys) -> None:
-        if keys.spent:
-            self.failure = KeysSpent(f"{keys.forged} datagrams were forged: somebody attacks this link")
+        """One datagram of a train, which has come from the path's address, is taken by itself now."""
+        self._elsewhere = None
+        self._size = self.inbound.overhead + len(opened.payload)
 
     def _confirm(self, now: float) -> None:
         """The peer has the session's keys: those of the handshake have served (RFC 9001 §4.9)."""
         self._enter(Input.SHORT_OPENED)
         self.recovery.opening = False
         self.recovery.forget_long(now)
-        self._confirmed = True
+        self.inbound.hasty = True  # the peer's probe timer runs until it hears that we have the keys
         self._verify()
 
     def _verify(self) -> None:
@@ -336,7 +255,7 @@ class Link:
             self._speak()
             self.peer_certificate = self._opening.handshake.peer_certificate
 
-    def _open_long(self, datagram: memoryview, at_home: bool) -> Opened | None:
+    def _open_long(self, datagram: memoryview, now: float, at_home: bool) -> Opened | None:
         if at_home:
             self.path.received(len(datagram))
         head = header.decode_long(datagram)
@@ -350,7 +269,10 @@ class Link:
         self.outbound.tag = opening.remote_tag
         if at_home and head.destination == self.local_tag:
             self.path.validated = True
-        return Opened(number, content, True) if opening.acks.is_new(number) else None
+        if not opening.acks.is_new(number):
+            return None
+        self.inbound.arrived(number, len(datagram), now, long=True)
+        return Opened(number, content, True)
 
     def retry(self, token: bytes) -> None:
         """A listener wants to see this token before it keeps anything of us."""
@@ -400,11 +322,11 @@ class Link:
 
     def _agreed(self, opening: LinkOpening, keys: Keys | None) -> None:
         """The handshake has gone on, and perhaps given keys."""
-        self.failure = self.failure or opening.failure
+        self.inbound.failure = self.inbound.failure or opening.failure
         if keys is not None:
             self.outbound.keys = sending = SendingKeys(keys.sending)
-            self._receiving = ReceivingKeys(keys.receiving)
-            self._usage.keys = sending, self._receiving
+            self.inbound.keys = receiving = ReceivingKeys(keys.receiving)
+            self._usage.keys = sending, receiving
             self.session_id = keys.session_id
             self.secret = keys.reopen_secret
             self.recovery.skips = Skips(self._skips)
@@ -419,28 +341,12 @@ class Link:
     def received(self, opened: Opened, eliciting: bool, now: float) -> None:
         """The contents of a datagram have been taken, so it may be acknowledged."""
         number, _, long = opened
-        if long:
-            if self._opening is not None:
-                self._opening.acks.received(number, now, eliciting)
-                if eliciting:
-                    self._opening.acks.force()
-            return
-        self.acks.received_run(number, number + 1, now, eliciting)
-        if self.codepoint:
-            self.acks.marked(self.codepoint)
-        if self._confirmed:
-            self._confirmed = False
+        if not long:
+            self.inbound.received(number, eliciting, now)
+        elif self._opening is not None:
+            self._opening.acks.received(number, now, eliciting)
             if eliciting:
-                self.acks.force()  # the peer's probe timer runs until it hears that we have the keys
-
-    def received_run(self, start: int, stop: int, now: float) -> None:
-        """The contents of short datagrams C{start <= number < stop}, which want it, may be acknowledged."""
-        self.acks.received_run(start, stop, now, True)
-        if self.codepoint:
-            self.acks.marked(self.codepoint, stop - start)
-        if self._confirmed:
-            self._confirmed = False
-            self.acks.force()
+                self._opening.acks.force()
 
     # Sending
 
@@ -481,7 +387,6 @@ class Link:
             and self._state is State.OPEN
             and self.verified
             and self.failure is None
-            and self.outbound.failure is None
             and route.moving is None
             and route.discovery.deadline is None
             and (now < route.discovery.due_at or not route.probe_size(now))
@@ -492,7 +397,7 @@ class Link:
     def beats(self) -> bool:
         """Of a link that has been at rest: whether what was said to it, or a timer, wants no more than L{beat}."""
         acks, keys = self.acks, self.outbound.keys
-        if self.failure is not None or self.recovery.probes > 1 or self._usage.awake:
+        if self.inbound.failure is not None or self.recovery.probes > 1 or self._usage.awake:
             return False
         if acks.crowded or keys is None or keys.wants_ack:  # the answer will ask for one itself
             return False

@@ -119,7 +119,7 @@ class DiscoveryTests(SynchronousTestCase):
         """Each size that is found is traced."""
         events: list[tuple[str, Any]] = []
         pair = Pair(1, ETHERNET)
-        trace = pair.starter.connection._link._trace
+        trace = pair.starter.connection._link.inbound._trace
         self.patch(type(trace), "event", lambda self, now, name, **data: events.append((name, data.get("new"))))
         pair.open()
         pair.run_for(5.0)

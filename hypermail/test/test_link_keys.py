@@ -287,7 +287,7 @@ class LinkTests(SynchronousTestCase):
     def _awake(self, wire: Wire) -> list[bool]:
         """Which keys hold what can be made again."""
         keys = [
-            key for side in (wire.starter, wire.listener) for key in (side._link.outbound.keys, side._link._receiving)
+            key for side in (wire.starter, wire.listener) for key in (side._link.outbound.keys, side._link.inbound.keys)
         ]
         return [key is not None and key.awake for key in keys]
 

@@ -120,7 +120,7 @@ class OpeningTests(SynchronousTestCase):
         listener.link.local_tag = 77
         listener.link.recovery.probes = 1
         starter.receive(listener.send(pair.now), pair.now + 0.03)
-        self.assertEqual(starter.link.dropped, 1)
+        self.assertEqual(starter.link.inbound.dropped, 1)
         self.assertEqual(starter.link.remote_tag, LISTENER_TAG)
 
     def test_acknowledged_acknowledgement(self) -> None:
@@ -147,7 +147,7 @@ class OpeningTests(SynchronousTestCase):
         _, starter, listener = opened_pair()
         for side in (starter, listener):
             self.assertTrue(side.link.keyed and side.link.verified)
-            self.assertEqual((side.link.recovery.in_flight, len(side.control), side.link.dropped), (0, 0, 0))
+            self.assertEqual((side.link.recovery.in_flight, len(side.control), side.link.inbound.dropped), (0, 0, 0))
             self.assertIsNone(side.link.recovery.deadline())
 
     def test_lost_hello(self) -> None:
@@ -196,7 +196,7 @@ class OpeningTests(SynchronousTestCase):
         pair = Pair()
         hello = pair.starter.send(pair.now)
         listener = pair.to_listener(hello * 2)
-        self.assertEqual(listener.link.dropped, 1)
+        self.assertEqual(listener.link.inbound.dropped, 1)
         self.assertEqual(len(listener.send(pair.now)), 1)
 
     def test_listener_validates_by_tag(self) -> None:
@@ -214,7 +214,7 @@ class OpeningTests(SynchronousTestCase):
         pair, _, listener = opened_pair()
         number = listener.link.acks.largest + 1
         listener.receive([long([p.HealthPing(1)], number)], pair.now)
-        self.assertEqual((listener.link.dropped, listener.link.acks.largest), (1, number - 1))
+        self.assertEqual((listener.link.inbound.dropped, listener.link.acks.largest), (1, number - 1))
         self.assertEqual(listener.link.long_datagrams(pair.now), [])
 
     def test_ended(self) -> None:
@@ -294,11 +294,11 @@ class BadDatagramTests(SynchronousTestCase):
     def assertDropped(self, side: Side, datagram: bytes, now: float) -> None:
         """Assert that a datagram leaves no trace but in the count."""
         link = side.link
-        before = (link.datagrams_received, link.acks.largest, link.heartbeat._heard, link.remote_tag, link._state)
-        dropped = link.dropped
+        before = (link.inbound.datagrams, link.acks.largest, link.heartbeat._heard, link.remote_tag, link._state)
+        dropped = link.inbound.dropped
         self.assertIsNone(link.open(memoryview(datagram), now))
-        after = (link.datagrams_received, link.acks.largest, link.heartbeat._heard, link.remote_tag, link._state)
-        self.assertEqual((after, link.dropped), (before, dropped + 1))
+        after = (link.inbound.datagrams, link.acks.largest, link.heartbeat._heard, link.remote_tag, link._state)
+        self.assertEqual((after, link.inbound.dropped), (before, dropped + 1))
 
     def test_every_bit_of_short(self) -> None:
         """With any bit of a short datagram flipped, header, content or checksum, it is dropped; unharmed it opens."""
@@ -358,7 +358,7 @@ class BadDatagramTests(SynchronousTestCase):
         listener.receive(recorded, pair.now)
         listener.receive(recorded[::-1], pair.now)
         self.assertEqual(listener.taken, [p.StreamGo(1, 1), p.StreamGo(2, 1), p.StreamGo(0, 1)])
-        self.assertEqual(listener.link.dropped, 5)
+        self.assertEqual(listener.link.inbound.dropped, 5)
 
     def test_ack_of_unsent(self) -> None:
         """An authentic ack of a number that was never sent breaks the protocol."""
@@ -793,7 +793,7 @@ class StatisticsTests(SynchronousTestCase):
 
         pair, starter, _ = opened_pair()
         recorder = Recorder()
-        starter.link._trace = starter.link.outbound._trace = recorder
+        starter.link.inbound._trace = starter.link.outbound._trace = recorder
         starter.control.put("a", p.StreamGo(1, 2))
         number = starter.link.recovery._next
         (datagram,) = starter.send(pair.now)

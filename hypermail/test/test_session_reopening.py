@@ -157,7 +157,7 @@ class GoingOnTests(ReopeningTestCase):
         """A session whose link has used up its keys goes on over another one, with all that it had to say."""
         pair = self.pair()
         link = pair.starter.connection._link
-        link.failure = KeysSpent("spent")
+        link.inbound.failure = KeysSpent("spent")
         stream = pair.starter.open_stream(b"", b"x" * 100)
         pair.run(lambda: pair.starter.application.resumptions, limit=10)
         pair.run(lambda: stream.id in pair.listener.application.streams)
