@@ -20,6 +20,8 @@ KEPT_RANGES = 256
 LONGEST_RUN = (1 << 32) - 1
 #: Counts of marks are told modulo 2^32.
 _COUNT = (1 << 32) - 1
+#: µs that can be told.
+_LONGEST_DELAY = (1 << 32) - 1
 #: Of a round trip; no acknowledgement waits longer either. What is in flight stays there for so much longer, half of it
 #: in the mean, and the window is worth as much less.
 DELAY_SHARE = 1 / 16
@@ -79,7 +81,7 @@ class Acks:
         self._hasty = 0  # turns that are still to be acknowledged at once
         self._calm_at = 0.0  # when the count of those begins anew
         self._hurried = 0
-        self._marks: list[int] | None = None  # how many datagrams bore each codepoint, when any was marked
+        self._marks: list[int] | None = None  # how many datagrams bore each codepoint, modulo, when any was marked
         self._congested = False  # whether the last did that was marked
         self.due = False
         self.deadline: float | None = None
@@ -153,7 +155,7 @@ class Acks:
         """
         if self._marks is None:
             self._marks = [0, 0, 0, 0]
-        self._marks[codepoint] += count
+        self._marks[codepoint] = self._marks[codepoint] + count & _COUNT
         congested = codepoint == CE
         if congested and not self._congested:
             self._hasty = max(self._hasty, 1)  # told at once: RFC 9000 §13.2.1
@@ -216,11 +218,11 @@ class Acks:
         if told[0][1] - told[-1][0] > LONGEST_RUN:
             told = _countable(told)
         waited = now - self._largest_at
-        delay = min(int(waited * 1e6), 0xFFFFFFFF) if waited > 0.0 else 0
+        delay = int(waited * 1e6) if waited > 0.0 else 0
+        if delay > _LONGEST_DELAY:
+            delay = _LONGEST_DELAY
         counts = self._marks
-        if counts is None:
-            return Ack(delay, told)
-        return Ack(delay, told, (counts[ECT0] & _COUNT, counts[ECT1] & _COUNT, counts[CE] & _COUNT))
+        return Ack(delay, told, None if counts is None else (counts[ECT0], counts[ECT1], counts[CE]))
 
     # As a source: our own acknowledgements as contents of a datagram, addressed up to their largest number.
 

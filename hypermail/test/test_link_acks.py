@@ -237,7 +237,8 @@ class MarksTests(SynchronousTestCase):
         """Counts are told modulo 2^32."""
         acks = Acks()
         self.mark(acks, ECT0)
-        acks._marks = [0, 1 << 32, (1 << 32) + 5, (1 << 33) - 1]
+        for codepoint, count in ((ECT1, 1 << 32), (ECT0, 1 << 32), (ECT0, 4), (CE, 1 << 32), (CE, (1 << 32) - 1)):
+            acks.marked(codepoint, count)
         self.assertEqual(acks.packet(0.0).marks, (5, 0, (1 << 32) - 1))
 
     def test_congestionIsToldAtOnce(self) -> None:
