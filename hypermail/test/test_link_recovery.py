@@ -243,6 +243,27 @@ class LossTests(RecoveryTestCase):
         self.acknowledge(flying, now=0.25)
         self.assertEqual(self.recovery.in_flight, 0)
 
+    def test_late_with_others(self) -> None:
+        """What comes late counts like what comes beside it, but the newest of them is what tells of the round trip."""
+        self.measure()
+        first, *rest = self.send(0.0, 0.0, 0.0, 0.0)
+        self.acknowledge(*rest, now=0.1)
+        (flying,) = self.send(0.15)
+        told: list[tuple[int, int]] = []
+        self.patch(Cubic, "acked", lambda cubic, news, rtt: told.append((news.size, news.newest.number)))
+        self.acknowledge(first, *rest, flying, now=0.22)
+        self.assertEqual(told, [(2_400, flying)])
+        self.assertAlmostEqual(self.rtt.latest, 0.07)
+
+    def test_in_doubt_no_more(self) -> None:
+        """When all that was overtaken has arrived no timer is left of it."""
+        self.measure()
+        first, second = self.send(0.0, 0.0)
+        self.acknowledge(second, now=0.08)
+        self.assertIsNotNone(self.recovery.deadline())
+        self.acknowledge(first, second, now=0.09)
+        self.assertIsNone(self.recovery.deadline())
+
     def test_window_shrinks(self) -> None:
         """The congestion controller hears of loss."""
         self.measure()
@@ -535,6 +556,15 @@ class PersistentCongestionTests(RecoveryTestCase):
             self.assertEqual(self.recovery.lost_datagrams, 3)
             self.assertEqual(self.recovery.black_holes.found, size > 1_200)
             self.assertEqual(self.cubic.window, window)
+
+    def test_no_black_hole(self) -> None:
+        """Nor is it the path's size when one that is as large has arrived among the small ones."""
+        self.measure(0.1)
+        send(self.recovery, self.source, (0.0, 0.4, 0.83), size=1_472)
+        arrived = [send(self.recovery, self.source, [0.83], size=size)[0] for size in (100, 1_472, 100)]
+        self.acknowledge(*arrived, now=0.93)
+        self.assertEqual(self.recovery.lost_datagrams, 3)
+        self.assertFalse(self.recovery.black_holes.found)
 
     def test_not_in_a_row(self) -> None:
         """When a number between them is unaccounted for, they are not in a row."""

@@ -116,4 +116,5 @@ class RecoveryTests(SynchronousTestCase):
         (left_out,) = set(range(600)) - set(sent)
         error = self.assertRaises(ProtocolViolation, self.recovery.acknowledge, ack(*range(600)), 1_000.1, False)
         self.assertIn(f"{left_out}, which was left out", error.text)
+        self.assertRaises(ProtocolViolation, self.recovery.acknowledge, ack(left_out), 1_000.1, False)
         self.assertEqual(len(list(self.recovery._flying)), 600, "nothing of such an acknowledgement counts")
