@@ -56,6 +56,7 @@ class Recovery:
         "_delivery",
         "_delivery_timeout",
         "_doubt",
+        "_flight_at",
         "_flying",
         "_largest_acked",
         "_last_sent",
@@ -86,6 +87,7 @@ class Recovery:
         self._doubt: Doubt | None = None  # made for the first loss
         self._reordering = Reordering()
         self._flying = Flying()
+        self._flight_at = 0.0  # nothing that is in flight was sent before
         self._next = 0
         self._largest_acked = -1
         self._last_sent = 0.0
@@ -133,6 +135,7 @@ class Recovery:
         """A datagram with contents has left, or several that are filled alike."""
         delivery, flying = self._delivery, self._flying
         if not flying.size:
+            self._flight_at = datagram.time
             delivery.begin(datagram.time)
         datagram.stamp = delivery.stamp
         flying.add(datagram)
@@ -345,12 +348,13 @@ class Recovery:
         """s when to call L{timeout}."""
         if self._loss_at is not None:
             return self._loss_at
-        oldest = self._flying.oldest if self._flying.size else None
-        if oldest is None and not self.opening:
+        flying = self._flying
+        if not flying.size and not self.opening:
             return None
         probe = self._last_sent + self._interval()
-        given_up = inf if oldest is None else oldest.time + self._delivery_timeout
-        return probe if probe < given_up else given_up
+        if flying.size and self._flight_at + self._delivery_timeout < probe and (oldest := flying.oldest) is not None:
+            return min(probe, oldest.time + self._delivery_timeout)
+        return probe
 
     def _interval(self) -> float:
         """s between a datagram that elicits an answer and the probe that asks for it."""
