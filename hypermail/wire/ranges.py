@@ -114,14 +114,15 @@ class RangeSet:
     def missing(self, start: int, stop: int) -> list[tuple[int, int]]:
         """The ranges of C{start <= n < stop} that are not in the set, ascending."""
         gaps = []
-        for low, high in self:
-            if high <= start:
-                continue
-            if low >= stop:
-                break
-            if low > start:
-                gaps.append((start, low))
-            start = high
+        if self._bounds and start < self._bounds[-1]:
+            for low, high in self:
+                if high <= start:
+                    continue
+                if low >= stop:
+                    break
+                if low > start:
+                    gaps.append((start, low))
+                start = high
         if start < stop:
             gaps.append((start, stop))
         return gaps
