@@ -22,7 +22,7 @@ from hypermail.messages.incoming import IncomingLane
 from hypermail.messages.lanes import LaneProperties
 from hypermail.messages.message import Outgoing, OutgoingMessage
 from hypermail.messages.outgoing import OutgoingLane
-from hypermail.messages.states import State
+from hypermail.messages.states import BEGUN
 from hypermail.wire.packets import Verdict
 
 #: The lane of asks, and that of replies.
@@ -78,7 +78,7 @@ class AskLane(OutgoingLane):
                 continue
             ask.answered = True
             ask.wanted = False
-            if ask.state is State.BEGUN:
+            if ask.state is BEGUN:
                 answered.append((ask, reply[NAME.size :]))
             else:
                 self.ignored += 1

@@ -15,7 +15,7 @@ from hypermail.link.payload import Payload
 from hypermail.messages.budget import Budget
 from hypermail.messages.lanes import LaneProperties
 from hypermail.messages.message import Item, OutgoingMessage, data_of, size_of, travels
-from hypermail.messages.states import OUTGOING, Input, State
+from hypermail.messages.states import BEGUN, OUTGOING, QUEUED, Input
 from hypermail.options import Delivery
 from hypermail.wire.heads import Head
 from hypermail.wire.packets import BLOCK, BLOCKS, MAX_RUN, lengths
@@ -105,7 +105,7 @@ class DepartingMessages:
         else:
             message = self._items[number - self._base] = self.message(self, cast("bytes", item), False)
             self._records += 1
-        if message.state is State.QUEUED:
+        if message.state is QUEUED:
             message.number = number
             message.state = OUTGOING.next(message.state, Input.BEGIN)
         return message
@@ -196,7 +196,7 @@ class DepartingMessages:
             for number, item in enumerate(items[start:at], first):
                 if isinstance(item, OutgoingMessage):
                     item.number = number
-                    item.state = State.BEGUN  # OUTGOING: (QUEUED, BEGIN), the hot path
+                    item.state = BEGUN  # OUTGOING: (QUEUED, BEGIN), the hot path
         if run:
             self._began(sum(sizes), len(run))
             self._add_run(payload, first, run, sizes)
@@ -244,7 +244,7 @@ class DepartingMessages:
     def _resend_fragments(self, payload: Payload, waiting: deque[OutgoingMessage]) -> None:
         message = waiting[0]
         resend = message.resend
-        if message.state is not State.BEGUN or not resend:
+        if message.state is not BEGUN or not resend:
             waiting.popleft()
             return
         start, stop = resend.first()

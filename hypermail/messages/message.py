@@ -7,7 +7,7 @@ from __future__ import annotations
 from typing import Protocol, TypeGuard
 
 from hypermail.errors import HypermailError
-from hypermail.messages.states import State
+from hypermail.messages.states import BEGUN, QUEUED, SETTLED, State
 from hypermail.wire.ranges import RangeSet
 
 
@@ -37,7 +37,7 @@ class OutgoingMessage:
         self.data = data
         self.wanted = wanted
         self.number = -1
-        self.state = State.QUEUED
+        self.state: State = QUEUED
         self.error: HypermailError | None = None
         self.withdrawn: HypermailError | None = None
         self.fresh = 0  # bytes that have been sent at least once, in fragments
@@ -51,7 +51,7 @@ class OutgoingMessage:
     @property
     def settled(self) -> bool:
         """Whether its fate is known."""
-        return self.state is State.SETTLED
+        return self.state is SETTLED
 
     # As a source: fragments, addressed by bytes.
 
@@ -60,7 +60,7 @@ class OutgoingMessage:
 
     def lost(self, start: int, stop: int) -> None:
         """Send the fragment again, unless nobody needs it any more."""
-        if self.state is State.BEGUN:
+        if self.state is BEGUN:
             if self.resend is None:
                 self.resend = RangeSet()
             if not self.resend:
@@ -84,4 +84,4 @@ def data_of(item: Item) -> bytes:
 
 def travels(item: Item | None) -> TypeGuard[Item]:
     """Whether something that was begun is still to arrive."""
-    return item.state is State.BEGUN if isinstance(item, OutgoingMessage) else item is not None
+    return item.state is BEGUN if isinstance(item, OutgoingMessage) else item is not None

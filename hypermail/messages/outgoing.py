@@ -24,7 +24,7 @@ from hypermail.errors import (
 )
 from hypermail.messages.departing import DepartingMessages
 from hypermail.messages.message import Item, OutgoingMessage, size_of
-from hypermail.messages.states import OUTGOING, Input, State
+from hypermail.messages.states import BEGUN, OUTGOING, QUEUED, SETTLED, Input
 from hypermail.wire.packets import StreamBlockAck, Verdict
 from hypermail.wire.ranges import RangeSet
 
@@ -94,12 +94,12 @@ class OutgoingLane(DepartingMessages):
         """
         state = message.state
         message.state = OUTGOING.next(state, Input.WITHDRAW)
-        if state is State.QUEUED:
+        if state is QUEUED:
             del self._items[self._items.index(message, self._next - self._base)]
             self._records -= 1
             self._budget.unqueued(len(message.data))
             self._settle(message, error)
-        elif state is State.BEGUN:
+        elif state is BEGUN:
             message.withdrawn = error
             message.resend = None
             if self._fragmenting is message:
@@ -166,8 +166,8 @@ class OutgoingLane(DepartingMessages):
             size += len(item.data)
             self._records -= 1
             verdict = verdicts.get(item.number) if verdicts else None
-            if verdict is None and item.state is State.BEGUN:
-                item.state = State.SETTLED  # OUTGOING: (BEGUN, SETTLE), the hot path
+            if verdict is None and item.state is BEGUN:
+                item.state = SETTLED  # OUTGOING: (BEGUN, SETTLE), the hot path
                 if item.wanted:
                     self.settled.append(item)
             else:
@@ -199,7 +199,7 @@ class OutgoingLane(DepartingMessages):
                 self._budget.settled(size_of(item))
             if isinstance(item, OutgoingMessage):
                 self._records -= 1
-                item.state = State.SETTLED
+                item.state = SETTLED
                 item.error = MessageUndelivered(error, Delivered.UNKNOWN)
                 if item.wanted:
                     self.settled.append(item)

@@ -16,7 +16,7 @@ from hypermail.messages.departing import LENGTH
 from hypermail.messages.lanes import LaneProperties
 from hypermail.messages.message import Outgoing, OutgoingMessage
 from hypermail.messages.outgoing import OutgoingLane
-from hypermail.messages.states import State
+from hypermail.messages.states import BEGUN
 from hypermail.wire.packets import BLOCKS, MAX_RUN
 
 #: Bytes of the largest message that rides again.
@@ -158,7 +158,7 @@ class Copies:
         waiting = self._waiting
         while waiting:
             _, _, message, ride = waiting[0]
-            if message.left and message.ride is ride and message.state is State.BEGUN:
+            if message.left and message.ride is ride and message.state is BEGUN:
                 return waiting[0]
             waiting.popleft()
         return None

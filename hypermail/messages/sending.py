@@ -28,7 +28,7 @@ from hypermail.messages.lanes import APPLICATION_LANES
 from hypermail.messages.message import OutgoingMessage
 from hypermail.messages.octets import octets
 from hypermail.messages.outgoing_lanes import OutgoingLanes, too_large
-from hypermail.messages.states import State
+from hypermail.messages.states import QUEUED, SETTLED
 from hypermail.options import Options
 from hypermail.wire.packets import StreamBlockAck
 from hypermail.wire.parameters import Parameters
@@ -293,8 +293,8 @@ class Sending(OutgoingLanes):
         for lane in self._lanes.values():
             stays = parked and lane.properties.durable
             for message in lane:
-                certain = message.state is State.QUEUED and not stays
-                message.state = State.SETTLED
+                certain = message.state is QUEUED and not stays
+                message.state = SETTLED
                 message.error = MessageUndelivered(error, Delivered.NO if certain else Delivered.UNKNOWN, stays)
                 if message.wanted and lane is not self.replies:
                     wanted.append(message)
