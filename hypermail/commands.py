@@ -5,13 +5,14 @@ What the application of a connection may ask of it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from hypermail.ending import Ending
 from hypermail.errors import HypermailError, Reason, SessionAborted
 from hypermail.events import StreamOptions
 from hypermail.intake import Intake
 from hypermail.link.link import Link
+from hypermail.messages.asks import Ask
 from hypermail.messages.lanes import LaneProperties
 from hypermail.messages.message import OutgoingMessage
 from hypermail.options import Delivery
@@ -22,6 +23,10 @@ from hypermail.wire.packets import SessionReopen
 
 if TYPE_CHECKING:
     from hypermail.interfaces import Octets
+
+
+#: What an ask is to be.
+A = TypeVar("A", bound=Ask)
 
 
 class Commands:
@@ -96,7 +101,7 @@ class Commands:
         session = self._session
         return session.sending.send_many(messages, lane, session.check_sending)
 
-    def ask(self, data: bytes, *, now: float) -> OutgoingMessage:
+    def ask(self, data: bytes, *, now: float) -> Ask:
         """
         Ask the peer's application: C{RepliesReceived} brings the reply, or L{MessagesSettled} tells why there is none.
 
@@ -104,8 +109,12 @@ class Commands:
         @raise MessageTooLarge: for more than the peer takes.
         @raise HypermailError: when the session can't carry it, or its reply.
         """
+        return self.ask_as(Ask, data, now=now)
+
+    def ask_as(self, kind: type[A], data: bytes, *, now: float) -> A:
+        """As L{ask}. @param kind: what the ask is to be."""
         self._now = now
-        return self._session.send_ask(data)
+        return self._session.send_ask(kind, data)
 
     def answer(self, number: int, reply: bytes, *, now: float) -> None:
         """
@@ -115,9 +124,20 @@ class Commands:
         @raise MessageTooLarge: when the reply is larger than the peer takes; the ask still waits.
         @raise UsageError: when the ask does not wait for an answer.
         """
+        self.answer_many([number], [reply], now=now)
+
+    def answer_many(self, numbers: list[int], replies: list[bytes], *, now: float) -> None:
+        """
+        Answer asks. Harmless when the session is over.
+
+        @param numbers: as C{AsksReceived} has told; at least one.
+        @param replies: as many.
+        @raise MessageTooLarge: when one of the replies is larger than the peer takes; all of the asks still wait.
+        @raise UsageError: when one of the asks does not wait for an answer; the others still do.
+        """
         self._now = now
         if not self._ending.over:
-            self._session.answer(number, reply)
+            self._session.answer(numbers, replies)
 
     def cancel_message(self, message: OutgoingMessage, *, now: float) -> None:
         """Withdraw a message, unless the peer's application has taken it already."""

@@ -51,6 +51,10 @@ class Absent(Generic[O]):
         """@raise NotSupported: always."""
         self._missing("asks")
 
+    def ask_as(self, kind: type[object], data: bytes, *, now: float) -> NoReturn:
+        """@raise NotSupported: always."""
+        self._missing("asks")
+
     def park(self, error: HypermailError, *, now: float) -> NoReturn:
         """@raise NotSupported: always."""
         self._missing("durable sessions")

@@ -5,8 +5,7 @@ Asks and their replies between the core and the application: Deferreds on both s
 from __future__ import annotations
 
 from collections.abc import Coroutine
-from functools import partial
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from twisted.internet import defer
 from twisted.internet.defer import CancelledError, Deferred
@@ -16,6 +15,7 @@ from twisted.python.failure import Failure
 from hypermail.errors import HypermailError, MessageRejected, MessageTooLarge, Reason, UsageError
 from hypermail.interfaces import ISessionProtocol, Octets
 from hypermail.internet.callbacks import verdict, withdraw
+from hypermail.internet.message import AwaitedAsk
 from hypermail.internet.messaging import MessagesUser, ReceivedMessages, SentMessages
 from hypermail.messages.octets import octets
 
@@ -31,8 +31,7 @@ class SentAsks:
     """
     Our asks, and who waits for their replies.
 
-    @param sent: the session's messages; those who wait for replies stand among those who wait for messages, as an ask
-        that gets no reply ends as a message does.
+    @param sent: the session's messages; an ask that gets no reply ends as a message does.
     """
 
     __slots__ = ("_sent", "_session")
@@ -46,33 +45,29 @@ class SentAsks:
         content = message if type(message) is bytes else octets(message)
         if timeout is not None and not 0 <= timeout < LONGEST_TIMEOUT:
             return defer.fail(UsageError(f"timeout must be a number of seconds, not {timeout!r}"))
-        session = self._session
+        session, sent = self._session, self._sent
         try:
-            ask = session.connection.ask(content, now=session.seconds())
+            ask = session.connection.ask_as(AwaitedAsk, content, now=session.seconds())
         except HypermailError as error:
             return defer.fail(error)
-        deferred: Deferred[bytes] = Deferred(partial(self._withdraw, ask))
-        self._sent.waiting[ask] = deferred
+        ask.sender = self
         if timeout is not None:
-            deferred.addTimeout(timeout, session.reactor, _timedOut)
-        self._sent.wrote()
-        return deferred
+            ask.addTimeout(timeout, session.reactor, _timedOut)
+        session.touch()
+        if sent.production is not None:
+            sent.production.wrote()
+        return ask
 
-    def _withdraw(self, ask: OutgoingMessage, _: object) -> None:
-        """Nobody waits for the reply any more. The Deferred fails with L{CancelledError} by itself."""
-        if self._sent.waiting.pop(ask, None) is not None:
-            self._session.connection.cancel_message(ask, now=self._session.seconds())
-            self._session.touch()
+    def withdraw(self, ask: AwaitedAsk) -> None:
+        """See L{Sender.withdraw}; it fails with L{CancelledError} by itself."""
+        self._session.connection.cancel_message(ask, now=self._session.seconds())
+        self._session.touch()
 
     def answered(self, replies: list[tuple[OutgoingMessage, bytes]]) -> None:
         """Replies have come."""
-        waiting = self._sent.waiting
-        for ask, reply in replies:
-            deferred = waiting.pop(ask, None)
-            if deferred is not None:
-                deferred.callback(reply)
-        if not waiting:
-            waiting.clear()  # gives back the room that a burst took
+        for ask, reply in cast("list[tuple[AwaitedAsk, bytes]]", replies):
+            if not ask.called:
+                ask.callback(reply)
 
 
 def _timedOut(_: object, timeout: float) -> NoReturn:
@@ -99,26 +94,34 @@ class ReceivedAsks:
 
     def arrived(self, lane: AskedLane, asks: list[tuple[int, bytes]]) -> None:
         """Give asks to the application."""
+        received, ask = self._received, self._protocol.askReceived
+        numbers: list[int] = []
+        replies: list[bytes] = []
         for number, message in asks:
-            if self._received.over:
+            if received.over:
                 return
             try:
-                answer: object = self._protocol.askReceived(message)
+                answer: object = ask(message)
             except Exception:
                 self._refuse(Failure(), lane, number)
                 continue
             if type(answer) is bytes:  # it takes as long as all else here to ask whether it is to come yet
-                self._reply(answer, lane, number)
-                continue
-            if isinstance(answer, Coroutine):
-                answer = Deferred.fromCoroutine(answer)
-            if isinstance(answer, Deferred):
-                self._pending[number] = answer
-                answer.addCallbacks(
-                    self._answered, self._failed, callbackArgs=(lane, number), errbackArgs=(lane, number)
-                )
+                numbers.append(number)
+                replies.append(answer)
             else:
-                self._reply(answer, lane, number)
+                self._take(answer, lane, number)
+        if numbers:
+            self._replyAll(replies, lane, numbers)
+
+    def _take(self, answer: object, lane: AskedLane, number: int) -> None:
+        """The application has answered with something that is no C{bytes}, perhaps not yet."""
+        if isinstance(answer, Coroutine):
+            answer = Deferred.fromCoroutine(answer)
+        if isinstance(answer, Deferred):
+            self._pending[number] = answer
+            answer.addCallbacks(self._answered, self._failed, callbackArgs=(lane, number), errbackArgs=(lane, number))
+        else:
+            self._reply(answer, lane, number)
 
     def _answered(self, reply: object, lane: AskedLane, number: int) -> None:
         self._pending.pop(number, None)
@@ -129,6 +132,19 @@ class ReceivedAsks:
             self._refuse(failure, lane, number)
         elif not failure.check(CancelledError):
             self._log.failure("askReceived has failed after the end of its session", failure)
+
+    def _replyAll(self, replies: list[bytes], lane: AskedLane, numbers: list[int]) -> None:
+        """Each ask has its reply: what is done for all of them together costs little more than for one."""
+        if self._received.over:
+            return
+        session = self._session
+        try:
+            session.connection.answer_many(numbers, replies, now=session.seconds())
+        except MessageTooLarge:
+            for number, reply in zip(numbers, replies, strict=True):
+                self._reply(reply, lane, number)
+        else:
+            session.touch()
 
     def _reply(self, reply: object, lane: AskedLane, number: int) -> None:
         if self._received.over:

@@ -9,7 +9,11 @@ from typing import Any, Protocol
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
 
+from hypermail.errors import HypermailError
+from hypermail.messages.asks import Ask
 from hypermail.messages.message import Outgoing, OutgoingMessage
+from hypermail.messages.states import QUEUED
+from hypermail.wire.ranges import RangeSet
 
 
 class Message(bytes):
@@ -40,8 +44,8 @@ class Message(bytes):
 class Sender(Protocol):
     """Whoever has sent a message for somebody who waits."""
 
-    def withdraw(self, message: AwaitedMessage) -> None:
-        """Nobody waits any more: fail it."""
+    def withdraw(self, message: Any) -> None:
+        """Nobody waits any more for what it has sent: L{AwaitedMessage} or L{AwaitedAsk}."""
 
 
 class AwaitedMessage(OutgoingMessage, Deferred[None]):
@@ -54,9 +58,43 @@ class AwaitedMessage(OutgoingMessage, Deferred[None]):
 
     sender: Sender
 
+    # What most never are is said here, once for all.
+    error: HypermailError | None = None
+    withdrawn: HypermailError | None = None
+    fresh = 0
+    resend: RangeSet | None = None
+
     def __init__(self, outgoing: Outgoing, data: bytes, wanted: bool) -> None:
-        OutgoingMessage.__init__(self, outgoing, data, wanted)
         Deferred.__init__(self, _cancelled)
+        self._outgoing = outgoing
+        self.data = data
+        self.wanted = wanted
+        self.number = -1
+        self.state = QUEUED
+
+
+class AwaitedAsk(Ask, Deferred[bytes]):
+    """
+    An ask, and the L{Deferred} of its reply, as L{AwaitedMessage} is of a message.
+
+    @ivar sender: is told when it is cancelled.
+    """
+
+    sender: Sender
+
+    error: HypermailError | None = None
+    withdrawn: HypermailError | None = None
+    fresh = 0
+    resend: RangeSet | None = None
+
+    def __init__(self, outgoing: Outgoing, data: bytes, wanted: bool) -> None:
+        Deferred.__init__(self, _cancelled)
+        self._outgoing = outgoing
+        self.data = data
+        self.wanted = wanted
+        self.number = -1
+        self.state = QUEUED
+        self.answered = False
 
 
 def _cancelled(message: Any) -> None:

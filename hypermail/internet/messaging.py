@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from twisted.internet import defer
 from twisted.internet.defer import Deferred
@@ -25,7 +25,7 @@ from hypermail.errors import (
 )
 from hypermail.interfaces import ISessionProtocol, Octets
 from hypermail.internet.callbacks import meantForPeer, pending, verdict
-from hypermail.internet.message import AwaitedMessage, Message, SentMessage
+from hypermail.internet.message import AwaitedAsk, AwaitedMessage, Message, SentMessage
 from hypermail.internet.production import Production
 from hypermail.messages.durable_sending import DurableMessage
 from hypermail.messages.octets import octets
@@ -59,7 +59,7 @@ class SentMessages:
 
     @param protocol: the application's.
     @ivar production: the registered producer of messages.
-    @ivar waiting: of each ask, and each message that is no L{AwaitedMessage}, the Deferred that its fate is told to.
+    @ivar waiting: of each message that is no Deferred itself, the one that its fate is told to.
     """
 
     __slots__ = ("_protocol", "_session", "_told", "production", "waiting")
@@ -152,6 +152,8 @@ class SentMessages:
             deferred: Deferred[Any] | None
             if type(message) is AwaitedMessage:
                 deferred = None if message.called else message
+            elif type(message) is AwaitedAsk:
+                deferred = None if message.called else cast("Deferred[Any]", message)
             else:
                 deferred = waiting.pop(message, None)
             if deferred is None:
@@ -195,7 +197,7 @@ class SentMessages:
         """The session is over: whoever still waits waits in vain."""
         self.refused()
         for message in self._session.connection.unsettled_messages:
-            if isinstance(message, AwaitedMessage) and not message.called:
+            if isinstance(message, (AwaitedMessage, AwaitedAsk)) and not message.called:
                 self._failed(message, message, MessageUndelivered(error, Delivered.UNKNOWN))
         for message in [*self.waiting]:
             deferred = self.waiting.pop(message, None)
@@ -207,7 +209,7 @@ class SentMessages:
         if self._told is None or (message.lane, message.number) not in self._told:
             self._session.tell(self._protocol.messageUndelivered, message)
 
-    def _failed(self, message: OutgoingMessage, deferred: Deferred[None], error: HypermailError) -> None:
+    def _failed(self, message: OutgoingMessage, deferred: Deferred[Any], error: HypermailError) -> None:
         if isinstance(deferred, SentMessage):
             if isinstance(error, MessageUndelivered):
                 if self._told is None:

@@ -9,20 +9,22 @@ could fill it with asks that wait for one another's replies.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from struct import Struct
 from sys import maxsize
-from typing import cast
+from typing import TypeVar
 
 from hypermail.errors import ProtocolViolation, UsageError
 from hypermail.link.control import Control
 from hypermail.messages.budget import Budget
+from hypermail.messages.departing import contents
 from hypermail.messages.holdings import Holdings
 from hypermail.messages.incoming import IncomingLane
 from hypermail.messages.lanes import LaneProperties
-from hypermail.messages.message import Outgoing, OutgoingMessage
+from hypermail.messages.message import Outgoing, OutgoingMessage, bytes_alone
 from hypermail.messages.outgoing import OutgoingLane
-from hypermail.messages.states import BEGUN
+from hypermail.messages.states import BEGUN, SETTLED
 from hypermail.wire.packets import Verdict
 
 #: The lane of asks, and that of replies.
@@ -38,7 +40,8 @@ class Ask(OutgoingMessage):
     """
     One ask on its way.
 
-    @ivar answered: whether its reply has come.
+    @ivar answered: whether its reply has come while more of it than its bytes was needed: not all had left, or it was
+        withdrawn.
     """
 
     __slots__ = ("answered",)
@@ -48,9 +51,14 @@ class Ask(OutgoingMessage):
         self.answered = False
 
 
+#: What an ask is to be.
+A = TypeVar("A", bound=Ask)
+
+
 class AskLane(OutgoingLane):
     """
-    Our asks.
+    Our asks. An L{Ask} is one that waits: when its reply has come no more of it is kept than its bytes, which count
+    until the peer has settled it.
 
     @ivar ignored: replies that came for nothing that waits: it was withdrawn, or never asked.
     """
@@ -63,6 +71,16 @@ class AskLane(OutgoingLane):
         super().__init__(ASKS, PROPERTIES, budget, most_buffered)
         self.ignored = 0
 
+    def ask(self, kind: type[A], data: bytes) -> A:
+        """Queue an ask. @param kind: what it is to be."""
+        ask = kind(self, data, True)
+        self._items.append(ask)
+        self._records += 1
+        budget = self._budget
+        budget.queued_bytes += len(data)
+        budget.queued_messages += 1
+        return ask
+
     def take_replies(self, replies: Iterable[bytes]) -> list[tuple[OutgoingMessage, bytes]]:
         """
         Give replies to their asks.
@@ -70,24 +88,35 @@ class AskLane(OutgoingLane):
         @param replies: each with its ask's number in front.
         @return: asks that wait, each with its reply; nobody is told of their settling any more.
         """
+        items, base = self._items, self._base
+        begun = self._next - base
+        number_in, name = NAME.unpack_from, NAME.size
         answered: list[tuple[OutgoingMessage, bytes]] = []
         for reply in replies:
-            ask = cast("Ask | None", self._begun_item(NAME.unpack_from(reply)[0]))
-            if ask is None or ask.answered:
+            at = number_in(reply)[0] - base
+            ask = items[at] if 0 <= at < begun else None
+            if not isinstance(ask, Ask) or ask.answered:
                 self.ignored += 1
-                continue
-            ask.answered = True
-            ask.wanted = False
-            if ask.state is BEGUN:
-                answered.append((ask, reply[NAME.size :]))
+            elif ask.state is BEGUN and ask is not self._fragmenting:
+                items[at] = ask.data
+                self._records -= 1
+                ask.state = SETTLED  # OUTGOING: (BEGUN, SETTLE), the hot path
+                answered.append((ask, reply[name:]))
             else:
-                self.ignored += 1
+                ask.answered = True
+                ask.wanted = False
+                if ask.state is BEGUN:
+                    answered.append((ask, reply[name:]))
+                else:
+                    self.ignored += 1
         return answered
 
     def _settle_range(self, start: int, stop: int, verdicts: dict[int, Verdict]) -> None:
-        for number in range(start, stop):
-            if number not in verdicts and not cast("Ask", self._begun_item(number)).answered:
-                raise ProtocolViolation(f"the peer takes ask {number}, and has sent no reply")
+        asks = self._items[start - self._base : stop - self._base]
+        if not bytes_alone(asks):
+            for number, ask in enumerate(asks, start):
+                if isinstance(ask, Ask) and not ask.answered and number not in verdicts:
+                    raise ProtocolViolation(f"the peer takes ask {number}, and has sent no reply")
         super()._settle_range(start, stop, verdicts)
 
 
@@ -97,14 +126,16 @@ class ReplyLane(OutgoingLane):
 
     @param most_begun: bytes sent and not settled at which there are enough.
     @ivar budget: theirs alone.
+    @ivar settled_asks: the numbers of the asks whose replies were settled, and of which nobody was told.
     """
 
-    __slots__ = ("_most_begun", "budget")
+    __slots__ = ("_most_begun", "budget", "settled_asks")
 
     def __init__(self, budget: Budget, most_begun: int, most_buffered: int) -> None:
         super().__init__(REPLIES, PROPERTIES, budget, most_buffered)
         self._most_begun = most_begun
         self.budget = budget
+        self.settled_asks: list[int] = []
 
     @property
     def full(self) -> bool:
@@ -112,10 +143,14 @@ class ReplyLane(OutgoingLane):
         budget = self.budget
         return budget.begun_bytes >= self._most_begun or budget.full
 
-    def take_settled(self) -> list[int]:
-        """The numbers of the asks whose replies were settled since the last call."""
-        settled, self.settled = self.settled, []
-        return [NAME.unpack_from(message.data)[0] for message in settled]
+    def reply(self, numbers: list[int], replies: list[bytes]) -> None:
+        """Queue the replies to asks."""
+        self.send_run([name + reply for name, reply in zip(map(NAME.pack, numbers), replies)])
+
+    def _settle_range(self, start: int, stop: int, verdicts: dict[int, Verdict]) -> None:
+        replies = contents(self._items[start - self._base : stop - self._base], self._records)
+        super()._settle_range(start, stop, verdicts)
+        self.settled_asks += chain.from_iterable(map(NAME.unpack_from, replies))
 
 
 class AskedLane(IncomingLane):
@@ -135,14 +170,19 @@ class AskedLane(IncomingLane):
         """@raise UsageError: always; an ask is taken by its reply."""
         raise UsageError("asks are answered or rejected, not taken")
 
-    def answer(self, number: int) -> None:
+    def answer(self, numbers: list[int]) -> None:
         """
-        The application has answered an ask.
+        The application has answered asks.
 
-        @raise UsageError: when it is not with the application, or was answered before.
+        @raise UsageError: when one of them is not with the application, or was answered before; none is then.
         """
-        self._check(number)
-        self._answered.add(number)
+        answered = set(numbers)
+        fresh = len(answered) == len(numbers) and self._answered.isdisjoint(answered)
+        if not fresh or not self._with_application.has(numbers):
+            for number in numbers:
+                self._check(number)
+            raise UsageError("an ask has one answer")
+        self._answered |= answered
 
     def reject(self, number: int, code: int, text: str) -> None:
         """
@@ -161,7 +201,23 @@ class AskedLane(IncomingLane):
         if number not in self._with_application or number in self._answered:
             raise UsageError(f"ask {number} does not wait for an answer")
 
-    def reply_settled(self, number: int) -> None:
-        """The peer has the reply."""
-        self._answered.remove(number)
-        self._take(number, 1)
+    def replies_settled(self, numbers: list[int]) -> None:
+        """The peer has the replies to these asks."""
+        self._answered.difference_update(numbers)
+        for first, count in _runs(numbers):
+            self._take(first, count)
+
+
+def _runs(numbers: list[int]) -> Iterator[tuple[int, int]]:
+    """What follows each other in a list of numbers, as (first, count)."""
+    first, count = numbers[0], len(numbers)
+    if numbers == list(range(first, first + count)):  # the usual case
+        yield first, count
+        return
+    start = 0
+    while start < len(numbers):
+        first, stop = numbers[start], start + 1
+        while stop < len(numbers) and numbers[stop] == first + stop - start:
+            stop += 1
+        yield first, stop - start
+        start = stop

@@ -144,12 +144,15 @@ class DepartingMessages:
                 self._continue(payload, self._fragmenting)
                 continue
             item = self._next_item
-            if item is None or not self._may_begin(size_of(item)):
+            if item is None:
                 return
-            if size_of(item) <= largest_whole:
+            size = size_of(item)
+            if not self._may_begin(size):
+                return
+            if size <= largest_whole:
                 self._begin_run(payload, self._run_end())
             else:
-                self._began(size_of(item), 1)
+                self._began(size, 1)
                 self._fragmenting = self._record(self._next - 1)
 
     def _run_end(self) -> int:
@@ -180,7 +183,7 @@ class DepartingMessages:
             if run and size > capacity:
                 break
             # As many as there would be if all were as long as the first.
-            some = _contents(items[at : min(end, at + min(room // (size + LENGTH), MOST_GUESSED))], self._records)
+            some = contents(items[at : min(end, at + min(room // (size + LENGTH), MOST_GUESSED))], self._records)
             lengths_of = list(map(len, some))
             total = sum(lengths_of)
             if total + LENGTH * len(some) > room or total > capacity:
@@ -291,9 +294,11 @@ class DepartingMessages:
         self._fragments_lost.append(message)
 
 
-def _contents(items: list[Item | None], records: int) -> list[bytes]:
+def contents(items: list[Item | None], records: int) -> list[bytes]:
     """The bytes of messages. @param records: 0 when all are bytes alone."""
-    return [data_of(item) for item in items if item is not None] if records else cast("list[bytes]", items)
+    if not records:
+        return cast("list[bytes]", items)
+    return [item if isinstance(item, bytes) else item.data for item in items if item is not None]
 
 
 def _fitting(sizes: list[int], room: int, capacity: int) -> int:

@@ -72,6 +72,11 @@ class OutgoingMessage:
 Item = bytes | OutgoingMessage
 
 
+def bytes_alone(items: list[Item | None]) -> bool:
+    """Whether none of some messages is more than its bytes; of many that is said nearly as fast as of one."""
+    return set(map(type, items)) == {bytes}
+
+
 def size_of(item: Item) -> int:
     """Bytes of a message."""
     return len(item.data) if isinstance(item, OutgoingMessage) else len(item)

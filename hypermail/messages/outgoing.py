@@ -23,7 +23,7 @@ from hypermail.errors import (
     ProtocolViolation,
 )
 from hypermail.messages.departing import DepartingMessages
-from hypermail.messages.message import Item, OutgoingMessage, size_of
+from hypermail.messages.message import Item, OutgoingMessage, bytes_alone, size_of
 from hypermail.messages.states import BEGUN, OUTGOING, QUEUED, SETTLED, Input
 from hypermail.wire.packets import StreamBlockAck, Verdict
 from hypermail.wire.ranges import RangeSet
@@ -150,7 +150,7 @@ class OutgoingLane(DepartingMessages):
         settled = self._items[places]
         self._items[places] = [None] * len(settled)
         self._unsettled -= len(settled)
-        if self._records:
+        if self._records and not bytes_alone(settled):
             size = self._settle_each(settled, verdicts)
         else:
             size = sum(map(len, cast("list[bytes]", settled)))

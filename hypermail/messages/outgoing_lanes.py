@@ -29,6 +29,7 @@ class OutgoingLanes:
     @ivar copies: of messages that ride again; None while no lane has redundancy.
     @ivar replies: ours to the peer's asks; None while there were none.
     @ivar journal: of a durable session.
+    @ivar most_message: bytes of the largest message that the peer takes.
     """
 
     __slots__ = (
@@ -38,19 +39,19 @@ class OutgoingLanes:
         "_control",
         "_lanes",
         "_most_lanes",
-        "_most_message",
         "_options",
         "asks",
         "budget",
         "copies",
         "journal",
+        "most_message",
         "replies",
     )
 
     def __init__(self, options: Options, peer: Parameters, control: Control) -> None:
         self._options = options
         self._control = control
-        self._most_message = peer.max_message
+        self.most_message = peer.max_message
         self._most_lanes = peer.max_lanes
         self._configured: dict[int, LaneProperties] | None = None  # made for the first
         self._lanes: dict[int, OutgoingLane] = {}
@@ -64,7 +65,7 @@ class OutgoingLanes:
 
     def learn(self, peer: Parameters) -> None:
         """The peer has told its limits."""
-        self._most_message = peer.max_message
+        self.most_message = peer.max_message
         self._most_lanes = peer.max_lanes
         self.budget.allowance_bytes = peer.allowance_bytes
         self.budget.allowance_messages = peer.allowance_messages
@@ -178,32 +179,26 @@ class OutgoingLanes:
 
     # Asks and replies
 
-    def ask(self, data: bytes) -> OutgoingMessage:
-        """
-        Queue an ask.
+    def begin_asks(self) -> AskLane:
+        """Make the lane of asks."""
+        self.asks = AskLane(self.budget, self._options.buffered_messages)
+        self._add_lane(ASKS, self.asks)
+        return self.asks
 
-        @raise MessageTooLarge: for more than the peer takes.
-        """
-        if len(data) > self._most_message:
-            raise too_large("an ask", len(data), self._most_message)
-        if self.asks is None:
-            self.asks = AskLane(self.budget, self._options.buffered_messages)
-            self._add_lane(ASKS, self.asks)
-        return self.asks.send(data, True)
-
-    def reply(self, number: int, data: bytes) -> None:
-        """Queue the reply to an ask of the peer's, which L{check_reply} has passed."""
+    def reply(self, numbers: list[int], replies: list[bytes]) -> None:
+        """Queue the replies to asks of the peer's, which L{check_replies} has passed."""
         if self.replies is None:  # nobody has been asked before the peer's limits were known
             options, allowed = self._options, self.budget
             budget = Budget(options.outgoing_bytes, allowed.allowance_bytes, allowed.allowance_messages)
             self.replies = ReplyLane(budget, options.allowance_bytes, options.buffered_messages)
             self._add_lane(REPLIES, self.replies)
-        self.replies.send(NAME.pack(number) + data, True)
+        self.replies.reply(numbers, replies)
 
-    def check_reply(self, data: bytes) -> None:
-        """@raise MessageTooLarge: when a reply is larger than the peer takes."""
-        if len(data) > self._most_message - NAME.size:
-            raise too_large("a reply", len(data), max(0, self._most_message - NAME.size), "the asker")
+    def check_replies(self, replies: list[bytes]) -> None:
+        """@raise MessageTooLarge: when one of some replies is larger than the peer takes."""
+        largest = max(map(len, replies))
+        if largest > self.most_message - NAME.size:
+            raise too_large("a reply", largest, max(0, self.most_message - NAME.size), "the asker")
 
 
 def too_large(what: str, size: int, most: int, whom: str = "the peer") -> MessageTooLarge:

@@ -171,15 +171,15 @@ class Receiving:
             self._directs = []
         self._directs.append(bytes(direct.data))
 
-    def answer(self, number: int) -> None:
+    def answer(self, numbers: list[int]) -> None:
         """
-        The application has answered an ask.
+        The application has answered asks.
 
-        @raise UsageError: when it does not wait for an answer.
+        @raise UsageError: when one of them does not wait for an answer; none is answered then.
         """
         if self.asked is None:
             raise UsageError("the peer has asked nothing")
-        self.asked.answer(number)
+        self.asked.answer(numbers)
 
     def take_events(self, answering: bool = True) -> list[Event]:
         """

@@ -35,6 +35,15 @@ class Runs(Generic[T]):
         """The values, by ascending numbers."""
         return chain.from_iterable(self._runs)
 
+    def has(self, numbers: list[int]) -> bool:
+        """Whether all of these are there; soon said of those that follow each other in one run."""
+        first, count = numbers[0], len(numbers)
+        at = bisect_right(self._firsts, first) - 1
+        if at >= 0 and first + count <= self._firsts[at] + len(self._runs[at]):
+            if count == 1 or numbers == list(range(first, first + count)):
+                return True
+        return all(number in self for number in numbers)
+
     def __contains__(self, number: int) -> bool:
         at = bisect_right(self._firsts, number) - 1
         return at >= 0 and number < self._firsts[at] + len(self._runs[at])

@@ -72,8 +72,8 @@ class Sending(OutgoingLanes):
         @raise MessageTooLarge: for more than the peer takes.
         @raise UsageError: for a lane that can't be.
         """
-        if len(data) > self._most_message:
-            raise too_large("a message", len(data), self._most_message)
+        if len(data) > self.most_message:
+            raise too_large("a message", len(data), self.most_message)
         lane = self._lanes.get(number)
         if lane is None or number >= APPLICATION_LANES:
             lane = self._lane(number)
@@ -123,7 +123,7 @@ class Sending(OutgoingLanes):
         @param batch: where they are put.
         @return: whether there may be more.
         """
-        most = self._most_message
+        most = self.most_message
         for data in source:
             if type(data) is not bytes:
                 data = octets(data)

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from hypermail.errors import (
     HypermailError,
@@ -30,8 +30,9 @@ from hypermail.events import (
     SessionOpened,
 )
 from hypermail.link.control import Control
+from hypermail.messages.asks import Ask
 from hypermail.messages.journal import Journal, Written
-from hypermail.messages.message import OutgoingMessage
+from hypermail.messages.outgoing_lanes import too_large
 from hypermail.messages.receiving import Receiving
 from hypermail.messages.sending import Sending
 from hypermail.options import KIB, Options, Persistence, Role, Way
@@ -58,6 +59,9 @@ EARLY = Parameters(
 )
 #: States in which there is a session that may outlive its link.
 LIVING = (State.OPEN, State.CLOSING, State.CLOSE_SENT, State.CLOSE_RECEIVED)
+
+#: What an ask is to be.
+A = TypeVar("A", bound=Ask)
 
 _EARLY_LIMITS = ("max_message", "allowance_bytes", "allowance_messages", "max_lanes", "max_streams", "stream_window")
 
@@ -88,11 +92,13 @@ class LinkedSession:
     """
 
     __slots__ = (
+        "_asks",
         "_bearing",
         "_claimed",
         "_draining",
         "_heard",
         "_learn",
+        "_open",
         "_opening",
         "_options",
         "_parameters",
@@ -125,6 +131,7 @@ class LinkedSession:
         self._options = options
         self._parameters = parameters
         self._learn = learn
+        self.way = options.way
         self._enter(SESSION.initial)
         self.survival = Survival(role, parameters.incarnation, options.session_timeout)
         self.error: HypermailError | None = None
@@ -158,6 +165,7 @@ class LinkedSession:
         self.way = way
         self.receiving.allowed = self.streams.may_receive = way.may_send(Role(1 - self._role))
         self._sends = self.streams.may_send = self.receiving.answering = way.may_send(self._role)
+        self._asks = self._open and way is Way.TWO_WAY
 
     @property
     def carrying(self) -> bool:
@@ -359,7 +367,7 @@ class LinkedSession:
         @raise NotSupported: when the session carries nothing in this way.
         @raise HypermailError: when the session is closing or over.
         """
-        if self._sends and (self.state is State.OPEN or self.state is State.OPENING):
+        if self._sends and self._open:
             return
         if not self._sends:
             raise NotSupported(f"the session is {self.way.name.lower()}: this side can't send")
@@ -375,30 +383,41 @@ class LinkedSession:
             "the session is closing" if self.state not in (State.NEW, State.DECIDING) else "the session is not open"
         )
 
-    def send_ask(self, data: bytes) -> OutgoingMessage:
+    def send_ask(self, kind: type[A], data: bytes) -> A:
         """
         Ask the peer's application.
 
+        @param kind: what the ask is to be.
         @raise MessageTooLarge: for more than the peer takes.
         @raise HypermailError: when the session can't carry it, or its reply.
         """
+        if not self._asks:
+            self._check_asking()
+        sending = self.sending
+        if len(data) > sending.most_message:
+            raise too_large("an ask", len(data), sending.most_message)
+        lane = sending.asks
+        if lane is None:
+            lane = self.receiving.asks = sending.begin_asks()
+        return lane.ask(kind, data)
+
+    def _check_asking(self) -> None:
+        """@raise HypermailError: when the session can't carry asks, or their replies."""
         if self.way is not Way.TWO_WAY:
             raise NotSupported(f"the session is {self.way.name.lower()}: it can't carry asks and their replies")
         self.check_sending()
-        message = self.sending.ask(data)
-        self.receiving.asks = self.sending.asks
-        return message
 
-    def answer(self, number: int, reply: bytes) -> None:
+    def answer(self, numbers: list[int], replies: list[bytes]) -> None:
         """
-        Answer an ask, also while the session is closing: the asker's side waits for it.
+        Answer asks, also while the session is closing: the asker's side waits for it. All, or none.
 
-        @raise MessageTooLarge: when the reply is larger than the peer takes; the ask still waits.
-        @raise UsageError: when the ask does not wait for an answer.
+        @param numbers: of the asks; at least one.
+        @raise MessageTooLarge: when one of the replies is larger than the peer takes.
+        @raise UsageError: when one of the asks does not wait for an answer.
         """
-        self.sending.check_reply(reply)
-        self.receiving.answer(number)
-        self.sending.reply(number, reply)
+        self.sending.check_replies(replies)
+        self.receiving.answer(numbers)
+        self.sending.reply(numbers, replies)
 
     # What the application is told
 
@@ -416,9 +435,9 @@ class LinkedSession:
             return events
         sending, receiving, streams = self.sending, self.receiving, self.streams
         replies = sending.replies
-        if replies is not None and replies.settled and receiving.asked is not None:
-            for number in replies.take_settled():
-                receiving.asked.reply_settled(number)
+        if replies is not None and replies.settled_asks and receiving.asked is not None:
+            settled_asks, replies.settled_asks = replies.settled_asks, []
+            receiving.asked.replies_settled(settled_asks)
         events += receiving.take_events(replies is None or not replies.full)
         if self.journal is not None:
             stored = sending.take_stored()
@@ -471,6 +490,8 @@ class LinkedSession:
         self.over = state is State.ENDED
         self._speaking = state not in (State.NEW, State.DECIDING, State.ENDED)
         self._opening = state is State.OPENING
+        self._open = self._opening or state is State.OPEN
+        self._asks = self._open and self.way is Way.TWO_WAY
         self._draining = state in (State.CLOSING, State.CLOSE_RECEIVED)
 
 

@@ -290,6 +290,26 @@ class RefusalTests(AskingTests):
         self.assertEqual(len(hosts.run(ours.session.ask(b"ask"))), 992)
         hosts.end()
 
+    def test_oneOfMany(self) -> None:
+        """Of many that are answered at once only those are refused whose replies are too large, or that fail."""
+        hosts = AskingHosts()
+        ours, theirs = hosts.open(options=Options(max_message=1_000))
+        assert isinstance(theirs, AnsweringProtocol)
+
+        def reply(message: bytes) -> Any:
+            if message == b"3":
+                raise MessageRejected("not 3")
+            return {b"1": bytes(993), b"2": defer.succeed(b"two"), b"4": bytearray(b"four")}.get(message, message)
+
+        theirs.reply = reply
+        asks = [ours.session.ask(b"%d" % number) for number in range(6)]
+        hosts.settle()
+        self.assertEqual([self.successResultOf(asks[number]) for number in (0, 2, 4, 5)], [b"0", b"two", b"four", b"5"])
+        self.assertRefused(asks[3], Reason.MESSAGE_REJECTED, "not 3")
+        text = "a reply of 993 bytes: the asker takes 992 at most; use a stream"
+        self.assertRefused(asks[1], Reason.LIMIT_EXCEEDED, text)
+        hosts.end()
+
     def test_oneWay(self) -> None:
         """A session that carries one way carries no asks."""
         hosts = AskingHosts()
@@ -337,6 +357,21 @@ class WithdrawingTests(AskingTests):
             self.failureResultOf(self.session.ask(b"ask", timeout=timeout), UsageError)
         self.hosts.settle()
         self.assertEqual(self.theirs.asked, [])
+
+    def test_cancelledByReply(self) -> None:
+        """A reply's callback may cancel other asks, also those whose replies have come with it."""
+        asks = [self.session.ask(b"%d" % number) for number in range(3)]
+
+        def cancelOthers(reply: bytes) -> None:
+            for asking in asks[1:]:
+                asking.cancel()
+
+        asks[0].addCallback(cancelOthers)
+        self.hosts.settle()
+        for asking in asks[1:]:
+            self.failureResultOf(asking, CancelledError)
+        self.assertEqual(self.theirs.asked, [b"0", b"1", b"2"])
+        self.assertEqual((self.count("messages_begun"), self.count("messages_queued")), (0, 0))
 
     def test_cancelled(self) -> None:
         """

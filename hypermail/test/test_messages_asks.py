@@ -5,6 +5,7 @@ Tests of L{hypermail.messages.asks}: asks and replies through two connections, a
 from __future__ import annotations
 
 from collections import Counter
+from functools import partial
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -134,6 +135,30 @@ class AskTests(AskCase):
         self.assertIn("a reply of 993 bytes: the asker takes 992 at most", error.text)
         wire.listener.answer(number, bytes(992), now=wire.now)
         wire.until(lambda: self.replies)
+
+    def test_manyAnswers(self) -> None:
+        """Many asks may be answered together, in any order: all of them, or none when one of them cannot be."""
+        wire = self.wire(Options(max_message=1_000))
+        self.answers = False
+        for number in range(40):
+            wire.starter.ask(b"%d" % number, now=wire.now)
+        wire.until(lambda: len(self.asked) == 40)
+        answer = partial(wire.listener.answer_many, now=wire.now)
+        lane = wire.there.of(AsksReceived)[0].lane
+        lane.reject(39, 1, "")
+        self.assertRaises(MessageTooLarge, answer, [0, 1, 2], [b"", bytes(993), b""])
+        for numbers in ([0, 0], [0, 40], [38, 39], [5, 4, 3, 5]):
+            self.assertRaises(UsageError, answer, numbers, [b""] * len(numbers))
+        wire.run(1)
+        self.assertEqual((self.replies, wire.listener.statistics()["messages_begun"]), ({}, 0))
+        for numbers in ([7, 5, 6], [0, 1, 2, 3, 4], [9], list(range(38, 9, -2)), [8, *range(37, 10, -2)]):
+            answer(numbers, [b"re %d" % number for number in numbers])
+            self.assertRaises(UsageError, answer, numbers[-1:], [b""])
+        wire.run(1)
+        self.assertEqual(self.replies, {number: b"re %d" % number for number in range(39)})
+        for side in (wire.starter, wire.listener):
+            found = side.statistics()
+            self.assertEqual([found[key] for key in ("messages_begun", "messages_held", "messages_queued")], [0, 0, 0])
 
     def test_once(self) -> None:
         """Through loss each of many asks is given to the application once, and gets its own reply."""
@@ -279,6 +304,21 @@ class WithdrawingTests(AskCase):
         wire.until(lambda: len(wire.here.settled) == 2)
         self.assertEqual([type(ask.error) for ask in wire.here.settled], [MessageCancelled] * 2)
         self.assertEqual((self.asked, self.replies), ([], {}))
+
+    def test_answered(self) -> None:
+        """An ask whose reply has come is over for whoever asked, though the peer has not settled it."""
+        wire = self.wire()
+        wire.lose = lambda role, datagram: role is Role.LISTENER and bool(self.replies)
+        ask = wire.starter.ask(b"ask", now=wire.now)
+        wire.until(lambda: self.replies)
+        self.assertEqual((ask.settled, ask.error, wire.starter.unsettled_messages), (True, None, []))
+        wire.starter.cancel_message(ask, now=wire.now)
+        wire.run(0.5)
+        self.assertEqual(wire.starter.statistics()["messages_begun"], 1)
+        wire.lose = lambda role, datagram: False
+        wire.run(5)
+        self.assertEqual((wire.here.settled, wire.starter.statistics()["messages_begun"]), ([], 0))
+        self.assertEqual(wire.there.settled, [])
 
     def test_tooLate(self) -> None:
         """The reply to one that has come is ignored and counted, and settles it all the same."""
@@ -553,6 +593,22 @@ class HostileTests(AskCase):
         self.assertEqual((found["replies_ignored"], found["messages_held"]), (4, 0))
         self.assertEqual(puppet.of(p.StreamBlockAck)[-1].watermark, 5)
         self.assertIsNone(puppet.application.error)
+
+    def test_beforeItWasAsked(self) -> None:
+        """A reply that comes before its ask was sent whole is taken, once; the ask is not settled before it was."""
+        puppet = Puppet(Role.STARTER)
+        puppet.wait(0.1)
+        puppet.acks = False  # so that no more leaves than the window takes
+        ask = puppet.victim.ask(bytes(500_000), now=puppet.now)
+        puppet.listen()
+        asks = puppet.victim._session.sending.asks
+        assert asks is not None
+        self.assertIs(asks._fragmenting, ask)
+        for _ in range(2):
+            puppet.say(p.StreamBlocks(REPLIES, FLAGS, 0, [NAME.pack(0) + b"prophecy"]))
+        told = [reply for event in puppet.application.of(RepliesReceived) for _, reply in event.replies]
+        self.assertEqual((told, ask.settled), ([b"prophecy"], False))
+        self.assertBroken(puppet, p.StreamBlockAck(ASKS, 1, (), ()), "before it was sent whole")
 
     def test_replyAllowance(self) -> None:
         """Begun replies are held to the same allowance as messages, apart from them."""

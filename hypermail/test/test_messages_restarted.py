@@ -81,11 +81,11 @@ class SendingTests(SendingCase):
 
     def test_replies(self) -> None:
         """Who has forgotten what was asked gets no reply."""
-        self.sending.reply(0, b"yes")
+        self.sending.reply([0], [b"yes"])
         self.restarted()
         self.assertEqual(self.all(), [])
         self.assertTrue(self.sending.idle)
-        self.sending.reply(0, b"yes")
+        self.sending.reply([0], [b"yes"])
         (reply,) = self.all()
         assert isinstance(reply, p.StreamBlocks)
         self.assertEqual(reply.first, 0)

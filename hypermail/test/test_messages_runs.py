@@ -38,6 +38,9 @@ class RunsTests(SynchronousTestCase):
                 self.assertEqual(lowest, min(model))
                 self.assertLessEqual(len(values), count)
                 self.assertEqual([model.pop(number) for number in range(lowest, lowest + len(values))], values)
+            for some in (list(numbers), [*numbers, first], [number for number in numbers if number % 3]):
+                if some:
+                    self.assertEqual(runs.has(some), model.keys() >= set(some))
             self.assertEqual(runs.count, len(model))
             self.assertEqual(list(runs), [model[number] for number in sorted(model)])
             self.assertEqual([number for number in range(60) if number in runs], sorted(model))
