@@ -40,7 +40,8 @@ class DepartingMessages:
     behind it, are None. The first that was not begun is at C{_next}, less C{_base}, as are all others at their numbers.
 
     @cvar message: makes its messages.
-    @ivar settled: messages whose fate became known and that somebody wants to hear of.
+    @ivar settled: messages whose fate became known and that somebody wants to hear of; one list for all lanes of a
+        session.
     """
 
     message: type[OutgoingMessage] = OutgoingMessage

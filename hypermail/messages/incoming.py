@@ -49,6 +49,7 @@ class IncomingLane:
 
     @ivar number: of the lane.
     @ivar ready: runs to be delivered now, as (first number, messages).
+    @ivar filled: where the lane puts itself when it has some; a list of all lanes of a session.
     @cvar durable: whether it goes on after restarts.
     """
 
@@ -72,6 +73,7 @@ class IncomingLane:
         "_verdicts",
         "_watermark",
         "_with_application",
+        "filled",
         "flags",
         "number",
         "ready",
@@ -106,6 +108,7 @@ class IncomingLane:
         self._reported = 0  # the greatest watermark that was told
         self._unreported = RangeSet()  # settled above the watermark, or with a verdict, and not told yet; if unordered
         self.ready: list[tuple[int, list[bytes]]] = []
+        self.filled: list[IncomingLane] = []
         self._news = False
 
     @property
@@ -257,8 +260,10 @@ class IncomingLane:
         ready = self.ready
         if ready and ready[-1][0] + len(ready[-1][1]) == first:
             ready[-1][1].extend(messages)
-        else:
-            ready.append((first, messages))
+            return
+        if not ready:
+            self.filled.append(self)
+        ready.append((first, messages))
 
     def _skip_settled(self) -> None:
         """Go past numbers that were cleared before they were delivered."""

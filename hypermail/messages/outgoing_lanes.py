@@ -28,6 +28,7 @@ class OutgoingLanes:
     @ivar asks: ours; None while there were none.
     @ivar copies: of messages that ride again; None while no lane has redundancy.
     @ivar replies: ours to the peer's asks; None while there were none.
+    @ivar settled: messages and asks of all lanes whose fate became known and that somebody wants to hear of.
     @ivar journal: of a durable session.
     @ivar most_message: bytes of the largest message that the peer takes.
     """
@@ -46,6 +47,7 @@ class OutgoingLanes:
         "journal",
         "most_message",
         "replies",
+        "settled",
     )
 
     def __init__(self, options: Options, peer: Parameters, control: Control) -> None:
@@ -60,6 +62,7 @@ class OutgoingLanes:
         self.budget = Budget(options.outgoing_bytes, peer.allowance_bytes, peer.allowance_messages)
         self.asks: AskLane | None = None
         self.replies: ReplyLane | None = None
+        self.settled: list[OutgoingMessage] = []
         self.copies: Copies | None = None
         self.journal: Journal | None = None
 
@@ -137,6 +140,7 @@ class OutgoingLanes:
 
     def _add_lane(self, number: int, lane: OutgoingLane) -> None:
         self._lanes[number] = lane
+        lane.settled = self.settled
         for lanes in self._by_priority:
             if lanes[0].properties.priority == lane.properties.priority:
                 lanes.append(lane)

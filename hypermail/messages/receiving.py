@@ -41,6 +41,7 @@ class Receiving:
     __slots__ = (
         "_control",
         "_directs",
+        "_filled",
         "_lanes",
         "_left",
         "_options",
@@ -58,6 +59,7 @@ class Receiving:
         self._options = options
         self._control = control
         self._lanes: dict[int, IncomingLane] = {}
+        self._filled: list[IncomingLane] = []  # lanes that have something for the application
         self._directs: list[bytes] | None = None  # while there are any
         self._waiting: deque[tuple[int, bytes]] | None = None  # asks; while there are any
         self.allowed = True
@@ -84,6 +86,7 @@ class Receiving:
         if lane is None:
             make = self._make_lane if number < APPLICATION_LANES else self._make_reserved_lane
             lane = self._lanes[number] = make(number, flags)
+            lane.filled = self._filled
         elif lane.flags != flags:
             raise ProtocolViolation(f"lane {number} changes what it is")
         return lane
@@ -117,6 +120,7 @@ class Receiving:
                 self._options.max_unsettled,
                 cast("Journal", self.journal),
             )
+            lane.filled = self._filled
         if taken >= lane.finished:
             lane.restore(taken, verdicts or lane.kept)
 
@@ -181,6 +185,11 @@ class Receiving:
             raise UsageError("the peer has asked nothing")
         self.asked.answer(numbers)
 
+    @property
+    def eventful(self) -> bool:
+        """Whether the application may have to be given anything."""
+        return bool(self._filled or self._waiting or self._directs)
+
     def take_events(self, answering: bool = True) -> list[Event]:
         """
         What the application is to be given now.
@@ -191,8 +200,10 @@ class Receiving:
         if self._directs:
             events.append(DirectsReceived(self._directs))
             self._directs = None
-        for lane in self._lanes.values():
-            for first, messages in lane.take_ready() if lane.ready else ():
+        filled = self._filled
+        while filled:
+            lane = filled.pop(0)
+            for first, messages in lane.take_ready():
                 if lane.number < APPLICATION_LANES:
                     events.append(MessagesReceived(lane, first, messages))
                 elif lane is self.asked:

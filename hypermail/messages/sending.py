@@ -275,12 +275,14 @@ class Sending(OutgoingLanes):
 
     def take_settled(self) -> list[OutgoingMessage]:
         """Messages and asks whose fate became known since the last call, if somebody wants to hear of it."""
-        settled: list[OutgoingMessage] = []
-        for lane in self._lanes.values():
-            if lane.settled:
-                settled += lane.settled
-                lane.settled = []
+        settled = self.settled[:]
+        self.settled.clear()
         return settled
+
+    @property
+    def eventful(self) -> bool:
+        """Whether the application may have to be told anything, durable lanes apart."""
+        return bool(self.settled or self._was_full or (self.replies is not None and self.replies.settled_asks))
 
     def give_up(self, error: HypermailError, parked: bool = False) -> list[OutgoingMessage]:
         """

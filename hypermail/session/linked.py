@@ -428,12 +428,15 @@ class LinkedSession:
         @param round_trip: s, of the link.
         """
         events: list[Event] = self.events
+        sending, receiving, streams = self.sending, self.receiving, self.streams
+        if not (events or receiving.eventful or sending.eventful or streams.touched):
+            if self.error is None and self.journal is None:  # the usual case, as this is asked until there is nothing
+                return []
         self.events = []
         if self._told_end:
             return []
         if self._opening:  # what overtook the listener's answer waits for it
             return events
-        sending, receiving, streams = self.sending, self.receiving, self.streams
         replies = sending.replies
         if replies is not None and replies.settled_asks and receiving.asked is not None:
             settled_asks, replies.settled_asks = replies.settled_asks, []
