@@ -76,6 +76,27 @@ class BoxTests:
             opened = self.new().open_train(PREFIX, [memoryview(datagram) for datagram in train], first)
             self.assertEqual(opened, [(first + at, b"".join(parts)) for at, parts in enumerate(contents)])
 
+    def test_sizes(self: Any) -> None:
+        """Small and large, and just between: what is sealed is the formula's, and opens; changed, it does not."""
+        for name in CIPHERS:
+            for size in (16_383, 16_384, 65_450):
+                content = bytes(range(256)) * (size // 256) + b"z" * (size % 256)
+                parts = [content[:19], memoryview(content)[19:]]
+                whole = self.new(name).seal(self.header(1 << 40), parts, 1 << 40)
+                self.assertEqual(whole, self.sealed(name, self.header(1 << 40), content, 1 << 40))
+                (sealed,) = self.new(name).seal_train(PREFIX, 1 << 40, [parts])
+                self.assertEqual(sealed, whole)
+                opens = self.new(name)
+                for _ in range(2):
+                    opened = opens.open(memoryview(sealed), 13, 1 << 40)
+                    self.assertEqual((opened, type(opened)), (content, bytes))
+                self.assertEqual(opens.open_train(PREFIX, [memoryview(sealed)], 1 << 40), [(1 << 40, content)])
+                for at in (0, 12, 13, 12_000, -1):
+                    altered = bytearray(sealed)
+                    altered[at] ^= 1
+                    self.assertIsNone(opens.open(memoryview(altered), 13, 1 << 40))
+                self.assertEqual(opens.open_train(PREFIX, [memoryview(altered)], 1 << 40), [(1 << 40, None)])
+
     def test_altered(self: Any) -> None:
         """With any bit changed nothing opens; the others of a train do."""
         train = self.new().seal_train(PREFIX, 9, [[b"one"], [b"two"], [b"three"]])
