@@ -49,7 +49,7 @@ UDP_GRO = 104
 MAX_SEGMENTS = 64
 
 #: Bytes to read into before what was read is handed over.
-ARENA = 256 * KIB
+ARENA = 512 * KIB
 
 #: Reads before the reactor gets its turn, however little each has brought.
 MAX_READS = 512
