@@ -128,7 +128,7 @@ class Options:
     stream_window: int = 16 * KIB
     stream_pool: int = 4 * MIB
     stream_pool_max: int = 64 * MIB
-    stream_buffer: int = 256 * KIB
+    stream_buffer: int = 512 * KIB
     congestion: str = "cubic"
     mtu: int = 1_200
     max_datagram: int = 65_507

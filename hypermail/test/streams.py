@@ -45,13 +45,13 @@ class StreamTests(SynchronousTestCase):
 
 
 class Pusher:
-    """A push producer that writes whenever it may, until it has written 2 MB."""
+    """A push producer that writes whenever it may, until it has written 3 MB."""
 
     def __init__(self, transport: Any) -> None:
         self.transport = transport
         self.paused = False
         self.stopped = False
-        self.left = 200
+        self.left = 300
         transport.registerProducer(self, True)
         self.resumeProducing()
 
