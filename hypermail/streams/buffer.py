@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 
+from hypermail.wire.fields import Data
+
 #: Writes are joined to blocks of at least so many bytes, so that many small ones cost little.
 BLOCK = 16_384
 
@@ -64,19 +66,24 @@ class SendBuffer:
             index += 1
         return pieces
 
-    def cut(self, start: int, stop: int, size: int) -> list[list[memoryview]]:
-        """The bytes C{start <= n < stop}, which must be kept, in shares of C{size}, each in pieces."""
+    def cut(self, start: int, stop: int, size: int, heads: list[bytes]) -> list[tuple[Data, ...]]:
+        """
+        The bytes C{start <= n < stop}, which must be kept, in shares of C{size}, each in pieces.
+
+        @param heads: what comes before each share.
+        """
         if stop > self.stop - self._pending_size:
             self._join()
-        shares: list[list[memoryview]] = []
+        shares: list[tuple[Data, ...]] = []
         while start < stop:
             index = bisect_right(self._starts, start) - 1
             block, begin = self._blocks[index], start - self._starts[index]
             whole = min(stop - start, len(block) - begin) // size * size
-            shares += [[block[at : at + size]] for at in range(begin, begin + whole, size)]
+            some = heads[len(shares) : len(shares) + whole // size]
+            shares += zip(some, [block[at : at + size] for at in range(begin, begin + whole, size)], strict=True)
             start += whole
             if start < stop:  # one that begins in this block and ends in another
-                shares.append(self.read(start, start + size))
+                shares.append((heads[len(shares)], *self.read(start, start + size)))
                 start += size
         return shares
 

@@ -85,8 +85,10 @@ class SendBufferTests(SynchronousTestCase):
             elif step == "cut":
                 start = min(max(first, buffer.start), buffer.stop)
                 stop = start + (buffer.stop - start) // second * second
-                shares = [b"".join(share) for share in buffer.cut(start, stop, second)]
-                self.assertEqual(shares, [whole[at : at + second] for at in range(start, stop, second)])
+                heads = [b"%d:" % at for at in range(start, stop, second)]
+                shares = [b"".join(share) for share in buffer.cut(start, stop, second, heads)]
+                expected = [b"%d:" % at + whole[at : at + second] for at in range(start, stop, second)]
+                self.assertEqual(shares, expected)
             else:
                 buffer.release(min(first, buffer.stop))
             self.assertEqual(buffer.stop, len(whole))
