@@ -195,10 +195,10 @@ class SegmentingPortTests(TestCase):
         """What is more than the arena holds is handed over in several batches, none of which spoils another."""
         sender, _ = self.open()
         receiver, user = self.open()
-        trains = [[bytes([number]) * 1200 for _ in range(50)] for number in range(40)]
+        trains = [[bytes([number]) * 1200 for _ in range(50)] for number in range(20)]
         for train in trains:
             sender.send(Train(self.address(receiver), train))
-        await user.received(2000)
+        await user.received(1000)
         self.assertEqual(user.datagrams, [datagram for train in trains for datagram in train])
         self.assertGreater(len(user.batches), 3)
 
