@@ -186,6 +186,10 @@ class SessionLife:
         if not self.busy:
             self._owner.pump.touch(self)
 
+    def flush(self) -> None:
+        """Nothing more will be written soon: what is there to send need not wait for it."""
+        self._owner.pump.flush(self)
+
     def soon(self, call: Callable[[], object]) -> None:
         """Call when the events that are there have been dealt with, in this turn or the next."""
         if self.error is not None:

@@ -28,6 +28,9 @@ class StreamUser(Protocol):
     def touch(self) -> None:
         """The core has something new to send."""
 
+    def flush(self) -> None:
+        """Nothing more will be written soon: what is there to send need not wait for it."""
+
     def soon(self, call: Callable[[], object]) -> None:
         """Call when the events that are there have been dealt with, in this turn or the next."""
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.logger import Logger
 
-#: Calls of a pull producer before the rest of the program has its turn.
+#: Calls of pull producers before the rest of the program has its turn.
 PULLS = 16
 
 
@@ -34,6 +35,8 @@ class Production:
     @param producer: L{IPushProducer} when C{streaming}, else L{IPullProducer}.
     @param isFull: whether the consumer has no room.
     @param failed: called when a pull producer has raised; it produces no more then.
+    @param filled: called, from the reactor, when a pull producer has taken all the room that there was: nothing will
+        be written soon that what it wrote could share datagrams with.
     """
 
     __slots__ = ("_isFull", "_paused", "_producer", "_pulling")
@@ -46,10 +49,11 @@ class Production:
         reactor: Any,
         isFull: Callable[[], bool],
         failed: Callable[[], object],
+        filled: Callable[[], object],
     ) -> None:
         self._isFull = isFull
         self._paused = False
-        self._pulling = None if streaming else _Pulling(producer, reactor, failed, self._pauseIfFull)
+        self._pulling = None if streaming else _Pulling(producer, reactor, failed, self._pauseIfFull, filled)
         self._producer: Producer = producer if self._pulling is None else self._pulling
 
     def begin(self) -> None:
@@ -98,21 +102,41 @@ class _Pulling:
     later, when its own data have come, is left in peace until then.
 
     @param look: pauses this when there is no room.
+    @param filled: called when there is none any more.
     @ivar pulls: whether the producer is being asked.
     @ivar written: whether it has written something since it was asked.
     """
 
     _log = Logger()
 
-    __slots__ = ("_call", "_failed", "_finished", "_look", "_paused", "_producer", "_reactor", "pulls", "written")
+    __slots__ = (
+        "_failed",
+        "_filled",
+        "_finished",
+        "_look",
+        "_paused",
+        "_producer",
+        "_turns",
+        "pulls",
+        "reactor",
+        "written",
+    )
 
-    def __init__(self, producer: Any, reactor: Any, failed: Callable[[], object], look: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        producer: Any,
+        reactor: Any,
+        failed: Callable[[], object],
+        look: Callable[[], object],
+        filled: Callable[[], object],
+    ) -> None:
         self._producer = producer
-        self._reactor = reactor
+        self._turns = _turnsOf(reactor)
         self._failed = failed
         self._look = look
-        self._call: IDelayedCall | None = None
+        self._filled = filled
         self._paused = True
+        self.reactor = reactor
         self.pulls = False
         self.written = False
         self._finished = False
@@ -133,38 +157,89 @@ class _Pulling:
             self._soon()
 
     def _soon(self) -> None:
-        if self._call is None and not self._finished:
-            self._call = self._reactor.callLater(0, self._pull)
+        if not self._finished:
+            self._turns.want(self)
 
-    def _pull(self) -> None:
-        self._call = None
+    def pull(self, most: int) -> int:
+        """
+        Ask the producer, as long as it writes and there is room.
+
+        @param most: how often, at most.
+        @return: how often it was.
+        """
         self.pulls = True
+        count = 0
         try:
-            for _ in range(PULLS):
-                if self._paused or self._finished:
-                    return
+            while count < most and not self._paused and not self._finished:
+                count += 1
                 self.written = False
                 self._producer.resumeProducing()
                 if self._finished or not self.written:
-                    return
+                    return count
                 self._look()
         except Exception:
             self._log.failure("A pull producer has failed: {producer!r}", producer=self._producer)
             self.finish()
             self._failed()
-            return
+            return count
         finally:
             self.pulls = False
-        self._soon()
+        if not self._paused:
+            self._soon()
+        elif count:
+            self._filled()
+        return count
 
     def finish(self) -> None:
         """Ask the producer no more."""
         self._finished = True
-        if self._call is not None:
-            self._call.cancel()
-            self._call = None
+        self._turns.forgo(self)
 
     def stopProducing(self) -> None:
         """See L{IPushProducer}."""
         self.finish()
         self._producer.stopProducing()
+
+
+class _Turns:
+    """The pull producers of one reactor that are to be asked: one after the other, and some in each turn of it."""
+
+    __slots__ = ("_call", "_waiting")
+
+    def __init__(self) -> None:
+        self._waiting: dict[_Pulling, None] = {}
+        self._call: IDelayedCall | None = None
+
+    def want(self, pulling: _Pulling) -> None:
+        """One is to be asked when those before it were."""
+        self._waiting[pulling] = None
+        if self._call is None:
+            self._call = pulling.reactor.callLater(0, self._take)
+
+    def forgo(self, pulling: _Pulling) -> None:
+        """One is not to be asked any more."""
+        if self._waiting.pop(pulling, self) is None and not self._waiting and self._call is not None:
+            self._call.cancel()
+            self._call = None
+
+    def _take(self) -> None:
+        self._call = None
+        left = PULLS
+        waiting = self._waiting
+        while left > 0 and waiting:
+            pulling = next(iter(waiting))
+            del waiting[pulling]
+            left -= max(pulling.pull(left), 1)
+        if waiting and self._call is None:
+            self._call = next(iter(waiting)).reactor.callLater(0, self._take)
+
+
+_turns: WeakKeyDictionary[Any, _Turns] = WeakKeyDictionary()
+
+
+def _turnsOf(reactor: Any) -> _Turns:
+    """Those of one reactor's."""
+    found = _turns.get(reactor)
+    if found is None:
+        found = _turns[reactor] = _Turns()
+    return found

@@ -152,6 +152,12 @@ class Pump:
         for session in dirty:
             self.attend(session)
 
+    def flush(self, session: SessionLife) -> None:
+        """What a session has to send is sent at once, not in this turn's end; not to be called from its callbacks."""
+        if session in self._dirty and self._writable:
+            del self._dirty[session]
+            self.attend(session)
+
     def _expired(self, session: SessionLife) -> None:
         connection = session.connection
         if connection not in self.sessions:

@@ -100,6 +100,7 @@ class Session(SessionLife):
             reactor=self.reactor,
             isFull=lambda: self.connection.messages_full,
             failed=lambda: self.abort(APPLICATION_FAILED),
+            filled=self.flush,
         )
         self.traffic.sent.production.begin()
 

@@ -172,6 +172,7 @@ class StreamTransport(Likeness):
             reactor=self._session.reactor,
             isFull=lambda: bool(self._stream.full),
             failed=self.abortConnection,
+            filled=self._session.flush,
         )
         self._production.begin()
 

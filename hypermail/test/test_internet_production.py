@@ -24,15 +24,24 @@ class Consumer:
         self.room = 3
         self.production: Production | None = None
         self.failures = 0
+        self.fillings = 0
 
     def register(self, producer: Any, streaming: bool) -> None:
         self.production = Production(
-            producer, streaming, reactor=self.clock, isFull=lambda: self.held >= self.room, failed=self.failed
+            producer,
+            streaming,
+            reactor=self.clock,
+            isFull=lambda: self.held >= self.room,
+            failed=self.failed,
+            filled=self.filled,
         )
         self.production.begin()
 
     def failed(self) -> None:
         self.failures += 1
+
+    def filled(self) -> None:
+        self.fillings += 1
 
     def write(self) -> None:
         self.held += 1
@@ -122,6 +131,50 @@ class PullTests(SynchronousTestCase):
         self.clock.callLater(0, look)
         self.clock.advance(0)
         self.assertEqual(between, [PULLS, 2 * PULLS])
+
+    def test_turnsOfSeveral(self) -> None:
+        """Several share what is asked in one turn: who was asked often waits until the others were."""
+        consumers = [self.consumer, Consumer(), Consumer()]
+        producers = []
+        for consumer in consumers:
+            consumer.clock, consumer.room = self.clock, 2 * PULLS
+            producers.append(Producer(consumer.write))
+            consumer.register(producers[-1], False)
+        counts: list[list[int]] = []
+
+        def look() -> None:
+            counts.append([len(producer.told) for producer in producers])
+            if len(counts) < 4:
+                self.clock.callLater(0, look)
+
+        self.clock.callLater(0, look)
+        self.clock.advance(0)
+        self.assertEqual(counts, [[PULLS, 0, 0], [PULLS, PULLS, 0], [PULLS, PULLS, PULLS], [2 * PULLS, PULLS, PULLS]])
+
+    def test_severalOver(self) -> None:
+        """One that is not asked any more leaves the turn to others, and nothing when there is nobody else."""
+        other = Consumer()
+        other.clock = self.clock
+        producers = [Producer(consumer.write) for consumer in (self.consumer, other)]
+        self.consumer.register(producers[0], False)
+        other.register(producers[1], False)
+        assert self.consumer.production is not None and other.production is not None
+        self.consumer.production.forget()
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        self.clock.advance(0)
+        self.assertEqual(([], 3), (producers[0].told, len(producers[1].told)))
+        other.empty()
+        other.production.forget()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_filled(self) -> None:
+        """It is told when the producer has taken all of the room, and not when it has less to say."""
+        few = Producer(self.consumer.write)
+        self.consumer.room = 2 * PULLS
+        self.consumer.register(few, False)
+        self.clock.callLater(0, lambda: self.assertEqual(self.consumer.fillings, 0))
+        self.clock.advance(0)
+        self.assertEqual((len(few.told), self.consumer.fillings), (2 * PULLS, 1))
 
     def test_writesLater(self) -> None:
         """One that has nothing yet is not asked again before it has written."""
