@@ -23,6 +23,7 @@ from hypermail.errors import (
 )
 from hypermail.events import Event, SessionClaimed, SessionRequested
 from hypermail.intake import Asking
+from hypermail.link.allowance import Allowance
 from hypermail.link.figures import COUNTERS
 from hypermail.link.heartbeat import Heartbeat
 from hypermail.link.train import Train
@@ -60,6 +61,11 @@ class Continuation(Commands):
     def address(self) -> Any:
         """Where the peer is."""
         return self._link.path.address
+
+    @property
+    def allowance(self) -> Allowance:
+        """How much may leave there now."""
+        return self._link.allowance
 
     @property
     def session_id(self) -> bytes:

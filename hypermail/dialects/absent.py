@@ -32,6 +32,7 @@ class Absent(Generic[O]):
     unanswered = False
     calm = False
     resting = False
+    allowance = None
     peer_certificate = None
     #: Names a session that has no id yet, in logs.
     first_tag = 0

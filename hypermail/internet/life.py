@@ -38,6 +38,7 @@ from hypermail.options import Way
 
 if TYPE_CHECKING:
     from hypermail.connection import Connection
+    from hypermail.internet.crowds import Crowd
     from hypermail.internet.owner import SessionOwner
 
 
@@ -53,6 +54,7 @@ class SessionLife:
 
     @ivar connection: the core's side; another one whenever the session goes on over another link.
     @ivar whereabouts: where a starter's looks for its listener; None for where it was.
+    @ivar crowd: those with whom it shares what it may send; None while it has nothing in flight.
     @ivar deadline: when the connection wants to be called; L{Deadlines} keeps it.
     @ivar busy: while events are being dealt with, after which everything is sent anyway.
     @ivar opened: whether C{sessionOpened} was called; C{traffic} is there since then.
@@ -75,6 +77,7 @@ class SessionLife:
         "_writing",
         "busy",
         "connection",
+        "crowd",
         "deadline",
         "error",
         "opened",
@@ -112,6 +115,7 @@ class SessionLife:
         self.protocol = protocol
         self.whereabouts = whereabouts
         self.deadline = inf
+        self.crowd: Crowd | None = None
         self.busy = False
         self.opened = False
         self.opening: Deferred[Any] | None = None

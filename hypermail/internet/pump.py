@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from hypermail.demux import Demux
 from hypermail.errors import NotSupported, Reason, SessionAborted, Unreachable, UsageError
+from hypermail.internet.crowds import Crowd, Crowds
 from hypermail.internet.deadlines import FAR, Deadlines
 from hypermail.internet.strangers import FailedHandshakes
 from hypermail.internet.surroundings import Surroundings
@@ -36,6 +37,7 @@ class Pump:
 
     __slots__ = (
         "_carrier",
+        "_crowds",
         "_deadlines",
         "_demux",
         "_dirty",
@@ -45,6 +47,7 @@ class Pump:
         "_seconds",
         "_starting",
         "_surroundings",
+        "_taking",
         "_unreachable",
         "_writable",
         "sessions",
@@ -82,6 +85,8 @@ class Pump:
         self._deadlines: Deadlines[SessionLife] = Deadlines(reactor, seconds, self._expired)
         self._dirty: dict[SessionLife, None] = {}
         self._flushing: IDelayedCall | None = None
+        self._crowds = Crowds()
+        self._taking = False  # whether those that have waited for others are sending now
         self._writable = True
         self._unreachable: dict[Any, OSError] = {}
 
@@ -118,6 +123,7 @@ class Pump:
             self._demux.forget(connection)
         self._deadlines.arm(session, None)
         self._dirty.pop(session, None)
+        self._left(session)
         self._rest()
 
     def _forget(self, session: SessionLife) -> None:
@@ -128,6 +134,7 @@ class Pump:
             session.end(SessionAborted("internal error", Reason.INTERNAL_ERROR))
         self._deadlines.arm(session, None)
         self._demux.forget(session.connection)
+        self._left(session)
         self._rest()
         session.forgotten()
 
@@ -213,6 +220,8 @@ class Pump:
     def _send(self, session: SessionLife) -> None:
         connection = session.connection
         send = self._carrier.send
+        if not self._taking:
+            self._crowds.begin(session)
         while self._writable and connection in self.sessions:  # it may have gone on from another socket
             for train in connection.trains(now=self._seconds()):
                 self._writable = send(train)
@@ -228,10 +237,31 @@ class Pump:
             self._demux.forget(connection)
         if connection.ended:
             self._forget(session)
-        elif self._writable:
+            return
+        if self._writable:
             self._deadlines.arm(session, connection.next_timeout())
         else:
             self._dirty[session] = None
+        crowd = self._crowds.end(session)
+        if crowd is not None:
+            self._takeTurns(crowd)
+
+    def _left(self, session: SessionLife) -> None:
+        """A session is not here any more."""
+        crowd = self._crowds.leave(session)
+        if crowd is not None:
+            self._takeTurns(crowd)
+
+    def _takeTurns(self, crowd: Crowd) -> None:
+        """Whoever waits for others sends, as soon as it may."""
+        if self._taking:
+            return
+        self._taking = True
+        while self._writable and (turn := crowd.turn()) is not None:
+            session, share = turn
+            session.connection.allowance.admit(share, True)
+            self.attend(session)
+        self._taking = False
 
     def broken(self, session: SessionLife, failure: Failure) -> None:
         """The core has failed on a session, which must not harm the others."""

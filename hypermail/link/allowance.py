@@ -30,9 +30,26 @@ class Allowance:
 
     @ivar buffer: as the peer has told.
     @ivar resume_at: s when the pace allows more; None when it holds nothing back.
+    @ivar share: bytes of data that may still leave while it is told how many: see L{admit}.
+    @ivar waits: whether others have held back what was to leave last.
     """
 
-    __slots__ = ("_congestion", "_most", "_paced", "_pacer", "_path", "_recovery", "_rtt", "buffer", "resume_at")
+    __slots__ = (
+        "_barred",
+        "_congestion",
+        "_cut",
+        "_most",
+        "_paced",
+        "_pacer",
+        "_path",
+        "_recovery",
+        "_rtt",
+        "_turn",
+        "buffer",
+        "resume_at",
+        "share",
+        "waits",
+    )
 
     def __init__(
         self,
@@ -52,6 +69,10 @@ class Allowance:
         self._most = inf if most is None else most
         self._paced = False  # whether it was the pace that held back
         self.buffer = buffer
+        self._turn = False
+        self._cut = self._barred = False  # by others: to less, and to nothing
+        self.share: int | None = None
+        self.waits = False
         self.resume_at: float | None = None
 
     def restart(self, congestion: Congestion, now: float) -> None:
@@ -67,16 +88,38 @@ class Allowance:
         it is not filled, or everything is lost whenever the receiver has other things to do.
         """
         window = self._congestion.window
-        if self._rtt.measured and self._rtt.least < NEAR and window > self.buffer // 2:
+        if window > self.buffer // 2 and self.round_trip < NEAR:
             return self.buffer // 2
         return window
+
+    @property
+    def round_trip(self) -> float:
+        """s; the least that was measured. C{inf} before any was."""
+        return self._rtt.least if self._rtt.measured else inf
+
+    @property
+    def in_flight(self) -> int:
+        """Bytes sent, neither acknowledged nor lost."""
+        return self._recovery.in_flight
+
+    def admit(self, share: int | None, turn: bool = False) -> None:
+        """
+        Others send to the same socket, whose buffer is for all of them.
+
+        @param share: bytes of data that may leave; None for as many as would if there were no others.
+        @param turn: whether it is this one's turn to send them: then its own pace, which would have it send little and
+            often, is of no matter.
+        """
+        self.share = share
+        self._turn = turn
+        self.waits = False
 
     def data(self, now: float) -> int:
         """
         Bytes of data that may leave now, 0 when none may yet: whole datagrams, or one that is shorter.
         """
         self.resume_at = None
-        self._paced = False
+        self._paced = self._cut = self._barred = False
         recovery, mtu = self._recovery, self._path.mtu
         if recovery.probes:
             last = self._path.base if recovery.small_probe else mtu
@@ -85,7 +128,14 @@ class Allowance:
         if allowed < mtu // LEAST_SHARE:
             self._pacer.forgo()
             return 0
-        rate = self._rate()
+        share = self.share
+        if share is not None and share < allowed:
+            self._cut = True
+            if share < self._path.base // LEAST_SHARE:
+                self._barred = True
+                return 0
+            allowed = share
+        rate = self._most if self._turn else self._rate()
         if rate < inf:
             paced = self._pacer.available(now, rate, self.buffer // 2)
             if paced < allowed and paced < mtu:
@@ -129,6 +179,11 @@ class Allowance:
         @param again: whether copies were held back.
         """
         limited = more or again
+        self.waits = limited and self._cut and not self._paced
+        if self.waits:
+            if self._barred:
+                return  # what has held back before is what the window is judged by
+            limited = False
         if limited and self._paced:
             rate = self._rate()
             # Who is held back by the user's limit does not use up the window, which must not grow (RFC 9002 §7.8).
@@ -143,3 +198,5 @@ class Allowance:
     def spent(self, size: int) -> None:
         """A datagram of C{size} bytes has left."""
         self._pacer.budget -= size
+        if self.share is not None:
+            self.share = max(0, self.share - size)

@@ -130,7 +130,11 @@ class Route:
         if self.discovery.trying > self.congestion.window:  # where there is little to say that stays so
             return 0
         window = self.allowance.window
-        if window - recovery.in_flight < self.path.mtu:
+        room = window - recovery.in_flight
+        share = self.allowance.share
+        if share is not None and share < room:
+            room = window = share
+        if room < self.path.mtu:
             return 0
         return self.discovery.next_size(now, window)
 

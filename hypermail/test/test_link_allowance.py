@@ -1,5 +1,6 @@
 """
-Tests for L{hypermail.link.allowance}: the limit of the user. (What window and pace do is in C{test_link_link}.)
+Tests for L{hypermail.link.allowance}: the limit of the user, and what others leave. (What window and pace do is in
+C{test_link_link}.)
 """
 
 from __future__ import annotations
@@ -139,3 +140,85 @@ class LimitTests(LimitCase):
         pair.run(lambda: bool(pair.listener.application.received))
         self.assertTrue(1.0 < pair.now - began < 1.2, pair.now - began)
         pair.close()
+
+
+class ShareTests(SynchronousTestCase):
+    """What a link may send where others send to the same socket."""
+
+    def setUp(self) -> None:
+        self.pair = Pair(1, PATH, starter_options=Options(discover_mtu=False))
+        self.pair.open()
+        self.pair.network.advance(1)
+        connection = self.pair.starter.connection
+        assert connection is not None
+        self.connection = connection
+        self.allowance = connection.allowance
+        connection.send_messages([bytes(1_000)] * 20, now=self.pair.now)
+
+    def send(self) -> int:
+        """Send what may leave. @return: bytes of it."""
+        trains = self.connection.trains(now=self.pair.now)
+        return sum(len(datagram) for train in trains for datagram in train.datagrams)
+
+    def depart(self) -> None:
+        """Send what may leave, over the network."""
+        for train in self.connection.trains(now=self.pair.now):
+            self.pair.network.send(self.pair.starter.node.address, train.address, train.datagrams, train.ecn)
+
+    def test_none(self) -> None:
+        """Nothing leaves, and it is told that more waits."""
+        self.allowance.admit(0)
+        self.assertEqual((self.send(), self.allowance.waits, self.allowance.resume_at), (0, True, None))
+
+    def test_some(self) -> None:
+        """Whole datagrams of the share leave, the first time that they are asked for."""
+        self.allowance.admit(2_500, True)
+        self.assertEqual((self.send(), self.allowance.waits), (2_400, True))
+        self.assertEqual((self.send(), self.allowance.share), (0, 100))
+
+    def test_all(self) -> None:
+        """Who has said everything waits for nobody; neither does who is held back by something else."""
+        self.allowance.admit(100_000, True)
+        window = self.allowance.window
+        self.assertTrue(window - 1_200 < self.send() <= window)
+        self.assertFalse(self.allowance.waits)
+
+    def test_pace(self) -> None:
+        """Whose turn it is does not wait for its pace."""
+        self.allowance.admit(None)
+        self.send()
+        self.assertEqual(self.send(), 0)
+        self.assertIsNotNone(self.allowance.resume_at)
+        self.allowance.admit(2_400, True)
+        self.assertEqual((self.send(), self.allowance.resume_at), (2_400, None))
+
+    def test_window(self) -> None:
+        """To be held back by others is not to have used the window up: it does not grow for that."""
+        before = self.allowance.window
+        for _ in range(5):
+            self.allowance.admit(2_400, True)
+            self.depart()
+            self.assertTrue(self.allowance.waits)
+            self.pair.network.advance(0.04)
+            self.allowance.admit(0)
+        self.assertEqual(self.allowance.window, before)
+
+    def test_windowUsed(self) -> None:
+        """Who has used it up and waits for others now has used it up still: it grows."""
+        before = self.allowance.window
+        self.allowance.admit(100_000, True)
+        self.depart()
+        self.allowance.admit(0)
+        self.pair.network.advance(0.1)
+        self.assertEqual((self.allowance.in_flight, self.allowance.waits), (0, True))
+        self.assertGreater(self.allowance.window, 2 * before - 1_200)
+
+    def test_probe(self) -> None:
+        """No larger datagram is tried than may leave."""
+        route = self.connection._link.route
+        route.discovery.allow(9_000, self.pair.now)
+        route.discovery.hurry(self.pair.now)
+        self.allowance.admit(0)
+        self.assertEqual(route.probe_size(self.pair.now), 0)
+        self.allowance.admit(None)
+        self.assertGreater(route.probe_size(self.pair.now), 1_200)
