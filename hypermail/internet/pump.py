@@ -220,7 +220,7 @@ class Pump:
     def _send(self, session: SessionLife) -> None:
         connection = session.connection
         send = self._carrier.send
-        if not self._taking:
+        if not self._taking and (len(self.sessions) > 1 or session.crowd is not None):
             self._crowds.begin(session)
         while self._writable and connection in self.sessions:  # it may have gone on from another socket
             for train in connection.trains(now=self._seconds()):
@@ -242,9 +242,10 @@ class Pump:
             self._deadlines.arm(session, connection.next_timeout())
         else:
             self._dirty[session] = None
-        crowd = self._crowds.end(session)
-        if crowd is not None:
-            self._takeTurns(crowd)
+        if len(self.sessions) > 1 or session.crowd is not None:
+            crowd = self._crowds.end(session)
+            if crowd is not None:
+                self._takeTurns(crowd)
 
     def _left(self, session: SessionLife) -> None:
         """A session is not here any more."""
@@ -257,11 +258,13 @@ class Pump:
         if self._taking:
             return
         self._taking = True
-        while self._writable and (turn := crowd.turn()) is not None:
-            session, share = turn
-            session.connection.allowance.admit(share, True)
-            self.attend(session)
-        self._taking = False
+        try:
+            while self._writable and (turn := crowd.turn()) is not None:
+                session, share = turn
+                session.connection.allowance.admit(share, True)
+                self.attend(session)
+        finally:
+            self._taking = False
 
     def broken(self, session: SessionLife, failure: Failure) -> None:
         """The core has failed on a session, which must not harm the others."""

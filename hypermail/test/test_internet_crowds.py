@@ -115,12 +115,30 @@ class CrowdTests(CrowdCase):
         self.assertGreater(self.most, BUFFER // 4)
 
     def test_alone(self) -> None:
-        """One by itself does not share, and leaves nothing behind."""
+        """One by itself does not share, neither without others nor while they are silent, and leaves nothing behind."""
         (session,) = self.begin(1)
+        self.send(session, 200_000)
+        self.network.advance(0)
+        self.assertEqual(self.starter.pump._crowds._crowds, {})
+        self.settle()
+        self.begin(1)
         self.send(session, 200_000)
         self.network.advance(0)
         self.assertIsNone(self.starter.pump._crowds._crowds[session.connection.address].share(session))
         self.settle()
+
+    def test_second(self) -> None:
+        """What one had in flight before there was another counts from the moment that the other speaks beside it."""
+        (session,) = self.begin(1)
+        self.send(session, 2_000_000)
+        self.exchange(0.01)
+        other = self.starter.startSession((self.host, PORT), RecordingProtocol())
+        self.exchange(0.02)
+        self.assertGreater(session.connection.allowance.in_flight, BUFFER // 4)
+        self.most = 0
+        self.send(other, 400_000)
+        self.settle()
+        self.assertLessEqual(self.most, BUFFER // 2 + 2 * LITTLE)
 
     def test_turns(self) -> None:
         """Who waits is served in the order in which they have come, and those that are left begin again behind it."""
