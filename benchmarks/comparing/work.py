@@ -113,18 +113,20 @@ class Messages:
     @ivar size: bytes of each.
     @ivar seconds: for which they are sent; then all have to be acknowledged, and the rate is over all of that.
     @ivar sessions: that share them, where there is more than one.
+    @ivar warming: s for which they are sent before any counts.
     """
 
     size: int
     seconds: float
     sessions: int = 1
+    warming: float = 0.0
 
     strings = Strings
 
     @property
     def patience(self) -> float:
         """s that this may take."""
-        return self.seconds + 30 + self.sessions / 10
+        return self.warming + self.seconds + 30 + self.sessions / 10
 
     def starting(self, over: Callable[[dict[str, Any]], object], bounded: bool) -> MessagesStarting:
         """The starter's side. @param bounded: whether it has to wait for what the listener tells."""

@@ -21,7 +21,7 @@ from typing import Any
 from cryptography import x509
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.protocol import Protocol
-from twisted.internet.task import react
+from twisted.internet.task import deferLater, react
 
 from benchmarks.comparing.program import HOST, Task
 from benchmarks.comparing.work import Asks, Bulk, Idle, Messages, Work, open_many
@@ -74,7 +74,7 @@ class Unwatched:
     def __init__(self, session: Any, work: Messages) -> None:
         self._session = session
         self._message = bytes(work.size)
-        self._until = perf_counter() + work.seconds
+        self._until = perf_counter() + work.warming + work.seconds
         self.count = 0
         self.over: Deferred[None] = Deferred()
         session.registerProducer(self, False)
@@ -84,8 +84,9 @@ class Unwatched:
             self.count += self._session.sendMessages(repeat(self._message, OFFERED))
         elif not self.over.called:
             self._session.unregisterProducer()
-            # closing waits until all are settled
-            self._session.close().chainDeferred(self.over)
+            self.count += 1
+            last = self._session.sendMessage(self._message)  # to be settled, too, as they are in order
+            last.chainDeferred(self.over)
 
     def stopProducing(self) -> None:
         """The session is over."""
@@ -156,13 +157,16 @@ async def _listen(reactor: Any, task: Task) -> None:
     await Deferred()
 
 
-async def _share(sessions: list[Any], task: Task) -> None:
+async def _share(reactor: Any, sessions: list[Any], task: Task) -> None:
     """Messages of several sessions at once, without Deferreds."""
-    task.begin()
-    began = perf_counter()
     producers = [Unwatched(session, task.work) for session in sessions]
+    if task.work.warming:
+        await deferLater(reactor, task.work.warming)
+    task.begin()
+    before, began = sum(producer.count for producer in producers), perf_counter()
     await gatherResults([producer.over for producer in producers])
-    task.over({"count": sum(producer.count for producer in producers), "seconds": perf_counter() - began})
+    count = sum(producer.count for producer in producers) - before
+    task.over({"count": count, "seconds": perf_counter() - began})
 
 
 async def _start(reactor: Any, task: Task) -> None:
@@ -193,7 +197,7 @@ async def _start(reactor: Any, task: Task) -> None:
             task.begin()
             Watched(sessions[0], task)
         else:
-            await _share(sessions, task)
+            await _share(reactor, sessions, task)
     elif isinstance(work, Asks):
         session = await open_one()
         task.begin()
