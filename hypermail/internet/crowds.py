@@ -84,8 +84,10 @@ class Crowd:
 
         @return: whether it has anything to do with the others still.
         """
-        allowance = session.connection.allowance
-        size: int = allowance.in_flight
+        connection = session.connection
+        allowance = connection.allowance
+        # What the peer has left unanswered is not in its buffer any more, and nobody waits for somebody who is gone.
+        size: int = 0 if connection.unanswered else allowance.in_flight
         self._inFlight += size - self._flights.get(session, 0)
         if size:
             self._flights[session] = size

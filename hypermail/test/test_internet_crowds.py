@@ -5,10 +5,12 @@ Tests of L{hypermail.internet.crowds}: many sessions that send to one socket.
 from __future__ import annotations
 
 from typing import Any
+from unittest import mock
 
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
+from hypermail.connection import Connection
 from hypermail.internet.crowds import LITTLE
 from hypermail.internet.datagrams import HypermailDatagramProtocol
 from hypermail.internet.security import Plain
@@ -139,6 +141,25 @@ class CrowdTests(CrowdCase):
         self.send(other, 400_000)
         self.settle()
         self.assertLessEqual(self.most, BUFFER // 2 + 2 * LITTLE)
+
+    def test_deaf(self) -> None:
+        """One whose peer takes and answers nothing any more holds up nobody else."""
+        deaf, other = self.begin(2)
+        receive = Connection.receive
+        with mock.patch.object(Connection, "receive", autospec=True) as received:
+
+            def hear(connection: Connection, *args: Any, **kwargs: Any) -> None:
+                if connection.local_tag != deaf.connection.remote_tag:
+                    receive(connection, *args, **kwargs)
+
+            received.side_effect = hear
+            for session in (deaf, other):
+                self.send(session, 1_000_000)
+            self.exchange(2.0)
+        self.assertEqual([len(protocol.messages) for protocol in self.factory.built], [0, 1_000])
+        self.assertTrue(deaf.connection.unanswered)
+        self.exchange(5.0)
+        self.settle()
 
     def test_turns(self) -> None:
         """Who waits is served in the order in which they have come, and those that are left begin again behind it."""
