@@ -51,14 +51,22 @@ class Deadlines(Generic[A]):
     The deadlines of many, of which the reactor knows the nearest.
 
     @param expired: called with each whose deadline has come; it has none any more then.
+    @param over: called when all whose deadlines have come together have been called.
     """
 
-    __slots__ = ("_armed", "_call", "_callAt", "_expired", "_heap", "_reactor", "_seconds", "_serial")
+    __slots__ = ("_armed", "_call", "_callAt", "_expired", "_heap", "_over", "_reactor", "_seconds", "_serial")
 
-    def __init__(self, reactor: Any, seconds: Callable[[], float], expired: Callable[[A], None]) -> None:
+    def __init__(
+        self,
+        reactor: Any,
+        seconds: Callable[[], float],
+        expired: Callable[[A], None],
+        over: Callable[[], None] | None = None,
+    ) -> None:
         self._reactor = reactor
         self._seconds = seconds
         self._expired = expired
+        self._over = over
         self._serial = count()
         self._heap: list[tuple[float, int, int]] = []
         self._armed: dict[int, A] = {}  # by what the heap has of them
@@ -131,6 +139,8 @@ class Deadlines(Generic[A]):
         try:
             for item in self._due():
                 self._expired(item)
+            if self._over is not None:
+                self._over()
         finally:
             if self._callAt == -inf:
                 self._callAt = inf

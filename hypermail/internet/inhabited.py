@@ -193,6 +193,7 @@ class SocketSessions(DatagramProtocol):
                 pump.beat(session)
             else:
                 pump.attend(session)
+        pump.sendBeats()
         replies = demux.replies()
         if replies:
             pump.reply(replies)

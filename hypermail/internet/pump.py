@@ -17,6 +17,7 @@ from twisted.python.failure import Failure
 
 from hypermail.demux import Demux
 from hypermail.errors import NotSupported, Reason, SessionAborted, Unreachable, UsageError
+from hypermail.internet.beats import Beats
 from hypermail.internet.crowds import Crowd, Crowds
 from hypermail.internet.deadlines import FAR, Deadlines
 from hypermail.internet.strangers import FailedHandshakes
@@ -36,6 +37,7 @@ class Pump:
     """
 
     __slots__ = (
+        "_beats",
         "_carrier",
         "_crowds",
         "_deadlines",
@@ -82,9 +84,10 @@ class Pump:
         self._starting = starting
         self.sessions: dict[Connection, SessionLife] = {}
         self._surroundings = Surroundings(reactor, seconds, self.sessions, everywhere, self.attend)
-        self._deadlines: Deadlines[SessionLife] = Deadlines(reactor, seconds, self._expired)
+        self._deadlines: Deadlines[SessionLife] = Deadlines(reactor, seconds, self._expired, self.sendBeats)
         self._dirty: dict[SessionLife, None] = {}
         self._flushing: IDelayedCall | None = None
+        self._beats = Beats(carrier.send)
         self._crowds = Crowds()
         self._taking = False  # whether those that have waited for others are sending now
         self._writable = True
@@ -188,7 +191,10 @@ class Pump:
         self.attend(session)
 
     def beat(self, session: SessionLife) -> None:
-        """In place of L{attend}, when a session's heart has beaten and nothing else has happened to it."""
+        """
+        In place of L{attend}, when a session's heart has beaten and nothing else has happened to it. What it says
+        leaves with L{sendBeats}.
+        """
         self._sendBeat(session)
         if session.deadline < self._seconds() + FAR:  # what it waited for has come
             self._deadlines.putOff(session, session.connection.next_timeout())
@@ -200,7 +206,13 @@ class Pump:
             self.broken(session, Failure())
         else:
             for train in trains:
-                self._writable = self._carrier.send(train)
+                if self._beats.add(train):
+                    self.sendBeats()
+
+    def sendBeats(self) -> None:
+        """Several sessions have been told to beat, perhaps: what they have to say leaves together."""
+        if self._beats.waiting:
+            self._writable = self._beats.send()
 
     def attend(self, session: SessionLife) -> None:
         """Tell the application what has happened, send what is to be sent, and see to the time."""

@@ -70,6 +70,20 @@ class DeadlinesTests(SynchronousTestCase):
         self.assertEqual(self.expired, [("near", 0.9999), *((str(number), 5.015625) for number in range(10))])
         self.assertEqual(calls, 2)
 
+    def test_over(self) -> None:
+        """When all that come together have been called, that is told: once, and for each such time."""
+        told: list[list[tuple[str, float]]] = []
+        self.deadlines = Deadlines(
+            self.clock,
+            self.clock.seconds,
+            lambda item: self.expired.append((item.name, self.clock.seconds())),
+            lambda: told.append(self.expired[:]),
+        )
+        for name, deadline in (("a", 1.0), ("b", 1.0), ("c", 2.0)):
+            self.deadlines.arm(Item(name), deadline)
+        self.clock.pump([1.0, 1.0, 1.0])
+        self.assertEqual([[name for name, _ in names] for names in told], [["a", "b"], ["a", "b", "c"]])
+
     def test_againTogether(self) -> None:
         """Who is put off so, and asks for the same again, is not called twice."""
         item = Item("a")
