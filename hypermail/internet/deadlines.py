@@ -3,8 +3,8 @@ When each session of a socket wants to be called: many deadlines, one call of th
 
 A connection moves its deadline with nearly every batch, mostly away. So moving away does nothing (a
 deadline that comes too early finds nothing to do and is set anew), and coming closer is a push on a heap
-of tuples, which costs a tenth of a L{DelayedCall} of its own. The heap doesn't keep whoever is over alive until
-its last deadline would have come.
+of numbers, which costs a tenth of a L{DelayedCall} of its own; where others have the same deadline not even that is
+needed. What is kept of them doesn't keep whoever is over alive until its last deadline would have come.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from itertools import count
 from math import ceil, inf
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -54,7 +53,18 @@ class Deadlines(Generic[A]):
     @param over: called when all whose deadlines have come together have been called.
     """
 
-    __slots__ = ("_armed", "_call", "_callAt", "_expired", "_heap", "_over", "_reactor", "_seconds", "_serial")
+    __slots__ = (
+        "_armed",
+        "_call",
+        "_callAt",
+        "_entries",
+        "_expired",
+        "_heap",
+        "_over",
+        "_reactor",
+        "_seconds",
+        "_whose",
+    )
 
     def __init__(
         self,
@@ -67,9 +77,10 @@ class Deadlines(Generic[A]):
         self._seconds = seconds
         self._expired = expired
         self._over = over
-        self._serial = count()
-        self._heap: list[tuple[float, int, int]] = []
-        self._armed: dict[int, A] = {}  # by what the heap has of them
+        self._heap: list[float] = []  # the deadlines, each once
+        self._whose: dict[float, list[int]] = {}  # those who have, or had, each
+        self._entries = 0  # in all of these lists
+        self._armed: dict[int, A] = {}  # by what the lists have of them
         self._call: IDelayedCall | None = None
         self._callAt = inf
 
@@ -104,7 +115,13 @@ class Deadlines(Generic[A]):
         key = id(item)
         self._armed[key] = item
         item.deadline = deadline
-        heappush(self._heap, (deadline, next(self._serial), key))
+        whose = self._whose.get(deadline)
+        if whose is None:
+            self._whose[deadline] = [key]
+            heappush(self._heap, deadline)
+        else:
+            whose.append(key)
+        self._entries += 1
         if deadline < self._callAt:
             self._schedule(deadline)
 
@@ -122,6 +139,8 @@ class Deadlines(Generic[A]):
             item.deadline = inf
         self._armed.clear()
         self._heap.clear()
+        self._whose.clear()
+        self._entries = 0
         self._unschedule()
 
     def _schedule(self, deadline: float) -> None:
@@ -145,31 +164,42 @@ class Deadlines(Generic[A]):
             if self._callAt == -inf:
                 self._callAt = inf
             self._tidy()
-            if self._heap and self._heap[0][0] < self._callAt:
-                self._schedule(self._heap[0][0])
+            if self._heap and self._heap[0] < self._callAt:
+                self._schedule(self._heap[0])
 
     def _due(self) -> list[A]:
         now = self._seconds()
-        heap = self._heap
+        heap, armed = self._heap, self._armed
         due = []
-        while heap and heap[0][0] <= now:
-            entry = heappop(heap)
-            if self._counts(entry):
-                item = self._armed.pop(entry[2])
-                item.deadline = inf
-                due.append(item)
+        while heap and heap[0] <= now:
+            deadline = heappop(heap)
+            whose = self._whose.pop(deadline)
+            self._entries -= len(whose)
+            for key in whose:
+                item = armed.get(key)
+                if item is not None and item.deadline == deadline:
+                    del armed[key]
+                    item.deadline = inf
+                    due.append(item)
         return due
 
-    def _counts(self, entry: tuple[float, int, int]) -> bool:
-        """Whether what the heap has is somebody's deadline still."""
-        item = self._armed.get(entry[2])
-        return item is not None and item.deadline == entry[0]
-
     def _tidy(self) -> None:
-        """Drop the deadlines that have been moved since, when they are at the top, or too many."""
+        """Drop the deadlines that have been moved since, when they are the next, or too many."""
         heap = self._heap
-        if len(heap) > 2 * len(self._armed) + 64:
-            heap[:] = [entry for entry in heap if self._counts(entry)]
+        if self._entries > 2 * len(self._armed) + 64:
+            self._whose.clear()
+            for key, item in self._armed.items():
+                self._whose.setdefault(item.deadline, []).append(key)
+            self._entries = len(self._armed)
+            heap[:] = self._whose
             heapify(heap)
         while heap and not self._counts(heap[0]):
-            heappop(heap)
+            self._entries -= len(self._whose.pop(heappop(heap)))
+
+    def _counts(self, deadline: float) -> bool:
+        """Whether it is anybody's still."""
+        for key in self._whose[deadline]:
+            item = self._armed.get(key)
+            if item is not None and item.deadline == deadline:
+                return True
+        return False
