@@ -206,7 +206,8 @@ class SessionLife:
 
     def drain(self) -> bool:
         """
-        Deal with every event that the core has.
+        Deal with every event that the core has, but with no more asks than it gives at once: their replies are to leave
+        before the others are answered, so that the asker can go on meanwhile.
 
         @return: whether there was anything to deal with.
         """
@@ -221,6 +222,8 @@ class SessionLife:
                         TRAFFIC_EVENTS[kind](self.traffic, event)
                     else:
                         _EVENTS[kind](self, event)
+                    if kind is events.AsksReceived and not self._soon:
+                        return True
                 if not self._soon:
                     return happened
                 happened = True

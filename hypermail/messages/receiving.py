@@ -21,8 +21,8 @@ from hypermail.wire.packets import Direct, MessageClear, StreamBlock, StreamBloc
 
 #: The flags of a durable lane.
 DURABLE = LaneProperties(durable=True).flags
-#: Asks that the application is given at once, before it is seen whether their replies are too many already.
-ASKS_AT_ONCE = 16
+#: Asks that the application is given at once, before their replies leave, and it is seen whether they are too many.
+ASKS_AT_ONCE = 32
 
 
 class Receiving:

@@ -33,6 +33,7 @@ from hypermail.errors import (
 from hypermail.interfaces import ISessionProtocol
 from hypermail.internet.protocol import SessionProtocol
 from hypermail.internet.session import Session
+from hypermail.messages.receiving import ASKS_AT_ONCE
 from hypermail.options import Options, Way
 from hypermail.test.producers import Producer
 from hypermail.test.sessions import Hosts, RecordingProtocol, errorOf
@@ -206,6 +207,21 @@ class ReplyTests(AskingTests):
         watch(self.theirs)
         self.hosts.run(self.session.ask(b"1").addCallback(self.session.ask))
         self.assertEqual(turns, [(self.theirs, 1), (self.ours, 1)] * 2)
+
+    def test_firstLeave(self) -> None:
+        """Of many asks that have come together the first are answered before the application is given the others."""
+        self.hosts.settle(3)
+        left: list[int] = []
+
+        def reply(message: bytes) -> bytes:
+            left.append(self.theirs.session.statistics()["datagrams_sent"])
+            return message
+
+        self.theirs.reply = reply
+        self.hosts.run(defer.gatherResults([self.session.ask(b"ask") for _ in range(2 * ASKS_AT_ONCE)]))
+        first, second = left[:ASKS_AT_ONCE], left[ASKS_AT_ONCE:]
+        self.assertEqual((len(set(first)), len(set(second))), (1, 1))
+        self.assertEqual(second[0], first[0] + 1)
 
     def test_roomGivenBack(self) -> None:
         """Thousands of asks leave no room taken when they are over."""

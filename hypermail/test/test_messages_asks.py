@@ -376,7 +376,7 @@ class LimitTests(AskCase):
         puppet.say(p.StreamBlocks(ASKS, FLAGS, 0, [b"ask"] * 100))
         puppet.wait(1)
         self.assertEqual(len(asked), ASKS_AT_ONCE)
-        puppet.say(p.StreamBlockAck(REPLIES, 9, (), ()))
+        puppet.say(p.StreamBlockAck(REPLIES, ASKS_AT_ONCE - 7, (), ()))
         puppet.wait(1)
         self.assertGreater(len(asked), ASKS_AT_ONCE)
         self.assertLess(len(asked), 3 * ASKS_AT_ONCE)
