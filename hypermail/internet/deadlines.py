@@ -19,9 +19,12 @@ from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
 #: s; deadlines that are further away are put off to the next multiple of L{TOGETHER}, so that the heartbeats of many
-#: sessions have one call together, and one turn of the reactor.
+#: sessions have one call together, and one turn of the reactor; those that are L{FARTHER} away to one of so many.
 FAR = 1.0
 TOGETHER = 1 / 64
+FARTHER = 16.0
+#: The same in proportion.
+TOGETHER_FARTHER = FARTHER * TOGETHER
 
 
 def clockOf(reactor: Any) -> Callable[[], float]:
@@ -108,8 +111,10 @@ class Deadlines(Generic[A]):
             self._put(item, deadline)
 
     def _put(self, item: A, deadline: float) -> None:
-        if deadline - self._seconds() > FAR:
-            deadline = ceil(deadline / TOGETHER) * TOGETHER
+        away = deadline - self._seconds()
+        if away > FAR:
+            step = TOGETHER if away <= FARTHER else TOGETHER_FARTHER
+            deadline = ceil(deadline / step) * step
         if deadline == item.deadline:
             return
         key = id(item)

@@ -70,6 +70,16 @@ class DeadlinesTests(SynchronousTestCase):
         self.assertEqual(self.expired, [("near", 0.9999), *((str(number), 5.015625) for number in range(10))])
         self.assertEqual(calls, 2)
 
+    def test_fartherTogether(self) -> None:
+        """The farther away they are, the longer that moment is, in proportion."""
+        for number in range(10):
+            self.deadlines.arm(Item(str(number)), 60.01 + number / 50)
+        for number in range(10):
+            self.deadlines.arm(Item("near"), 15.01 + number / 50)
+        self.clock.pump([1 / 128] * 8_000)
+        self.assertEqual([when for name, when in self.expired if name != "near"], [60.25] * 10)
+        self.assertGreater(len({when for name, when in self.expired if name == "near"}), 8)
+
     def test_over(self) -> None:
         """When all that come together have been called, that is told: once, and for each such time."""
         told: list[list[tuple[str, float]]] = []
