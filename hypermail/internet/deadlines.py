@@ -12,19 +12,23 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from heapq import heapify, heappop, heappush
-from math import ceil, inf
+from math import ceil, frexp, inf, ldexp
 from typing import Any, Generic, Protocol, TypeVar
 
 from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import Clock
 
-#: s; deadlines that are further away are put off to the next multiple of L{TOGETHER}, so that the heartbeats of many
-#: sessions have one call together, and one turn of the reactor; those that are L{FARTHER} away to one of so many.
+#: s; deadlines that are further away are put off, so that the heartbeats of many sessions have one call together, and
+#: one turn of the reactor: the further, the longer, but by no more than a part of C{1 / PRECISE} of the distance. (The
+#: timers of Linux do the same, by up to an eighth: kernel/time/timer.c.)
 FAR = 1.0
-TOGETHER = 1 / 64
-FARTHER = 16.0
-#: The same in proportion.
-TOGETHER_FARTHER = FARTHER * TOGETHER
+PRECISE = 32
+
+
+def _together(deadline: float, away: float) -> float:
+    """C{deadline}, which is so many s C{away}, or the next moment that all have who are as far."""
+    step = ldexp(0.5 / PRECISE, frexp(away)[1])
+    return ceil(deadline / step) * step
 
 
 def clockOf(reactor: Any) -> Callable[[], float]:
@@ -113,8 +117,7 @@ class Deadlines(Generic[A]):
     def _put(self, item: A, deadline: float) -> None:
         away = deadline - self._seconds()
         if away > FAR:
-            step = TOGETHER if away <= FARTHER else TOGETHER_FARTHER
-            deadline = ceil(deadline / step) * step
+            deadline = _together(deadline, away)
         if deadline == item.deadline:
             return
         key = id(item)

@@ -9,6 +9,8 @@ from math import inf
 from random import Random
 from weakref import ref
 
+from hypothesis import given
+from hypothesis.strategies import floats
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -67,18 +69,28 @@ class DeadlinesTests(SynchronousTestCase):
         while delayed := self.clock.getDelayedCalls():
             calls += 1
             self.clock.advance(delayed[0].getTime() - self.clock.seconds())
-        self.assertEqual(self.expired, [("near", 0.9999), *((str(number), 5.015625) for number in range(10))])
+        self.assertEqual(self.expired, [("near", 0.9999), *((str(number), 5.125) for number in range(10))])
         self.assertEqual(calls, 2)
+
+    @given(floats(1.001, 1_000_000), floats(0, 1_000_000))
+    def test_howFar(self, away: float, now: float) -> None:
+        """None is called too early, nor later than by a thirty-second of its distance."""
+        self.setUp()
+        self.clock.advance(now)
+        item = Item("a")
+        self.deadlines.arm(item, now + away)
+        self.assertGreaterEqual(item.deadline, now + away)
+        self.assertLessEqual(item.deadline, (now + away * 33 / 32) * (1 + 1e-12))
 
     def test_fartherTogether(self) -> None:
         """The farther away they are, the longer that moment is, in proportion."""
-        for number in range(10):
-            self.deadlines.arm(Item(str(number)), 60.01 + number / 50)
-        for number in range(10):
-            self.deadlines.arm(Item("near"), 15.01 + number / 50)
-        self.clock.pump([1 / 128] * 8_000)
-        self.assertEqual([when for name, when in self.expired if name != "near"], [60.25] * 10)
-        self.assertGreater(len({when for name, when in self.expired if name == "near"}), 8)
+        for first, shared in ((60.01, 61.0), (15.01, 15.25), (1.51, 1.53125)):
+            self.setUp()
+            for number in range(10):
+                self.deadlines.arm(Item(str(number)), first + number / 500)
+            self.assertOneCall(shared)
+            self.clock.advance(shared)
+            self.assertEqual(len(self.expired), 10)
 
     def test_over(self) -> None:
         """When all that come together have been called, that is told: once, and for each such time."""
