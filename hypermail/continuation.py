@@ -116,13 +116,13 @@ class Continuation(Commands):
                 self._session.reject(Reason.CANNOT_REOPEN, "this mode cannot reopen sessions", claimed=True)
             elif type(packet) is p.SessionReopen:
                 self._claim = packet
-                self._session.events.append(SessionClaimed(packet.session, self.address, self.peer_certificate))
+                self._session.tell(SessionClaimed(packet.session, self.address, self.peer_certificate))
             elif type(packet) is p.SessionOpen and packet.parameters.persistence > self._persistence:
                 self._session.reject(Reason.NOT_DURABLE, "this listener keeps no sessions over restarts")
             elif type(packet) is p.SessionOpen:
                 self._session.begin(self._link.session_id, self._channel)
                 self._session.asked(packet)
-                self._session.events.append(SessionRequested(packet.way, self.address, self.peer_certificate))
+                self._session.tell(SessionRequested(packet.way, self.address, self.peer_certificate))
 
     def _killed(self, packet: p.SessionDeath) -> None:
         """The peer ends the session; or, while that is claimed, nothing but the link."""
@@ -206,7 +206,7 @@ class Continuation(Commands):
             return False
         self._revived = session
         identity = stored.identity
-        self._session.events.append(SessionRequested(identity.way, self.address, self.peer_certificate, identity.id))
+        self._session.tell(SessionRequested(identity.way, self.address, self.peer_certificate, identity.id))
         return True
 
     def _holds(self, session: Session, claim: p.SessionReopen) -> bool:

@@ -285,7 +285,7 @@ class Intake:
             self._pings = None
         if started is not None:
             self._session.control.withdraw(("ping", number))
-            self._session.events.append(PingAnswered(self._now - started))
+            self._session.tell(PingAnswered(self._now - started))
 
     def _take_lack(self, packet: p.StreamLack) -> None:
         outgoing = self._session.streams.sender(packet.id)

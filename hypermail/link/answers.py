@@ -42,14 +42,14 @@ class Answers:
     __slots__ = ("pings", "responses", "waiting")
 
     def __init__(self) -> None:
-        self.waiting: list[bytes] = []
+        self.waiting: tuple[bytes, ...] = ()
         self.responses: tuple[tuple[Any, bytes, int], ...] = ()
         self.pings = 0
 
     def add(self, packet: bytes) -> None:
         """Owe an answer, unless too many are owed already."""
         if len(self.waiting) + len(self.responses) < MOST_ANSWERS:
-            self.waiting.append(packet)
+            self.waiting = (*self.waiting, packet)
 
     def respond(self, address: Any, data: bytes, size: int) -> None:
         """Owe the answer to a challenge, unless too many are owed already; the parameters are as in C{responses}."""
@@ -60,7 +60,7 @@ class Answers:
         """Give all answers to a datagram that is begun."""
         for answer in self.waiting:
             payload.add(answer)
-        self.waiting.clear()
+        self.waiting = ()
 
     def add_ping(self, payload: Payload) -> None:
         """Make a datagram one that has to be acknowledged."""

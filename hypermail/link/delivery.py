@@ -47,12 +47,11 @@ class DeliveryRate:
     @ivar stamp: for datagrams that leave now.
     """
 
-    __slots__ = ("_idle_until", "_sample", "stamp")
+    __slots__ = ("_idle_until", "stamp")
 
     def __init__(self) -> None:
         self.stamp: Stamp = (0, 0.0, 0.0, False)
         self._idle_until = 0
-        self._sample: Sample | None = None  # the last one, which is used again
 
     def begin(self, now: float) -> None:
         """A datagram leaves while none is in flight: time without any says nothing of the path."""
@@ -74,7 +73,7 @@ class DeliveryRate:
         @param sent: s, when that was.
         @param at: s, when the acknowledgement came, less what the peer has waited with it: what arrives evenly, and is
             acknowledged now with the newest datagram and now by a timer, would seem to be faster than it is.
-        @return: None when no time has passed; it holds until the next call.
+        @return: None when no time has passed.
         """
         before, at_before, _, _ = self.stamp
         prior, prior_at, prior_sent, idle = newest
@@ -87,9 +86,4 @@ class DeliveryRate:
             interval = at - prior_at
         if interval <= 0.0:
             return None
-        sample = self._sample
-        if sample is None:
-            sample = self._sample = Sample(0, interval, 0, 0, False)
-        sample.delivered, sample.interval = delivered - prior, interval
-        sample.prior, sample.total, sample.idle = prior, delivered, idle
-        return sample
+        return Sample(delivered - prior, interval, prior, delivered, idle)

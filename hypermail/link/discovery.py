@@ -67,7 +67,7 @@ class Discovery:
         self._halving = False
         self.deadline: float | None = None
         self.due_at = inf
-        self.numbers: list[int] = []
+        self.numbers: tuple[int, ...] = ()
         self.probes = 0
         self.black_holes = 0
 
@@ -122,7 +122,7 @@ class Discovery:
         @param number: its packet number.
         @param deadline: s when it counts as lost.
         """
-        self.numbers.append(number)
+        self.numbers = (*self.numbers, number)
         self.probes += 1
         self.deadline = deadline
         self.due_at = inf
@@ -176,6 +176,6 @@ class Discovery:
         self.trying = min(known) if known else fits + RESOLUTION
 
     def _forget(self) -> None:
-        self.numbers.clear()
+        self.numbers = ()
         self.deadline = None
         self.trying = 0

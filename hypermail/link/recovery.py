@@ -62,7 +62,6 @@ class Recovery:
         "_last_sent",
         "_loss_at",
         "_measured_at",
-        "_news",
         "_next",
         "_reordering",
         "_rtt",
@@ -93,7 +92,6 @@ class Recovery:
         self._last_sent = 0.0
         self._loss_at: float | None = None
         self._measured_at = inf  # when the round trip was first known
-        self._news = Acked.__new__(Acked)  # filled for each acknowledgement
         self.newest = -1
         self.timeouts = 0
         self.probes = 0
@@ -199,13 +197,17 @@ class Recovery:
         self.timeouts = 0
         self.probes = 0
         arrived = now - (delay if delay < MAX_ACK_DELAY else MAX_ACK_DELAY)
-        news = self._news
-        news.sample = self._delivery.acked(size, newest.stamp, time, arrived)
-        news.datagrams, news.size, news.newest = newly, size, newest
-        news.now, news.limited = now, self.limited
-        news.in_flight, news.next = flying.size, self._next
+        news = Acked(
+            datagrams=newly,
+            size=size,
+            newest=newest,
+            now=now,
+            limited=self.limited,
+            in_flight=flying.size,
+            next=self._next,
+            sample=self._delivery.acked(size, newest.stamp, time, arrived),
+        )
         self._congestion.acked(news, rtt)
-        del news.datagrams, news.newest  # they would be kept until the next one
         for sent in newly:
             for source, start, stop in sent.contents:
                 source.acked(start, stop)

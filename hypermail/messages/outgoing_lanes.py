@@ -57,7 +57,7 @@ class OutgoingLanes:
         self._most_lanes = peer.max_lanes
         self._configured: dict[int, LaneProperties] | None = None  # made for the first
         self._lanes: dict[int, OutgoingLane] = {}
-        self._by_priority: list[list[OutgoingLane]] = []
+        self._by_priority: tuple[list[OutgoingLane], ...] = ()
         self._clearing: Clearing | None = None  # made for the first message that was not taken
         self.budget = Budget(options.outgoing_bytes, peer.allowance_bytes, peer.allowance_messages)
         self.asks: AskLane | None = None
@@ -145,15 +145,15 @@ class OutgoingLanes:
             if lanes[0].properties.priority == lane.properties.priority:
                 lanes.append(lane)
                 return
-        self._by_priority.append([lane])
-        self._by_priority.sort(key=lambda lanes: -lanes[0].properties.priority)
+        grown = (*self._by_priority, [lane])
+        self._by_priority = tuple(sorted(grown, key=lambda lanes: -lanes[0].properties.priority))
 
     def _drop_lane(self, number: int, lane: OutgoingLane) -> None:
         del self._lanes[number]
         for lanes in self._by_priority:
             if lane in lanes:
                 lanes.remove(lane)
-        self._by_priority = [lanes for lanes in self._by_priority if lanes]
+        self._by_priority = tuple(lanes for lanes in self._by_priority if lanes)
 
     def _make_lane(self, number: int, properties: LaneProperties) -> OutgoingLane:
         buffered = self._options.buffered_messages

@@ -96,6 +96,7 @@ class LinkedSession:
         "_bearing",
         "_claimed",
         "_draining",
+        "_events",
         "_heard",
         "_learn",
         "_open",
@@ -111,7 +112,6 @@ class LinkedSession:
         "_told_open",
         "control",
         "error",
-        "events",
         "journal",
         "over",
         "parked",
@@ -135,7 +135,7 @@ class LinkedSession:
         self._enter(SESSION.initial)
         self.survival = Survival(role, parameters.incarnation, options.session_timeout)
         self.error: HypermailError | None = None
-        self.events: list[Event] = []
+        self._events: list[Event] | None = None  # while there are any
         self.control = Control()
         self.sending = Sending(options, EARLY, self.control)
         self._bearing = bearing = options if role is Role.STARTER else _bear_early(options)
@@ -257,7 +257,7 @@ class LinkedSession:
         self._move(Input.ACCEPT)
         self._told_open = True
         self.control.put("session", p.SessionOpenAck(self._parameters), self._was_heard)
-        self.events.append(SessionOpened())
+        self.tell(SessionOpened())
 
     def _was_heard(self) -> None:
         self._heard = True
@@ -288,7 +288,7 @@ class LinkedSession:
         self._take_limits(packet.parameters)
         self._note()
         self._told_open = True
-        self.events.append(SessionOpened())
+        self.tell(SessionOpened())
 
     @property
     def persistence(self) -> Persistence:
@@ -311,7 +311,7 @@ class LinkedSession:
         self._move(Input.CLOSE_ASKED)
         if self.state is State.CLOSE_RECEIVED:
             self.streams.finish_all()
-            self.events.append(SessionClosing())
+            self.tell(SessionClosing())
         else:
             self.control.put("closeack", p.SessionCloseAck())
 
@@ -421,18 +421,26 @@ class LinkedSession:
 
     # What the application is told
 
+    def tell(self, *events: Event) -> None:
+        """The application is to be told of these, once it is told anything."""
+        if self._events is None:
+            self._events = []
+        self._events += events
+
     def take_events(self, now: float, round_trip: float) -> list[Event]:
         """
         What the application is to be told; C{SessionEnded} is the last of all.
 
         @param round_trip: s, of the link.
         """
-        events: list[Event] = self.events
+        events = self._events
         sending, receiving, streams = self.sending, self.receiving, self.streams
         if not (events or receiving.eventful or sending.eventful or streams.touched):
             if self.error is None and self.journal is None:  # the usual case, as this is asked until there is nothing
                 return []
-        self.events = []
+        self._events = None
+        if events is None:
+            events = []
         if self._told_end:
             return []
         if self._opening:  # what overtook the listener's answer waits for it

@@ -82,7 +82,7 @@ class Session(LinkedSession):
             session.receiving.restore(number, receiving.taken, receiving.verdicts)
         if role is Role.STARTER and stored.opened:  # its application need not wait for a link
             session._told_open = True
-            session.events.append(SessionOpened())
+            session.tell(SessionOpened())
         return session
 
     def may_restart(self, incarnation: int) -> bool:
@@ -111,7 +111,7 @@ class Session(LinkedSession):
         if not (waits and survival.secret):
             return False
         if survival.linked:
-            self.events.append(SessionSuspended(error))
+            self.tell(SessionSuspended(error))
         survival.lost(error, now)
         self._claimed = False
         self._channel = None
@@ -135,7 +135,7 @@ class Session(LinkedSession):
             self.end(SessionTimedOut(f"the session had no link for {survival.timeout:g} s{last}"))
         elif survival.attempt_at is not None and now >= survival.attempt_at:
             survival.attempt_at = None
-            self.events.append(ReopenDue())
+            self.tell(ReopenDue())
 
     def carry_on(self, parameters: Parameters, learn: Callable[[Parameters], None]) -> None:
         """
@@ -145,7 +145,7 @@ class Session(LinkedSession):
         @param learn: as of the constructor.
         """
         if self.survival.linked and self._told_open:
-            self.events.append(SessionSuspended(SessionReset("the peer has lost the link")))
+            self.tell(SessionSuspended(SessionReset("the peer has lost the link")))
             self.sending.drop_directs()
         self._parameters = parameters
         self._learn = learn
@@ -252,19 +252,19 @@ class Session(LinkedSession):
         self._take_limits(peer)
         self._note()
         if self._told_open:
-            self.events.append(SessionResumed(restarted))
+            self.tell(SessionResumed(restarted))
         else:
             self._told_open = True
-            self.events.append(SessionOpened())
+            self.tell(SessionOpened())
 
     def _peer_restarted(self, incarnation: int, now: float) -> None:
         """The peer has lost its memory of all that is not durable, and so may this side."""
         self.survival.peer_incarnation = incarnation
         self._restarted = True
-        self.events += self.streams.peer_restarted(StreamForgotten("the peer was restarted"), now)
+        self.tell(*self.streams.peer_restarted(StreamForgotten("the peer was restarted"), now))
         self.control.retain(("session", "close", "closeack"))
         self.sending.peer_restarted(SessionReset("the peer was restarted"))
-        self.events += self.receiving.take_events(False)
+        self.tell(*self.receiving.take_events(False))
         self.receiving.peer_restarted()
 
     def let_go(self) -> None:

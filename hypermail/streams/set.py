@@ -56,7 +56,7 @@ class Streams:
 
     @param peer: the peer's limits as far as they are known.
     @ivar control: the session's control packets.
-    @ivar touched: streams that may have events.
+    @ivar touched: streams that may have events; None for none.
     @ivar may_send: whether this side may send on streams.
     @ivar may_receive: whether the peer may.
     """
@@ -95,7 +95,7 @@ class Streams:
         self._streams: dict[int, Stream] = {}
         self._waiting: deque[Stream] | None = None  # for the peer's limit; made for the first
         self._ready: deque[Stream] | None = None  # stands in line for sending; made for the first
-        self.touched: list[Stream] = []
+        self.touched: list[Stream] | None = None  # while there are any
         self._next = 0  # index of our next stream
         self._ours_open = 0
         self._peers_seen = 0  # one more than the highest index of the peer's
@@ -233,6 +233,8 @@ class Streams:
         """A stream may have events."""
         if not stream.touched:
             stream.touched = True
+            if self.touched is None:
+                self.touched = []
             self.touched.append(stream)
 
     # Sending
@@ -434,7 +436,7 @@ class Streams:
         events: list[Event] = []
         touched = self.touched
         if touched:
-            self.touched = []
+            self.touched = None
             for stream in touched:
                 stream.touched = False
                 self._tell(stream, events, now, round_trip)

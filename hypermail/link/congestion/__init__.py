@@ -22,8 +22,7 @@ from hypermail.link.rtt import RoundTrip
 @dataclass(slots=True)
 class Acked:
     """
-    What one acknowledgement has brought. It holds during the call only: the next one is told with the same object,
-    which has forgotten its datagrams by then.
+    What one acknowledgement has brought.
 
     @ivar datagrams: those that are newly acknowledged, alone or several as one L{Sent}; at least one.
     @ivar size: bytes of all of them.
