@@ -60,7 +60,7 @@ def cases(quick: bool) -> dict[str, Case]:
         "scale": Case(
             "Sessions that send at once",
             MESSAGES,
-            tuple(Messages(100, 2 * seconds, sessions, 2 * seconds) for sessions in (1, 10, 100, 1_000)),
+            tuple(Messages(100, 2 * seconds, sessions, 6 * seconds) for sessions in (1, 10, 100, 1_000)),
             own,
         ),
     }
