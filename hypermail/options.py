@@ -73,7 +73,8 @@ class Options:
     @ivar session_timeout: s for which a session without a link waits to be reopened.
     @ivar durable_timeout: the same, of a session that outlives its process.
     @ivar connection_timeout: s; how long opening may take (seed 001).
-    @ivar ping_interval: s without traffic after which the starter pings (seed 001).
+    @ivar ping_interval: s without traffic after which the starter pings (seed 001), together with other sessions of its
+        socket: by up to a thirty-second of that later.
     @ivar ping_packet_count: unanswered pings that end the link (seed 001).
     @ivar delivery_timeout: s after which unacknowledged content is sent again whatever the estimate of
         the round trip says (seed 001).
