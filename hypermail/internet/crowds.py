@@ -25,7 +25,7 @@ NEAR_HERE = 0.01
 #: What one session sends when it is its turn while others wait: as much of what all may have in flight, but at least
 #: so many bytes, beside which it costs little that the turn is another's.
 TURN = 1 / 16
-LEAST_TURN = 128 * KIB
+LEAST_TURN = 256 * KIB
 #: Bytes that whoever has sent no more than this lately, and waits for no turn, may have in flight besides.
 LITTLE = 1_200
 
