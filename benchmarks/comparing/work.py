@@ -113,7 +113,8 @@ class Messages:
     @ivar size: bytes of each.
     @ivar seconds: for which they are sent; then all have to be acknowledged, and the rate is over all of that.
     @ivar sessions: that share them, where there is more than one.
-    @ivar warming: s for which they are sent before any counts.
+    @ivar warming: s for which they are sent before any counts; then those count that are acknowledged in C{seconds}, as
+        many may be queued before, and after.
     """
 
     size: int

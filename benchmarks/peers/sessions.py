@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import sys
 from itertools import repeat
+from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -74,17 +75,15 @@ class Unwatched:
     def __init__(self, session: Any, work: Messages) -> None:
         self._session = session
         self._message = bytes(work.size)
-        self._until = perf_counter() + work.warming + work.seconds
-        self.count = 0
+        self._until = inf if work.warming else perf_counter() + work.seconds
         self.over: Deferred[None] = Deferred()
         session.registerProducer(self, False)
 
     def resumeProducing(self) -> None:
         if perf_counter() < self._until:
-            self.count += self._session.sendMessages(repeat(self._message, OFFERED))
+            self._session.sendMessages(repeat(self._message, OFFERED))
         elif not self.over.called:
             self._session.unregisterProducer()
-            self.count += 1
             last = self._session.sendMessage(self._message)  # to be settled, too, as they are in order
             last.chainDeferred(self.over)
 
@@ -159,14 +158,23 @@ async def _listen(reactor: Any, task: Task) -> None:
 
 async def _share(reactor: Any, sessions: list[Any], task: Task) -> None:
     """Messages of several sessions at once, without Deferreds."""
-    producers = [Unwatched(session, task.work) for session in sessions]
-    if task.work.warming:
-        await deferLater(reactor, task.work.warming)
+    work = task.work
+    producers = [Unwatched(session, work) for session in sessions]
+    if work.warming:
+        await deferLater(reactor, work.warming)
     task.begin()
-    before, began = sum(producer.count for producer in producers), perf_counter()
-    await gatherResults([producer.over for producer in producers])
-    count = sum(producer.count for producer in producers) - before
-    task.over({"count": count, "seconds": perf_counter() - began})
+    before, began = _taken(sessions), perf_counter()
+    if work.warming:  # what was queued meanwhile takes time in which as much is queued for later
+        await deferLater(reactor, work.seconds)
+    else:
+        await gatherResults([producer.over for producer in producers])
+    task.over({"count": _taken(sessions) - before, "seconds": perf_counter() - began})
+
+
+def _taken(sessions: list[Any]) -> int:
+    """How many messages the peer's application has acknowledged."""
+    counts = [session.statistics() for session in sessions]
+    return sum(count["messages_sent"] - count["messages_begun"] for count in counts)
 
 
 async def _start(reactor: Any, task: Task) -> None:
